@@ -1,0 +1,10 @@
+#include "base/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+noreturn void check_failed(const char *file, int line, const char *what)
+{
+	fprintf(stderr, "adit: bug: %s:%d: %s\n", file, line, what);
+	abort();
+}

@@ -1,0 +1,78 @@
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void append_text(struct err *err, const char *text)
+{
+	size_t used = strlen(err->text);
+
+	snprintf(err->text + used, sizeof(err->text) - used, "%s", text);
+}
+
+int err_set(struct err *err, int code, const char *fmt, ...)
+{
+	va_list args;
+
+	if (!err)
+		return code;
+	err->code = code;
+	err->sys_errno = 0;
+	va_start(args, fmt);
+	vsnprintf(err->text, sizeof(err->text), fmt, args);
+	va_end(args);
+	return code;
+}
+
+int err_set_errno(struct err *err, int code, int sys_errno, const char *fmt, ...)
+{
+	va_list args;
+	char reason[128];
+
+	if (!err)
+		return code;
+	err->code = code;
+	err->sys_errno = sys_errno;
+	va_start(args, fmt);
+	vsnprintf(err->text, sizeof(err->text), fmt, args);
+	va_end(args);
+	append_text(err, ": ");
+	append_text(err, strerror_r(sys_errno, reason, sizeof(reason)));
+	return code;
+}
+
+int err_wrap(struct err *err, const char *fmt, ...)
+{
+	char inner[sizeof(err->text)];
+	va_list args;
+
+	if (!err)
+		return E_INTERNAL;
+	memcpy(inner, err->text, sizeof(inner));
+	va_start(args, fmt);
+	vsnprintf(err->text, sizeof(err->text), fmt, args);
+	va_end(args);
+	append_text(err, ": ");
+	append_text(err, inner);
+	return err->code;
+}
+
+const char *err_name(int code)
+{
+	static const char *const names[] = {
+		"ok",      "again",  "closed",    "io",      "parse",    "limit",
+		"timeout", "refused", "not found", "exists",  "invalid",  "denied",
+		"tls",     "protocol", "cancelled", "unsupported", "busy", "internal",
+	};
+	size_t index = code <= 0 ? (size_t)-code : 0;
+
+	return index < ARRAY_LEN(names) ? names[index] : "unknown";
+}
+
+const char *err_errno_name(int sys_errno)
+{
+	const char *name = sys_errno ? strerrorname_np(sys_errno) : NULL;
+
+	return name ? name : "";
+}

@@ -1,0 +1,84 @@
+/* Every number that protects us, with its reason. Anything an operator may want to change is also a
+ * row of the settings table; these are the defaults and the hard edges. */
+#pragma once
+
+/* --- HTTP heads ----------------------------------------------------------------------------- */
+
+/* All of one request or response head. nginx allows 4 x 8 KiB, browsers stay below 16 KiB with
+ * large cookies; twice that leaves room for our own additions on the second hop. */
+#define LIMIT_HEAD_BYTES (64 * 1024)
+/* Fields in one head or trailer block. Apache and HAProxy use 100; proxies in front add some. */
+#define LIMIT_HEAD_FIELDS 200
+/* Request target. nginx's large_client_header_buffers gives 8 KiB; OAuth flows get near it. */
+#define LIMIT_TARGET_BYTES (16 * 1024)
+/* Chunk extensions carry nothing anybody needs; a long one is an attack. */
+#define LIMIT_CHUNK_LINE_BYTES 256
+
+/* --- Bodies --------------------------------------------------------------------------------- */
+
+/* What one body may wait with inside one program: two 16 KiB records being read and two being
+ * written. Flow-controlled bodies use the stream window instead. */
+#define LIMIT_BODY_QUEUE_BYTES (64 * 1024)
+/* Bytes accepted for a connection but not yet taken by the kernel: enough to fill one flush. */
+#define LIMIT_WRITE_BACKLOG_BYTES (256 * 1024)
+/* A control-plane request (REST, admin, login form) is read whole; the largest is a JSON object. */
+#define LIMIT_API_BODY_BYTES (256 * 1024)
+
+/* --- HTTP/2 --------------------------------------------------------------------------------- */
+
+/* Receive window of one stream: the most a stalled reader can make us hold per stream. 512 KiB
+ * carries 40 Mbit/s over 100 ms. */
+#define LIMIT_H2_STREAM_WINDOW (512 * 1024)
+/* Receive window of a whole connection; replenished as data arrives, so that one stalled stream
+ * does not stop the others. */
+#define LIMIT_H2_CONNECTION_WINDOW (16 * 1024 * 1024)
+/* Streams a visitor may have open at once on one connection: nginx uses 128. */
+#define LIMIT_H2_VISITOR_STREAMS 128
+/* Streams the edge may have open at once in one tunnel session; stock connectors allow any number,
+ * beyond this the edge uses another session or answers 503. */
+#define LIMIT_TUNNEL_STREAMS 8192
+/* Per connection and second: peer resets, empty DATA frames, PINGs, SETTINGS, PRIORITY. A browser
+ * that cancels a page resets a hundred streams at once; an attacker needs thousands. */
+#define LIMIT_H2_GLITCHES_PER_SEC 400
+/* Bytes of control frames that wait for a peer who does not read (ping flood). */
+#define LIMIT_H2_OUTBOUND_ACKS 1000
+
+/* --- Tunnel protocol ------------------------------------------------------------------------ */
+
+/* One Cap'n Proto message before registration; the real one is about 600 bytes. */
+#define LIMIT_RPC_UNREGISTERED_BYTES (64 * 1024)
+/* Afterwards: a local configuration may be large (260 KB was seen). */
+#define LIMIT_RPC_BYTES (1024 * 1024)
+#define LIMIT_CAPNP_SEGMENTS 16
+#define LIMIT_CAPNP_DEPTH 16
+/* Words read through pointers in one message, as a multiple of its size: stops small messages that
+ * point at themselves. */
+#define LIMIT_CAPNP_TRAVERSAL_FACTOR 8
+#define LIMIT_RPC_ANSWERS 16       /* questions one control stream may have open */
+#define LIMIT_FEATURES 64          /* feature strings of one connector */
+#define LIMIT_FEATURE_BYTES 128    /* one of them, and version and arch */
+#define LIMIT_SESSIONS_PER_TUNNEL 256 /* 64 replicas of four connections */
+
+/* --- Connections ---------------------------------------------------------------------------- */
+
+#define LIMIT_VISITORS_PER_WORKER 65536
+#define LIMIT_ACCEPTS_PER_TURN 64 /* so that a burst of connects does not starve open ones */
+
+/* Deadlines in milliseconds. */
+#define LIMIT_TLS_HANDSHAKE_MS 15000
+#define LIMIT_REQUEST_HEAD_MS 30000    /* slow-loris: the head must be complete by then */
+#define LIMIT_KEEPALIVE_IDLE_MS 75000  /* between requests of one visitor; nginx's default */
+#define LIMIT_BODY_IDLE_MS 300000      /* no byte in either direction of an exchange */
+#define LIMIT_REGISTER_MS 10000        /* connector: TLS up until registered */
+#define LIMIT_TUNNEL_PING_MS 15000     /* stock connectors never ping: the edge does */
+#define LIMIT_TUNNEL_PONG_MS 10000
+#define LIMIT_LINGER_MS 2000           /* closing: wait for the peer to read the rest */
+
+/* --- Configuration -------------------------------------------------------------------------- */
+
+#define LIMIT_CONFIG_BYTES (4 * 1024 * 1024)
+#define LIMIT_CONFIG_DEPTH 32
+#define LIMIT_INGRESS_RULES 10000
+/* Work of one path regular expression on one path (PCRE2 match limit). */
+#define LIMIT_REGEX_MATCH 100000
+#define LIMIT_REGEX_DEPTH 1000

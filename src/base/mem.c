@@ -1,0 +1,81 @@
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static noreturn void out_of_memory(size_t size)
+{
+	fprintf(stderr, "adit: out of memory (%zu bytes wanted)\n", size);
+	abort();
+}
+
+void *mem_try_alloc(size_t count, size_t size)
+{
+	return calloc(count ? count : 1, size ? size : 1);
+}
+
+void *mem_alloc(size_t size)
+{
+	void *ptr = mem_try_alloc(1, size);
+
+	if (!ptr)
+		out_of_memory(size);
+	return ptr;
+}
+
+void *mem_alloc_array(size_t count, size_t size)
+{
+	void *ptr = mem_try_alloc(count, size);
+
+	if (!ptr)
+		out_of_memory(count);
+	return ptr;
+}
+
+void *mem_try_resize(void *ptr, size_t size)
+{
+	return realloc(ptr, size ? size : 1);
+}
+
+void *mem_resize(void *ptr, size_t size)
+{
+	ptr = mem_try_resize(ptr, size);
+	if (!ptr)
+		out_of_memory(size);
+	return ptr;
+}
+
+void *mem_free(void *ptr)
+{
+	free(ptr);
+	return NULL;
+}
+
+char *mem_strdup(const char *text)
+{
+	return text ? mem_strndup(bytes_str(text)) : NULL;
+}
+
+char *mem_strndup(struct bytes text)
+{
+	char *copy = mem_alloc(text.len + 1);
+
+	if (text.len)
+		memcpy(copy, text.ptr, text.len);
+	return copy;
+}
+
+char *mem_printf(const char *fmt, ...)
+{
+	va_list args;
+	char *text = NULL;
+
+	va_start(args, fmt);
+	int n = vasprintf(&text, fmt, args);
+	va_end(args);
+	if (n < 0)
+		out_of_memory(strlen(fmt));
+	return text;
+}

@@ -1,0 +1,64 @@
+/* The control plane: REST API, sign-in, administration, on a thread of its own that may block.
+ *
+ * Requests reach it as whole messages: workers collect a control-host request (bounded) and post it;
+ * the admin socket and the command line (when no edge runs) ask the same function. The answer may come
+ * later (the login poll waits for the approval).
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/uuid.h"
+#include "http/head.h"
+
+struct control;
+struct loop;
+struct snapshot;
+struct store;
+
+/* One request. Allocated by the asker, which frees it in answered(). */
+struct control_request {
+	struct arena arena;      /* everything below may live here */
+	struct head head;
+	struct bytes body;
+	struct bytes client_ip;
+	bool is_admin;           /* came by the admin socket or in-process: no token needed */
+	/* the answer, filled in before answered() */
+	int status;
+	struct bytes content_type;
+	struct fields fields;    /* Location, Set-Cookie, Cache-Control … */
+	struct bytes answer;
+	/* On the control thread, exactly once, possibly inside control_ask(). */
+	void (*answered)(struct control_request *r);
+	void *asker;             /* the asker's own */
+};
+
+/* What the control plane needs from the rest of the edge. Called on the control thread; NULL members
+ * when no edge is running (offline administration). */
+struct control_hooks {
+	void *ctx;
+	/* The store changed: build and spread a new snapshot. */
+	int (*changed)(void *ctx, struct err *err);
+	/* JSON text (owned by the caller) of the live connections of a tunnel: the array of
+	 * CONTROL §3.2 `connections`: [{id, features, version, arch, run_at, conns:[…]}]. */
+	char *(*connections)(void *ctx, const struct uuid *tunnel);
+	size_t (*connection_count)(void *ctx, const struct uuid *tunnel);
+	/* Closes live connections of the tunnel (of one connector when not NULL). */
+	void (*disconnect)(void *ctx, const struct uuid *tunnel, const struct uuid *connector);
+	/* JSON object (owned) with listeners, workers, sessions, exchanges, uptime: for `status`. */
+	char *(*status)(void *ctx);
+};
+
+struct control_options {
+	const char *public_url;    /* "https://adit.example.com:8443": where people reach the control host */
+	const char *const *edge_addresses; /* "host:port" list that goes into cert.pem and credentials */
+	size_t edge_address_count;
+};
+
+/* `loop` is the control thread's own (timers for waiting logins); NULL offline. */
+struct control *control_new(struct store *store, struct loop *loop, const struct control_hooks *hooks,
+			    const struct control_options *options);
+struct control *control_free(struct control *c); /* answers what still waits with 503 */
+void control_ask(struct control *c, struct control_request *r);

@@ -1,0 +1,93 @@
+/* HTTP/2 (RFC 9113) on a byte stream: nghttp2 wrapped once, for either role.
+ *
+ * Visitors' connections use the server role; the tunnel uses both, crossed (the edge is the client).
+ * Flood limits are counted here, since the library's own arrived after Debian 12's version. Everything
+ * that is written in a turn leaves in one flush. Events never arrive inside a call.
+ */
+#pragma once
+
+#include "base/clock.h"
+#include "http/head.h"
+#include "io/byte_stream.h"
+
+struct h2_session;
+struct h2_stream;
+
+enum h2_role { H2_CLIENT, H2_SERVER };
+
+struct h2_events {
+	/* Server: a request head arrived. Borrowed until return: copy with head_copy(). `fin`: no body
+	 * follows. Set the stream's context with h2_stream_set_ctx() here. */
+	void (*on_request)(struct h2_session *s, struct h2_stream *st, const struct head *head, bool fin);
+	/* Client: the response head (1xx too, with fin false). */
+	void (*on_response)(struct h2_stream *st, const struct head *head, bool fin);
+	/* Bytes, borrowed until return; take them all, give credit back with h2_stream_consume(). With
+	 * `fin` the peer's side has ended (data may then be empty). */
+	void (*on_data)(struct h2_stream *st, struct bytes data, bool fin);
+	/* Trailers; the peer's side has ended. NULL: they are treated as on_data(empty, fin). */
+	void (*on_trailers)(struct h2_stream *st, const struct fields *trailers);
+	/* A short h2_stream_write() may go on. */
+	void (*on_writable)(struct h2_stream *st);
+	/* Once and last for each stream; `code` is the HTTP/2 error code, 0 when it ended well. The stream
+	 * is gone after return. */
+	void (*on_stream_closed)(struct h2_stream *st, uint32_t code);
+	/* The peer's SETTINGS arrived for the first time. */
+	void (*on_ready)(struct h2_session *s);
+	void (*on_goaway)(struct h2_session *s);
+	/* Once and last, after every stream's on_stream_closed. The session frees itself after return. */
+	void (*on_closed)(struct h2_session *s, const struct err *why);
+};
+
+struct h2_options {
+	enum h2_role role;
+	uint32_t max_streams;       /* that the peer may open; 0: none */
+	uint32_t stream_window;     /* receive window of a stream, bytes */
+	uint32_t connection_window; /* receive window of the connection, bytes; replenished at once */
+	uint32_t max_frame;         /* 16384 … 1 MiB: SETTINGS_MAX_FRAME_SIZE that we announce */
+	bool allow_connect_protocol;/* RFC 8441, server role */
+	bool keep_quiet;            /* server role: no ENABLE_PUSH etc.; reserved for the tunnel */
+};
+
+/* Takes the byte stream over. */
+struct h2_session *h2_session_new(struct byte_stream *stream, const struct h2_options *options,
+				  const struct h2_events *events, void *ctx);
+void *h2_session_ctx(struct h2_session *s);
+/* Client: opens a stream and sends the request head. NULL when the session takes no more (closing,
+ * peer's stream limit, ids used up). The head may be freed after return. */
+struct h2_stream *h2_session_open(struct h2_session *s, const struct head *head, bool fin, void *ctx);
+size_t h2_session_stream_count(const struct h2_session *s);
+bool h2_session_can_open(const struct h2_session *s);
+/* Answered by the peer or the session closes with E_TIMEOUT after `timeout_ms`. */
+void h2_session_ping(struct h2_session *s, int64_t timeout_ms);
+/* Time of the last byte from the peer (loop time). */
+usec h2_session_last_heard(const struct h2_session *s);
+/* No new streams from the peer (GOAWAY); those open go on. */
+void h2_session_drain(struct h2_session *s);
+/* Ends it: GOAWAY with the code, what is queued is sent, streams and session get their closed events
+ * on a later turn. */
+void h2_session_close(struct h2_session *s, uint32_t code, const char *reason);
+struct byte_stream *h2_session_stream(struct h2_session *s); /* borrowed: for TLS facts and the peer */
+
+void h2_stream_set_ctx(struct h2_stream *st, void *ctx);
+void *h2_stream_ctx(struct h2_stream *st);
+struct h2_session *h2_stream_session(struct h2_stream *st);
+uint32_t h2_stream_id(const struct h2_stream *st);
+/* Server: sends the response head. status 1xx may come before the final one. */
+void h2_stream_respond(struct h2_stream *st, const struct head *head, bool fin);
+/* Takes all or a part into the connection; less means on_writable() follows. With `fin`, the end is
+ * sent when and only when all of `data` was taken. Empty data with fin just ends. */
+size_t h2_stream_write(struct h2_stream *st, struct bytes data, bool fin);
+/* Ends our side with trailers. */
+void h2_stream_finish(struct h2_stream *st, const struct fields *trailers);
+/* Gives `n` bytes of the stream's window back. */
+void h2_stream_consume(struct h2_stream *st, size_t n);
+void h2_stream_reset(struct h2_stream *st, uint32_t code);
+
+enum {
+	H2_NO_ERROR = 0,
+	H2_PROTOCOL_ERROR = 1,
+	H2_INTERNAL_ERROR = 2,
+	H2_REFUSED_STREAM = 7,
+	H2_CANCEL = 8,
+	H2_ENHANCE_YOUR_CALM = 11,
+};

@@ -1,0 +1,40 @@
+/* TCP and Unix-socket connections as byte streams; connecting and listening. */
+#pragma once
+
+#include "io/address.h"
+#include "io/byte_stream.h"
+#include "io/loop.h"
+
+/* Takes over a connected, non-blocking socket. Never fails: a bad fd shows at the first read. */
+struct byte_stream *conn_adopt(struct loop *l, int fd, const struct address *peer);
+
+/* --- Connecting ----------------------------------------------------------------------------- */
+
+struct conn_attempt;
+
+/* Connects within `timeout_ms`. done() comes exactly once, never inside this call: with a stream
+ * (owned by the callee then) or with NULL and an error (E_REFUSED, E_TIMEOUT, E_IO; sys_errno set). */
+typedef void conn_done(void *ctx, struct byte_stream *stream, const struct err *err);
+struct conn_attempt *conn_connect(struct loop *l, const struct address *to, int64_t timeout_ms,
+				  conn_done *done, void *ctx);
+/* The same by name: looks `host` up off the loop and tries the addresses, IPv6 and IPv4 in turn
+ * 250 ms apart (RFC 8305). IP literals and "localhost" never leave the process. */
+struct conn_attempt *conn_connect_name(struct loop *l, struct bytes host, uint16_t port,
+				       int64_t timeout_ms, conn_done *done, void *ctx);
+/* No done() after this. */
+struct conn_attempt *conn_attempt_cancel(struct conn_attempt *a);
+
+/* --- Listening ------------------------------------------------------------------------------ */
+
+struct listener;
+
+/* An open listening socket: bind + listen. SO_REUSEPORT is set when `shared`, so that each worker has
+ * one of its own. Port 0 picks one; *address is updated to the real one. Returns the descriptor or an error. */
+int listen_open(struct address *address, bool shared, struct err *err);
+/* Accepts on the loop; `on_accept` gets a non-blocking socket it owns. At most
+ * LIMIT_ACCEPTS_PER_TURN per turn; when the process runs out of descriptors it pauses for a moment.
+ * Takes the descriptor over. */
+struct listener *listener_new(struct loop *l, int fd,
+			      void (*on_accept)(void *ctx, int fd, const struct address *peer),
+			      void *ctx);
+struct listener *listener_free(struct listener *l);

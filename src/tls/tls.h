@@ -1,0 +1,71 @@
+/* TLS over a byte stream; hides that it is GnuTLS.
+ *
+ * A `tls_context` is immutable once built and counted: workers share it, a new one replaces it when
+ * certificates change. A session is a byte stream on top of another one. TLS 1.2 and 1.3
+ * (RFC 5246, RFC 8446); groups X25519, P-256, P-384, and X25519MLKEM768 where the library has it.
+ */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "io/byte_stream.h"
+
+struct loop;
+struct tls_context;
+struct tls_certificate;
+
+void tls_global_init(void);
+/* "GnuTLS 3.7.9"; whether X25519MLKEM768 is available. */
+const char *tls_library_version(void);
+bool tls_has_post_quantum(void);
+
+/* --- Certificates with their keys ----------------------------------------------------------- */
+
+/* From PEM; counted, starts at one. Any thread. */
+struct tls_certificate *tls_certificate_load(struct bytes chain_pem, struct bytes key_pem, struct err *err);
+struct tls_certificate *tls_certificate_ref(struct tls_certificate *c);
+struct tls_certificate *tls_certificate_unref(struct tls_certificate *c);
+
+/* --- Contexts ------------------------------------------------------------------------------- */
+
+/* Chooses the certificate of a handshake on the loop's thread. `server_name` is the SNI in lower
+ * case, empty when there was none. Returns a borrowed certificate, which must live as long as `ctx`
+ * does, or NULL to refuse the handshake (unrecognized_name). */
+typedef struct tls_certificate *tls_choose(void *ctx, struct bytes server_name);
+
+/* Server side. `alpn` is a NULL-terminated list by preference; a peer without ALPN is accepted, one
+ * whose list has no match is refused. NULL: ALPN is ignored. `drop_ctx` frees ctx with the context. */
+struct tls_context *tls_context_server(tls_choose *choose, void *ctx, void (*drop_ctx)(void *ctx),
+				       const char *const *alpn, struct err *err);
+
+struct tls_client_options {
+	const char *ca_file;      /* PEM file trusted instead of (or beside) the system's; NULL: system only */
+	struct bytes ca_pem;      /* the same, in memory */
+	bool keep_system_roots;   /* with ca_file or ca_pem: trust the system's roots too */
+	bool no_verify;           /* accept any certificate */
+	const char *const *alpn;  /* NULL: none is offered */
+};
+struct tls_context *tls_context_client(const struct tls_client_options *options, struct err *err);
+
+struct tls_context *tls_context_ref(struct tls_context *c);
+struct tls_context *tls_context_unref(struct tls_context *c); /* NULL is fine */
+
+/* --- Sessions ------------------------------------------------------------------------------- */
+
+/* done() comes exactly once, never inside the starting call, at the latest after `timeout_ms`: with
+ * the TLS stream (owned by the callee) or NULL and E_TLS, E_TIMEOUT, E_CLOSED. Both calls take `lower`
+ * over, also on failure. */
+typedef void tls_done(void *ctx, struct byte_stream *stream, const struct err *err);
+struct tls_handshake;
+struct tls_handshake *tls_accept(struct tls_context *c, struct byte_stream *lower, int64_t timeout_ms,
+				 tls_done *done, void *ctx);
+/* `server_name` is sent as SNI (unless it is an IP literal) and verified against the certificate. */
+struct tls_handshake *tls_connect(struct tls_context *c, struct byte_stream *lower, struct bytes server_name,
+				  int64_t timeout_ms, tls_done *done, void *ctx);
+/* No done() after this; frees the streams. */
+struct tls_handshake *tls_handshake_cancel(struct tls_handshake *h);
+
+/* Of an established TLS stream. */
+struct bytes tls_alpn(struct byte_stream *s);        /* empty: none was agreed; borrowed from s */
+struct bytes tls_server_name(struct byte_stream *s); /* lower case; borrowed from s */
+const char *tls_version_text(struct byte_stream *s); /* "TLS1.3" */

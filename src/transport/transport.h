@@ -1,0 +1,193 @@
+/* Tunnel sessions: the private line a connector dials and an edge sends requests down.
+ *
+ * Never "client" or "server": the connector *dials*, the edge *accepts*; the edge *opens* streams, the
+ * connector *answers*. Two drivers implement one small interface (h2/, later quic/), a third lives in
+ * tests/fake. A session and its streams belong to one loop for life.
+ *
+ * Rules: no event arrives inside a call. write() may take fewer bytes than offered, on_writable() then
+ * follows. Received bytes count against the stream's window until consume() gives them back.
+ * on_closed() of a stream comes once and last; all streams' come before the session's.
+ */
+#pragma once
+
+#include "base/uuid.h"
+#include "http/head.h"
+#include "io/byte_stream.h"
+
+struct session;
+struct stream;
+struct loop;
+
+/* --- Heads ----------------------------------------------------------------------------------- */
+
+enum stream_kind {
+	STREAM_HTTP,
+	STREAM_WEBSOCKET, /* an HTTP upgrade: raw bytes both ways after 101 */
+	STREAM_TCP,       /* raw bytes to head->authority, an IP:port literal */
+	STREAM_CONFIG,    /* a configuration push, answered like HTTP */
+};
+
+/* Why a stream or session ended; each driver maps it to its protocol in one place. */
+enum reason {
+	REASON_DONE,          /* both sides ended well */
+	REASON_CANCELLED,     /* whoever wanted it has left */
+	REASON_FAILED,        /* our side could not go on */
+	REASON_REFUSED,       /* not processed at all: may be sent again elsewhere */
+	REASON_PROTOCOL,      /* the peer broke the protocol */
+	REASON_LOST,          /* the connection died under it */
+	REASON_TIMEOUT,
+	REASON_FLOOD,
+};
+const char *reason_text(enum reason why);
+
+/* The connector's answer to an opened stream. */
+struct answer {
+	const struct head *head;      /* status and the origin's fields; 101 for an upgrade */
+	bool from_connector;          /* the connector failed: status is its own, not the origin's */
+	bool flow_rate_limited;
+	struct bytes failure_json;    /* adit_reason: what failed, as a JSON object; empty if none */
+};
+
+/* --- Registration (control.c speaks it over any driver) --------------------------------------- */
+
+struct registration {
+	struct bytes account;         /* account tag, text */
+	struct bytes secret;          /* raw bytes */
+	struct uuid tunnel;
+	uint8_t index;                /* of the connection, 0-based */
+	struct uuid connector;        /* ClientInfo.clientId */
+	struct bytes version, arch;
+	const struct bytes *features; /* feature_count of them */
+	size_t feature_count;
+	uint8_t attempts;             /* numPreviousAttempts */
+	struct bytes local_ip;        /* 4 or 16 bytes, or empty */
+};
+
+struct registered {
+	bool ok;
+	struct uuid connection;       /* ok */
+	struct bytes location;        /* ok: the edge node's name */
+	bool remotely_managed;        /* ok */
+	struct bytes cause;           /* not ok: for a person */
+	bool should_retry;            /* not ok */
+	bool is_duplicate;            /* not ok: EDUPCONN */
+};
+
+/* --- Events ---------------------------------------------------------------------------------- */
+
+struct session_events {
+	/* Edge only: a connector asks to register. Borrowed until return. The edge answers with
+	 * session_register(), now or later. */
+	void (*on_register)(struct session *s, const struct registration *r);
+	/* Connector only: the edge's word. !ok: the session closes itself afterwards. */
+	void (*on_registered)(struct session *s, const struct registered *r);
+	/* Edge only: the connector's ingress as JSON (index 0). Borrowed. NULL: ignored. */
+	void (*on_local_config)(struct session *s, struct bytes json);
+	/* Connector only: the edge opened a stream. `fin`: no request body follows. Borrowed head.
+	 * Set the stream's context and answer now or later. */
+	void (*on_stream)(struct session *s, struct stream *st, enum stream_kind kind,
+			  const struct head *head, bool fin);
+	/* The peer takes (edge side: connector unregistered) or gives no new streams. */
+	void (*on_draining)(struct session *s);
+	/* Once, last; the session is gone after return. */
+	void (*on_closed)(struct session *s, enum reason why, const struct err *err);
+};
+
+struct stream_events {
+	/* Edge only: the head of the answer. Borrowed until return. */
+	void (*on_answer)(struct stream *st, const struct answer *a);
+	/* Borrowed until return, take all of it; `fin`: the peer's side ended. */
+	void (*on_data)(struct stream *st, struct bytes data, bool fin);
+	/* Edge only (HTTP/2): trailers of the answer, the peer's side ended. NULL: as on_data(fin). */
+	void (*on_trailers)(struct stream *st, const struct fields *trailers);
+	void (*on_writable)(struct stream *st);
+	void (*on_closed)(struct stream *st, enum reason why); /* once, last */
+};
+
+/* --- The interface a driver implements -------------------------------------------------------- */
+
+enum session_side { SESSION_EDGE, SESSION_CONNECTOR };
+
+struct session_start {
+	enum session_side side;
+	struct byte_stream *stream;          /* h2: an established TLS stream, taken over */
+	const struct session_events *events; /* borrowed, static */
+	void *ctx;                           /* the session's owner */
+	const struct registration *registration; /* connector: copied */
+};
+
+struct transport {
+	const char *name; /* "http2", "quic": in logs, metrics, flags */
+	struct session *(*start)(struct loop *l, const struct session_start *how);
+	/* Edge. NULL when the session takes no more. Sets the stream's context and events at once. */
+	struct stream *(*open)(struct session *s, enum stream_kind kind, const struct head *head, bool fin,
+			       const struct stream_events *events, void *ctx);
+	/* Connector. Once per stream. */
+	void (*answer)(struct stream *st, const struct answer *a, bool fin);
+	size_t (*write)(struct stream *st, struct bytes data, bool fin);
+	/* Ends our side with trailers; drivers that cannot carry them just end it. */
+	void (*finish)(struct stream *st, const struct fields *trailers);
+	void (*consume)(struct stream *st, size_t n);
+	void (*reset)(struct stream *st, enum reason why);
+	/* Connector: unregister, go on with open streams, then on_closed. Edge: open no more. */
+	void (*drain)(struct session *s);
+	void (*close)(struct session *s, enum reason why);
+	/* Edge: answers on_register. !ok closes the session after the answer left. */
+	void (*reply)(struct session *s, const struct registered *r);
+	bool (*can_open)(const struct session *s);
+	size_t (*stream_count)(const struct session *s);
+	/* What the peer announced beyond the stock protocol: "adit_reason", … */
+	bool (*has_feature)(const struct session *s, const char *feature);
+};
+
+/* Drivers put these first in their structs. Read-only for users. */
+struct session {
+	const struct transport *transport;
+	const struct session_events *events;
+	void *ctx;
+	struct loop *loop;
+	enum session_side side;
+	const struct address *peer; /* borrowed from the connection */
+	bool is_draining;
+};
+
+struct stream {
+	struct session *session;
+	const struct stream_events *events; /* connector: set in on_stream */
+	void *ctx;
+};
+
+extern const struct transport h2_transport;
+
+/* How users call it. */
+static inline struct stream *session_open(struct session *s, enum stream_kind kind, const struct head *head,
+					  bool fin, const struct stream_events *events, void *ctx)
+{
+	return s->transport->open(s, kind, head, fin, events, ctx);
+}
+static inline void session_reply(struct session *s, const struct registered *r) { s->transport->reply(s, r); }
+static inline void session_drain(struct session *s) { s->transport->drain(s); }
+static inline void session_close(struct session *s, enum reason why) { s->transport->close(s, why); }
+static inline bool session_can_open(const struct session *s) { return s->transport->can_open(s); }
+static inline size_t session_stream_count(const struct session *s) { return s->transport->stream_count(s); }
+static inline bool session_has_feature(const struct session *s, const char *feature)
+{
+	return s->transport->has_feature(s, feature);
+}
+static inline void stream_answer(struct stream *st, const struct answer *a, bool fin)
+{
+	st->session->transport->answer(st, a, fin);
+}
+static inline size_t stream_write(struct stream *st, struct bytes data, bool fin)
+{
+	return st->session->transport->write(st, data, fin);
+}
+static inline void stream_finish(struct stream *st, const struct fields *trailers)
+{
+	st->session->transport->finish(st, trailers);
+}
+static inline void stream_consume(struct stream *st, size_t n) { st->session->transport->consume(st, n); }
+static inline void stream_reset(struct stream *st, enum reason why) { st->session->transport->reset(st, why); }
+
+/* Extensions of ours, named as docs/wire.md does. */
+#define FEATURE_REASON "adit_reason" /* failures carry a JSON object that names hop, rule and errno */
