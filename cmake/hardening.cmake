@@ -57,8 +57,8 @@ target_link_options(adit_flags INTERFACE -pie)
 adit_probe_compile(adit_flags -fvisibility=hidden -fstrict-flex-arrays=3 -fzero-init-padding-bits=all)
 
 # ---------------------------------------------------------------------------------------------
-# Sanitizers. The arena gives each allocation its own malloc there (ADIT_ARENA_MALLOC), or an
-# overrun inside a chunk would stay invisible.
+# Sanitizers. Pools and arenas turn themselves off under AddressSanitizer, or an overrun inside a
+# chunk would stay invisible. They ask for __SANITIZE_ADDRESS__, which clang does not define.
 
 if(ADIT_SANITIZE STREQUAL "address" OR ADIT_SANITIZE STREQUAL "fuzzer")
   # -fwrapv would hide signed overflow from UBSan.
@@ -66,14 +66,15 @@ if(ADIT_SANITIZE STREQUAL "address" OR ADIT_SANITIZE STREQUAL "fuzzer")
                 -fno-wrapv)
   target_compile_options(adit_flags INTERFACE ${_sanitize} -O1)
   target_link_options(adit_flags INTERFACE -fsanitize=address,undefined)
-  target_compile_definitions(adit_flags INTERFACE ADIT_ARENA_MALLOC=1)
+  if(CMAKE_C_COMPILER_ID MATCHES "Clang")
+    target_compile_definitions(adit_flags INTERFACE __SANITIZE_ADDRESS__=1)
+  endif()
   if(ADIT_SANITIZE STREQUAL "fuzzer")
     target_compile_options(adit_flags INTERFACE -fsanitize=fuzzer-no-link)
   endif()
 elseif(ADIT_SANITIZE STREQUAL "thread")
   target_compile_options(adit_flags INTERFACE -fsanitize=thread -fno-omit-frame-pointer -O1)
   target_link_options(adit_flags INTERFACE -fsanitize=thread)
-  target_compile_definitions(adit_flags INTERFACE ADIT_ARENA_MALLOC=1)
   # gcc warns of fences it cannot follow.
   adit_probe_compile(adit_flags -Wno-tsan)
 elseif(ADIT_SANITIZE)

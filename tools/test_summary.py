@@ -1,0 +1,81 @@
+#!/usr/bin/python3
+"""Adds up the results of one test run, names what failed, and closes with one line:
+
+    N passed, N failed, N skipped
+
+Reads a folder of JUnit files (*.xml, from ctest and pytest) and of *.count files, each one line
+"passed failed skipped name". A ctest entry is a whole cmocka program; its own counts are read from
+its output. Exit status 1 if anything failed.
+"""
+
+import pathlib
+import re
+import sys
+import xml.etree.ElementTree
+
+CMOCKA = re.compile(r"^\[\s+(PASSED|FAILED|SKIPPED)\s+\]\s+(\d+) test\(s\)", re.MULTILINE)
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def cmocka_counts(output):
+    """(passed, failed, skipped) as a cmocka program said it; None if it is not one."""
+    counts = {"PASSED": 0, "FAILED": 0, "SKIPPED": 0}
+    found = CMOCKA.findall(ANSI.sub("", output))
+    for word, number in found:
+        counts[word] += int(number)
+    if not found:
+        return None
+    return counts["PASSED"], counts["FAILED"], counts["SKIPPED"]
+
+
+def junit_case(case):
+    """(passed, failed, skipped) of one <testcase>."""
+    broken = case.find("failure") is not None or case.find("error") is not None
+    broken = broken or case.get("status") == "fail"
+    skipped = case.find("skipped") is not None or case.get("status") in ("notrun", "disabled")
+    counts = cmocka_counts(case.findtext("system-out") or "")
+    if counts is not None:
+        passed, failed, skips = counts
+        if broken and failed == 0:
+            failed = 1  # it crashed, or leaked after its last test
+        return passed, failed, skips
+    if broken:
+        return 0, 1, 0
+    return (0, 0, 1) if skipped else (1, 0, 0)
+
+
+def junit_file(file):
+    """Yields (passed, failed, skipped, name) for each case."""
+    for case in xml.etree.ElementTree.parse(file).getroot().iter("testcase"):
+        parts = [case.get("classname"), case.get("name")]
+        if parts[0] == parts[1]:
+            parts = parts[:1]
+        yield (*junit_case(case), "::".join(p for p in parts if p))
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    total = [0, 0, 0]
+    failures = []
+    for file in sorted(folder.glob("*.xml")) + sorted(folder.glob("*.count")):
+        try:
+            if file.suffix == ".xml":
+                rows = list(junit_file(file))
+            else:
+                passed, failed, skipped, name = file.read_text().strip().split(" ", 3)
+                rows = [(int(passed), int(failed), int(skipped), name)]
+        except (ValueError, xml.etree.ElementTree.ParseError) as why:
+            rows = [(0, 1, 0, f"unreadable result: {why}")]
+        sums = [sum(row[i] for row in rows) for i in range(3)]
+        total = [a + b for a, b in zip(total, sums)]
+        print(f"{file.stem:32} {sums[0]:5} passed {sums[1]:4} failed {sums[2]:4} skipped")
+        failures += [f"{file.stem}: {name}" for _, failed, _, name in rows if failed]
+
+    for failure in failures:
+        print(f"FAILED {failure}")
+    print(f"{total[0]} passed, {total[1]} failed, {total[2]} skipped")
+    return 1 if total[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
