@@ -1,0 +1,87 @@
+/* What `adit tunnel run` runs with, after flags, environment, config file and defaults are merged.
+ *
+ * Built once by cli/ and never changed afterwards: any thread may read it while the connector runs.
+ * All members are owned by it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "base/uuid.h"
+#include "connector/ingress/ingress.h"
+
+enum connector_protocol { CONNECTOR_AUTO, CONNECTOR_HTTP2, CONNECTOR_QUIC };
+enum connector_ip_version { CONNECTOR_IP_AUTO, CONNECTOR_IP_4, CONNECTOR_IP_6 };
+
+/* A `--tag NAME=VALUE`: origins see Cf-Warp-Tag-NAME: VALUE. */
+struct connector_tag {
+	char *name;
+	char *value;
+};
+
+struct connector_config {
+	/* Who we are. */
+	char *account_tag;
+	struct secret tunnel_secret; /* raw bytes, at least 32 */
+	struct uuid tunnel_id;
+	char *tunnel_name; /* "" when only the id is known */
+
+	/* Where the edge is. */
+	char **edges; /* "host:port", "[v6]:port"; at least one */
+	size_t edge_count;
+	char *edge_ca_pem; /* the only roots trusted for the edge; NULL: the system's roots */
+	char *region;      /* "" or a name; an edge that is not Cloudflare's ignores it */
+	enum connector_ip_version ip_version;
+	char *bind_address; /* local IP literal for connections to the edge; NULL: any */
+
+	/* How connections to it live. */
+	enum connector_protocol protocol;
+	unsigned ha_connections;        /* 4; 1 to 32 */
+	unsigned retries;               /* 5: cap of the backoff's exponent */
+	unsigned max_edge_addr_retries; /* 8: dial failures before another protocol is tried */
+	usec dial_timeout;              /* 15 s */
+	usec rpc_timeout;               /* 5 s */
+	usec grace_period;              /* 30 s, at most 3 min */
+
+	/* What we say about us. */
+	struct connector_tag *tags;
+	size_t tag_count;
+	char **features; /* opt-in feature names of --features */
+	size_t feature_count;
+	char *label; /* "" or the connector's name for people */
+
+	/* What we serve. */
+	struct ingress *ingress; /* counted; the rules at start */
+	bool is_ingress_local;   /* false: nobody gave rules, 503 until the edge sends some */
+	char *config_path;       /* the file the rules came from, to be watched; NULL: none */
+	struct ingress_origin single_origin; /* options of the single-origin flags; texts point into
+	                                      * `single_texts` */
+	char *single_service;                /* what --url and the like asked for; NULL: nothing */
+	char *single_texts[3]; /* owned; httpHostHeader, originServerName, caPool of the flags */
+
+	/* Beside the traffic. */
+	char *metrics_address; /* "host:port"; "localhost:0" means the first free of 20241 to 20245,
+	                         * else any */
+	char *pidfile;         /* written after the first registration; NULL: none */
+	bool is_precheck_wanted;
+
+	/* Logging is already set up from these when the connector starts. */
+	enum log_level log_level;
+	enum log_level transport_log_level;
+	enum log_format log_format;
+	char *log_file; /* NULL: stderr only */
+};
+
+void connector_config_init(struct connector_config *cfg); /* the defaults */
+void connector_config_done(struct connector_config *cfg);
+
+/* Reads the rules of config_path again (SIGHUP, or the file changed): a new reference, or NULL with the
+ * file, line and column in `err`; the rules that run are untouched either way. With no config_path
+ * the rules of the start are returned. Blocks on the disk: not on a worker. */
+struct ingress *connector_config_reload(const struct connector_config *cfg, struct err *err);

@@ -1,0 +1,123 @@
+/* The rules that choose an origin: hostname and path in, service and its options out.
+ *
+ * Parsed from the `ingress` and `originRequest` keys of config.yml, from the same keys as JSON (the
+ * form the edge pushes, durations in whole seconds), or from the single-origin flags. Immutable and
+ * counted: one thread builds it, any thread matches and holds references, so a reload is a swap of
+ * one pointer and exchanges in flight finish on the rules they began with. Everything reachable from
+ * a `struct ingress` lives until the last reference is gone.
+ *
+ * The texts of validation errors are those of `cloudflared` (CONTROL §2.7), without the words
+ * "Validation failed: ".
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "config/yaml.h"
+
+enum ingress_kind {
+	INGRESS_HTTP,        /* http:// https:// ws:// wss:// */
+	INGRESS_UNIX,        /* unix:/path unix+tls:/path, HTTP inside */
+	INGRESS_STATUS,      /* http_status:N, no body */
+	INGRESS_HELLO_WORLD, /* hello_world */
+	INGRESS_BASTION,     /* bastion, or bastionMode: true */
+	INGRESS_SOCKS,       /* socks-proxy */
+	INGRESS_TCP,         /* tcp:// ssh:// rdp:// smb:// and any other scheme */
+};
+
+/* "http", "unix", "status", … for logs and messages. */
+const char *ingress_kind_name(enum ingress_kind kind);
+
+/* originRequest with the defaults resolved: rule, then top level, then built in. */
+struct ingress_origin {
+	usec connect_timeout;           /* 30 s; TCP or Unix connect, name look-up included */
+	usec tls_timeout;               /* 10 s */
+	usec tcp_keepalive;             /* 30 s between probes; 0: off */
+	usec keepalive_timeout;         /* 90 s; an idle connection is closed after it */
+	uint32_t keepalive_connections; /* 100 idle connections at most; 0: none is kept */
+	bool no_happy_eyeballs;         /* addresses one after the other, as resolved */
+	bool no_tls_verify;
+	bool disable_chunked_encoding;  /* the request's Content-Length is sent where it has one */
+	const char *http_host_header;   /* NULL: the visitor's Host; else the old one moves to
+	                                   * X-Forwarded-Host */
+	const char *origin_server_name; /* NULL: the host of the service. SNI and name check */
+	const char *ca_pool;            /* NULL, or a PEM file added to the system's roots */
+};
+
+struct ingress_rule {
+	const char *hostname; /* as written; "" matches every host */
+	const char *path;     /* the regular expression as written; "" matches every path */
+	const char *label;    /* for messages: "app.example.com /api", "*" for the catch-all */
+
+	enum ingress_kind kind;
+	const char *service; /* as `ingress rule` prints it: "http://localhost:3000" */
+	const char *scheme; /* "http", "https", "ws", "unix", "unix+tls", "ssh", …; "" otherwise */
+	const char *host;   /* HTTP, TCP: name or IP literal without brackets; else "" */
+	uint16_t port;      /* HTTP, TCP: the scheme's default filled in; 0: none and no default */
+	const char *unix_path; /* INGRESS_UNIX: else "" */
+	uint16_t status;       /* INGRESS_STATUS: 100 to 999; else 0 */
+	bool is_tls;           /* https, wss, unix+tls */
+
+	/* NULL when this version serves the rule; else one sentence for the visitor's 502 and the log,
+	 * e.g. "the service ssh://localhost:22 needs TCP streams, which this version does not carry". */
+	const char *unserved_reason;
+
+	struct ingress_origin origin;
+	uint32_t index; /* 0-based, as in "Matched rule #N" */
+
+	const struct ingress_matcher *matcher; /* private to ingress/ */
+};
+
+struct ingress;
+
+/* Where the numbers count: YAML has duration strings, JSON whole seconds. */
+enum ingress_form { INGRESS_YAML, INGRESS_JSON };
+
+/* `root` is the mapping that holds `ingress` and, optionally, `originRequest`; it is not needed
+ * afterwards. NULL with E_NOT_FOUND when there are no rules, E_INVALID for a rule that is wrong,
+ * E_LIMIT beyond LIMIT_INGRESS_RULES. On failure *ret_place (may be NULL) is the node at fault, or
+ * NULL where none can be named. The new object has one reference. */
+struct ingress *ingress_parse(const struct yaml_node *root, enum ingress_form form,
+			      const struct yaml_node **ret_place, struct err *err);
+/* One catch-all rule with options already resolved: what `--url`, `--unix-socket`, `--hello-world` and
+ * the like ask for. A path in a URL is ignored, as the stock connector does. NULL `origin`: defaults. */
+struct ingress *ingress_single(const char *service, const struct ingress_origin *origin,
+			       struct err *err);
+/* No rule was given: http_status:503 for everything. */
+struct ingress *ingress_none(void);
+struct ingress *ingress_ref(const struct ingress *in);
+/* NULL is fine; returns NULL: in = ingress_unref(in). */
+struct ingress *ingress_unref(const struct ingress *in);
+
+void ingress_origin_defaults(struct ingress_origin *origin);
+
+/* The first rule that matches. `host` may carry a port, which is not looked at; case is ignored. `path`
+ * is the decoded path of the request's target without the query. Never NULL but when a path's regular
+ * expression needed more work than LIMIT_REGEX_MATCH allows: then the request must be refused, for
+ * the rules that follow might belong to somebody else. *ret_index (may be NULL) is the rule that
+ * matched or gave up. Does not allocate in the steady state. */
+const struct ingress_rule *ingress_match(const struct ingress *in, struct bytes host,
+					 struct bytes path, size_t *ret_index);
+
+size_t ingress_count(const struct ingress *in);
+const struct ingress_rule *ingress_rule(const struct ingress *in, size_t index);
+
+/* Things the user set that have no effect in this version, and rules that will be answered with 502;
+ * each is one sentence, printed once at start and by `ingress validate`. */
+size_t ingress_warning_count(const struct ingress *in);
+const char *ingress_warning(const struct ingress *in, size_t index);
+/* Keys inside `ingress` and `originRequest` that nobody knows: "line 4: field bogus not found in type
+ * ingress rule". */
+size_t ingress_unknown_count(const struct ingress *in);
+const char *ingress_unknown(const struct ingress *in, size_t index);
+
+/* Appends {"ingress":[…],"originRequest":{…}} in the form the edge reads: durations in seconds, the
+ * defaults folded into each rule, only what differs from the built-in default. E_LIMIT when `out` is
+ * full. */
+int ingress_write_json(const struct ingress *in, struct buf *out) MUST_USE;
