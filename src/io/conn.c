@@ -1,0 +1,292 @@
+/* Connected sockets as byte streams. Reading is one read(2) straight into the reader's buffer; writing
+ * collects the turn's bytes and sends them in one call. */
+#include "io/conn.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/bufq.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+#define CONN_MAGIC 0x636f6e6e
+
+/* Runs per sendmsg(2): 16 chunks of 16 KiB fill the backlog limit. */
+#define WRITE_RUNS 16
+/* A write this large with nothing queued goes to the kernel at once, without a copy. */
+#define DIRECT_WRITE_BYTES (8 * 1024)
+
+struct conn {
+	struct byte_stream base;
+	uint32_t magic;
+	int fd; /* owned */
+	struct loop_watch *watch; /* owned */
+	int interest;
+	struct bufq out;
+	bool did_read;     /* during the current on_readable() */
+	bool write_short;  /* a write was cut: on_writable() is owed */
+	bool write_failed; /* the peer takes nothing more; reading will say why */
+	bool wants_shutdown, is_shut, is_closing;
+	struct deferred flush;
+	struct timer linger;
+	struct address peer;
+};
+
+static struct conn *conn_of(struct byte_stream *s)
+{
+	struct conn *c = CONTAINER_OF(s, struct conn, base);
+
+	CHECK(c, CONN_MAGIC);
+	return c;
+}
+
+static void set_interest(struct conn *c, int interest)
+{
+	c->interest = interest;
+	loop_watch_set(c->watch, interest);
+}
+
+static void conn_destroy(struct conn *c)
+{
+	timer_stop(&c->linger);
+	deferred_cancel(&c->flush);
+	loop_watch_free(c->watch);
+	close(c->fd);
+	bufq_done(&c->out);
+	c->magic = 0;
+	mem_free(c);
+}
+
+/* Sends what the kernel takes. False when the connection is dead for writing. */
+static bool send_queued(struct conn *c)
+{
+	while (bufq_len(&c->out)) {
+		struct bytes runs[WRITE_RUNS];
+		struct iovec iov[WRITE_RUNS];
+		int n = bufq_peek(&c->out, runs, WRITE_RUNS);
+		for (int i = 0; i < n; i++)
+			iov[i] = (struct iovec){ (void *)(uintptr_t)runs[i].ptr, runs[i].len };
+		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)n };
+		ssize_t sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return errno == EAGAIN || errno == EWOULDBLOCK;
+		bufq_consume(&c->out, (size_t)sent);
+	}
+	return true;
+}
+
+/* After close(): the rest has left, now wait for the peer to read it, so that our unread input does not
+ * turn the close into a reset that destroys it (RFC 9112 §9.6). */
+static void linger_read(struct conn *c)
+{
+	uint8_t scrap[4096];
+
+	for (int i = 0; i < 16; i++) {
+		ssize_t n = read(c->fd, scrap, sizeof(scrap));
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			break;
+		if (n <= 0) {
+			conn_destroy(c);
+			return;
+		}
+	}
+	set_interest(c, LOOP_READABLE);
+}
+
+static void conn_flush(struct conn *c)
+{
+	if (!send_queued(c)) {
+		/* The reader learns the cause; wake it even if it had paused. */
+		c->write_failed = true;
+		bufq_done(&c->out);
+		if (!c->is_closing)
+			set_interest(c, c->interest | LOOP_READABLE);
+	}
+	if (bufq_len(&c->out)) {
+		set_interest(c, c->interest | LOOP_WRITABLE);
+	} else {
+		set_interest(c, c->interest & ~LOOP_WRITABLE);
+		if ((c->wants_shutdown || c->is_closing) && !c->is_shut) {
+			c->is_shut = true;
+			shutdown(c->fd, SHUT_WR);
+		}
+		if (c->is_closing) {
+			linger_read(c);
+			return;
+		}
+	}
+	if (c->write_short && !c->is_closing && bufq_len(&c->out) <= LIMIT_WRITE_BACKLOG_BYTES / 2) {
+		c->write_short = false;
+		if (c->base.events && c->base.events->on_writable)
+			c->base.events->on_writable(c->base.ctx);
+	}
+}
+
+static void on_flush(struct deferred *d)
+{
+	conn_flush(CONTAINER_OF(d, struct conn, flush));
+}
+
+static void report_error(struct conn *c)
+{
+	int sys_errno = 0;
+	socklen_t len = sizeof(sys_errno);
+	struct err err;
+
+	getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &sys_errno, &len);
+	if (sys_errno)
+		err_set_errno(&err, E_CLOSED, sys_errno, "connection lost");
+	else
+		err_set(&err, E_CLOSED, "connection lost");
+	if (c->base.events && c->base.events->on_error)
+		c->base.events->on_error(c->base.ctx, &err);
+}
+
+static void on_ready(void *arg, int events)
+{
+	struct conn *c = arg;
+	bool is_dead = events == (LOOP_READABLE | LOOP_WRITABLE) && c->interest != events;
+
+	CHECK(c, CONN_MAGIC);
+	if (is_dead)
+		c->interest = 0; /* the loop has stopped watching */
+	if (c->is_closing) {
+		if (bufq_len(&c->out))
+			conn_flush(c);
+		else
+			linger_read(c);
+		return;
+	}
+	if (events & LOOP_WRITABLE && !is_dead)
+		loop_defer_flush(c->base.loop, &c->flush);
+	if (events & LOOP_READABLE) {
+		c->did_read = false;
+		if (c->base.events)
+			c->base.events->on_readable(c->base.ctx);
+		/* Whoever has no room does not read: stop asking until want_read(). The connection may be
+		 * closing by now, but it is never freed inside a callback of its own. */
+		if (!c->did_read && !c->is_closing) {
+			if (is_dead)
+				report_error(c);
+			else
+				set_interest(c, c->interest & ~LOOP_READABLE);
+		}
+	}
+}
+
+/* --- The byte stream ------------------------------------------------------------------------- */
+
+static ssize_t conn_read(struct byte_stream *s, uint8_t *dst, size_t cap, struct err *err)
+{
+	struct conn *c = conn_of(s);
+	ssize_t n;
+
+	c->did_read = true;
+	do
+		n = read(c->fd, dst, cap);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0)
+		return n;
+	if (errno == EAGAIN || errno == EWOULDBLOCK) {
+		set_interest(c, c->interest | LOOP_READABLE);
+		return E_AGAIN;
+	}
+	return err_set_errno(err, errno == ETIMEDOUT ? E_TIMEOUT : E_CLOSED, errno, "reading");
+}
+
+static void conn_want_read(struct byte_stream *s)
+{
+	struct conn *c = conn_of(s);
+
+	set_interest(c, c->interest | LOOP_READABLE);
+}
+
+static size_t conn_write(struct byte_stream *s, struct bytes data)
+{
+	struct conn *c = conn_of(s);
+	size_t taken = 0;
+
+	if (c->write_failed || c->wants_shutdown)
+		return data.len; /* goes nowhere; reading tells */
+	if (bufq_len(&c->out) == 0 && data.len >= DIRECT_WRITE_BYTES) {
+		ssize_t n = send(c->fd, data.ptr, data.len, MSG_NOSIGNAL);
+		if (n > 0)
+			taken = (size_t)n;
+	}
+	taken += bufq_write(&c->out, bytes_from(data, taken));
+	if (taken < data.len)
+		c->write_short = true;
+	if (bufq_len(&c->out) && !(c->interest & LOOP_WRITABLE))
+		loop_defer_flush(s->loop, &c->flush);
+	return taken;
+}
+
+static size_t conn_backlog(const struct byte_stream *s)
+{
+	return bufq_len(&CONTAINER_OF(s, const struct conn, base)->out);
+}
+
+static void conn_shutdown(struct byte_stream *s)
+{
+	struct conn *c = conn_of(s);
+
+	c->wants_shutdown = true;
+	loop_defer_flush(s->loop, &c->flush);
+}
+
+static void on_linger_timeout(struct timer *t)
+{
+	conn_destroy(CONTAINER_OF(t, struct conn, linger));
+}
+
+static void conn_close(struct byte_stream *s)
+{
+	struct conn *c = conn_of(s);
+
+	c->base.events = NULL;
+	c->is_closing = true;
+	timer_set(&c->linger, LIMIT_LINGER_MS);
+	/* Even with nothing to send: the caller may be inside a callback of this connection. */
+	loop_defer_flush(s->loop, &c->flush);
+}
+
+static const struct byte_stream_ops conn_ops = {
+	.name = "tcp",
+	.read = conn_read,
+	.want_read = conn_want_read,
+	.write = conn_write,
+	.backlog = conn_backlog,
+	.shutdown = conn_shutdown,
+	.close = conn_close,
+};
+
+struct byte_stream *conn_adopt(struct loop *l, int fd, const struct address *peer)
+{
+	struct conn *c = mem_alloc(sizeof(*c));
+	int on = 1;
+
+	c->magic = CONN_MAGIC;
+	c->fd = fd;
+	c->peer = *peer;
+	c->base = (struct byte_stream){ .ops = &conn_ops, .loop = l, .peer = &c->peer };
+	bufq_init(&c->out, LIMIT_WRITE_BACKLOG_BYTES);
+	deferred_init(&c->flush, on_flush);
+	timer_init(&c->linger, l, on_linger_timeout);
+	if (peer->any.sa_family != AF_UNIX) {
+		int idle_s = 30, interval_s = 10, probes = 3;
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	}
+	c->watch = loop_watch_new(l, fd, on_ready, c);
+	BUG_IF(!c->watch);
+	set_interest(c, LOOP_READABLE);
+	return &c->base;
+}
