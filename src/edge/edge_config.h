@@ -1,0 +1,87 @@
+/* The settings of an edge: one table, read from DIR/edge.yml and from flags.
+ *
+ * Built once by the command line before any thread starts and not changed afterwards; any thread may
+ * read it. Order of strength: flag, file, default. `--help`, `adit-edge check` and the parser read the
+ * same table, edge_settings().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+
+struct edge_texts {
+	char **list; /* owned, and each text */
+	size_t count;
+};
+
+/* Room for every row of the table, with some to spare (edge_config.c checks). */
+#define EDGE_SETTINGS_MAX 24
+
+struct edge_config {
+	char *data_dir;  /* owned */
+	char *file_name; /* owned; the file that was read, NULL when there was none */
+
+	/* Addresses that address_parse() takes; none: that listener is off. */
+	struct edge_texts https, http, tunnel, metrics;
+	char *admin_socket; /* owned; DIR/admin.sock unless set */
+
+	char *control_host;          /* owned; from the store, by edge_config_complete() */
+	char *public_url;            /* owned; "https://adit.example.com:8443", no slash at the end */
+	struct edge_texts advertise; /* "host:port" of the tunnel listener, as connectors shall dial it */
+
+	int workers;      /* at least 1 */
+	char location[9]; /* what connectors and CF-Ray call this node: 1 to 8 of a-z 0-9 - */
+	enum log_level log_level;
+	enum log_format log_format;
+	usec grace_period; /* how long a drain may take */
+
+	unsigned char source[EDGE_SETTINGS_MAX]; /* per row: default, file or flag */
+};
+
+enum edge_setting_type {
+	EDGE_SETTING_ADDRESSES,  /* list; "off" alone: none */
+	EDGE_SETTING_HOST_PORTS, /* list */
+	EDGE_SETTING_PATH,
+	EDGE_SETTING_URL, /* https://host[:port] */
+	EDGE_SETTING_WORKERS,
+	EDGE_SETTING_LOCATION,
+	EDGE_SETTING_LOG_LEVEL,
+	EDGE_SETTING_LOG_FORMAT,
+	EDGE_SETTING_DURATION,
+};
+
+struct edge_setting {
+	const char *key;      /* in edge.yml; the flag is "--" and the key */
+	const char *argument; /* what help calls the value: "ADDR" */
+	const char *preset;   /* the default, as one would write it; NULL: worked out, help says how */
+	const char *help;
+	enum edge_setting_type type;
+	size_t offset; /* of the member */
+};
+
+const struct edge_setting *edge_settings(size_t *ret_count);
+
+/* All defaults. `data_dir` is copied. */
+void edge_config_init(struct edge_config *c, const char *data_dir);
+void edge_config_done(struct edge_config *c);
+
+/* Reads a file over the defaults. Errors say FILE:LINE:COLUMN; an unknown key is one. E_NOT_FOUND when
+ * there is no such file. */
+int edge_config_load(struct edge_config *c, const char *path, struct err *err);
+/* One flag, `key` without dashes. Flags of one list replace what the file said, then add up.
+ * E_NOT_FOUND when no setting has that name, E_INVALID for a bad value. */
+int edge_config_flag(struct edge_config *c, const char *key, const char *value, struct err *err);
+
+/* Fills in what depends on the control host and checks what only makes sense together: public_url
+ * (https://HOST, and the port of the first HTTPS listener unless it is 443) and advertise (the control
+ * host, or the listener's own IP when it is a loopback one, with each tunnel listener's port, repeated
+ * until there are four: stock connectors open one connection per address). May be called again after a
+ * change of control host. */
+int edge_config_complete(struct edge_config *c, const char *control_host, struct err *err);
+
+/* The nearest of `names` for "did you mean"; NULL when none is near. Shared with the command line. */
+const char *edge_nearest_name(const char *word, const char *const *names, size_t count);
