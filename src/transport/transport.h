@@ -114,6 +114,9 @@ struct session_start {
 	const struct session_events *events; /* borrowed, static */
 	void *ctx;                           /* the session's owner */
 	const struct registration *registration; /* connector: copied */
+	/* Connector: its ingress rules as JSON, copied; sent after a registration of index 0 that is not
+	 * remotely managed. Empty: none is sent. */
+	struct bytes local_config;
 };
 
 struct transport {
