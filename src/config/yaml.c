@@ -344,6 +344,57 @@ static int parse_events(struct builder *b, struct bytes text)
 	return r;
 }
 
+/* Bytes of the UTF-8 character at the front (RFC 3629), 0 when there is none. */
+static size_t utf8_size(struct bytes b)
+{
+	uint8_t c = b.ptr[0];
+	size_t size = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : 4;
+
+	if ((c >= 0x80 && c < 0xc2) || c > 0xf4 || size > b.len)
+		return 0;
+	for (size_t i = 1; i < size; i++)
+		if ((b.ptr[i] & 0xc0) != 0x80)
+			return 0;
+	/* Overlong forms, surrogates, beyond U+10FFFF. */
+	if ((c == 0xe0 && b.ptr[1] < 0xa0) || (c == 0xed && b.ptr[1] > 0x9f) ||
+	    (c == 0xf0 && b.ptr[1] < 0x90) || (c == 0xf4 && b.ptr[1] > 0x8f))
+		return 0;
+	return size;
+}
+
+/* libfyaml 0.7.12 never returns from some malformed UTF-8, and accepts control bytes that YAML forbids;
+ * so it gets clean text only. Directives say nothing that we would act on. */
+static int check_text(struct builder *b, struct bytes text)
+{
+	int line = 1, column = 1;
+	bool is_prologue = true;
+
+	while (text.len) {
+		uint8_t c = text.ptr[0];
+		size_t size = utf8_size(text);
+
+		if (size == 0)
+			return place_error(b, E_PARSE, line, column, "this is not UTF-8 text");
+		if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f)
+			return place_error(b, E_PARSE, line, column,
+					   "a control byte has no place here");
+		if (is_prologue && column == 1) {
+			if (c == '%')
+				return place_error(b, E_PARSE, line, column,
+						   "directives are not read");
+			is_prologue = c == '#' || c == '\n' || c == '\r';
+		}
+		if (c == '\n') {
+			line++;
+			column = 1;
+		} else {
+			column++;
+		}
+		text = bytes_from(text, size);
+	}
+	return 0;
+}
+
 struct yaml_doc *yaml_parse(struct bytes text, const char *file_name, struct err *err)
 {
 	if (text.len > LIMIT_CONFIG_BYTES) {
@@ -358,7 +409,9 @@ struct yaml_doc *yaml_parse(struct bytes text, const char *file_name, struct err
 	b->err = err;
 	b->anchors = map_new();
 
-	int r = text.len ? parse_events(b, text) : 0;
+	int r = check_text(b, text);
+	if (r == 0 && text.len)
+		r = parse_events(b, text);
 	while (b->depth > 0)
 		mem_free(b->open[--b->depth].items);
 	map_free(b->anchors);

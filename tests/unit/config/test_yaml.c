@@ -118,6 +118,9 @@ static void refuses_what_is_wrong_with_its_place(void **state)
 	assert_refused("a: \"x\\0y\"\n", E_PARSE, "config.yml:1:");
 	assert_refused("a:\n  - b\n c: d\n", E_PARSE, "config.yml:3:");
 	assert_refused("a: [1, 2\n", E_PARSE, "config.yml:");
+	assert_refused("# x\na: \xfe\n", E_PARSE, "config.yml:2:4: this is not UTF-8");
+	assert_refused("%hz\xfe", E_PARSE, "config.yml:1:1: directives are not read");
+	assert_refused("a: \x01\n", E_PARSE, "config.yml:1:4: a control byte");
 	assert_refused("<<: 5\n", E_PARSE, "config.yml:1:5: only a map can be merged");
 }
 
