@@ -1,0 +1,355 @@
+#include "edge/forward/forward.h"
+
+#include <jansson.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "edge/forward/crossing.h"
+#include "edge/forward/rewrite.h"
+#include "edge/tunnels/registry.h"
+#include "edge/worker.h"
+
+#define COMPONENT "edge/forward"
+
+/* A request that nobody has processed may be offered this often. */
+#define MAX_ATTEMPTS 3
+/* What a connector says about its failure; longer is nonsense. */
+#define MAX_REASON_BYTES 4096
+
+/* The answerer's side of one exchange; in the exchange's arena. */
+struct forward {
+	struct exchange *x;
+	struct worker *worker;
+	struct stream *stream;          /* borrowed until its on_closed; NULL afterwards */
+	struct tunnel_session *session; /* only to be compared, never followed */
+	struct uuid tunnel;
+	int attempts;
+	bool request_ended;  /* our side of the stream has ended */
+	bool response_ended; /* the peer's has */
+	uint64_t credited;   /* response bytes whose window was given back */
+};
+
+static void on_answer(struct stream *st, const struct answer *a);
+static void on_data(struct stream *st, struct bytes data, bool fin);
+static void on_trailers(struct stream *st, const struct fields *trailers);
+static void on_stream_writable(struct stream *st);
+static void on_stream_closed(struct stream *st, enum reason why);
+
+static const struct stream_events stream_events = {
+	.on_answer = on_answer,
+	.on_data = on_data,
+	.on_trailers = on_trailers,
+	.on_writable = on_stream_writable,
+	.on_closed = on_stream_closed,
+};
+
+/* A stream whose exchange has gone: reset, its last events fall on the floor. */
+static void ignore_answer(struct stream *st, const struct answer *a)
+{
+	(void)st;
+	(void)a;
+}
+static void ignore_data(struct stream *st, struct bytes data, bool fin)
+{
+	(void)st;
+	(void)data;
+	(void)fin;
+}
+static void ignore_writable(struct stream *st)
+{
+	(void)st;
+}
+static void ignore_closed(struct stream *st, enum reason why)
+{
+	(void)st;
+	(void)why;
+}
+static const struct stream_events orphan_events = {
+	.on_answer = ignore_answer,
+	.on_data = ignore_data,
+	.on_writable = ignore_writable,
+	.on_closed = ignore_closed,
+};
+
+static void on_request_data(struct exchange *x);
+static void on_response_room(struct exchange *x);
+static void on_cancelled(struct exchange *x);
+
+static const struct exchange_answerer answerer = {
+	.name = "tunnel",
+	.on_request_data = on_request_data,
+	.on_response_room = on_response_room,
+	.on_cancelled = on_cancelled,
+};
+
+/* --- Starting -------------------------------------------------------------------------------- */
+
+enum handled forward_no_connector(struct exchange *x)
+{
+	return exchange_failed(x, FAILURE_TUNNEL, 530, 1033, "Tunnel not connected",
+			       "The route to %.*s exists, but no connector of its tunnel is connected to this edge. "
+			       "Start it with \"adit tunnel run\".",
+			       BYTES_ARG(x->host));
+}
+
+static bool open_stream(struct forward *f, struct tunnel_session *ts)
+{
+	struct exchange *x = f->x;
+	bool fin = x->request.length == HEAD_LENGTH_NONE && !x->request.is_upgrade;
+
+	f->stream = session_open(ts->session, x->request.is_upgrade ? STREAM_WEBSOCKET : STREAM_HTTP, &x->request,
+				 fin, &stream_events, f);
+	if (!f->stream)
+		return false;
+	f->session = ts;
+	f->request_ended = fin;
+	f->attempts++;
+	return true;
+}
+
+enum handled forward_here(struct worker *w, struct exchange *x, const struct uuid *tunnel)
+{
+	struct forward *f = arena_alloc(&x->arena, sizeof(*f));
+	struct tunnel_session *ts, *tried = NULL;
+
+	f->x = x;
+	f->worker = w;
+	f->tunnel = *tunnel;
+	while ((ts = registry_choose(w, tunnel, tried)) && !open_stream(f, ts)) {
+		if (tried)
+			break;
+		tried = ts;
+	}
+	if (!f->stream)
+		return forward_no_connector(x);
+	/* The stream's window bounds what may wait here. */
+	x->response_body.queue.capacity = LIMIT_H2_STREAM_WINDOW;
+	exchange_answer_by(x, &answerer, f);
+	return HANDLED_TAKEN;
+}
+
+enum handled forward_handle(struct exchange *x, void *worker)
+{
+	struct worker *w = worker;
+	const struct snapshot_route *route = x->route;
+	struct bytes loop_token = arena_printf(&x->arena, "adit-%.8s", route->tunnel->account);
+
+	if (rewrite_request(x, loop_token, w->location) == HANDLED_FAILED)
+		return HANDLED_FAILED;
+	enum handled handled = forward_here(w, x, &route->tunnel->id);
+	if (handled == HANDLED_FAILED) {
+		struct worker *other = registry_other_worker(w, &route->tunnel->id);
+		if (other)
+			return crossing_start(w, other, x, &route->tunnel->id);
+	}
+	return handled;
+}
+
+/* --- Request body: visitor -> stream --------------------------------------------------------- */
+
+static void pump_request(struct forward *f)
+{
+	struct body *body = &f->x->request_body;
+	struct bytes run;
+
+	while (f->stream && !f->request_ended && body_peek(body, &run, 1)) {
+		bool fin = body->has_ended && run.len == bufq_len(&body->queue) && body->trailers.count == 0;
+		size_t taken = stream_write(f->stream, run, fin);
+		body_consume(body, taken);
+		if (taken < run.len)
+			return;
+		f->request_ended = fin;
+	}
+	if (f->stream && !f->request_ended && body_is_done(body)) {
+		f->request_ended = true;
+		if (body->trailers.count)
+			stream_finish(f->stream, &body->trailers);
+		else
+			(void)stream_write(f->stream, BYTES_NONE, true);
+	}
+}
+
+static void on_request_data(struct exchange *x)
+{
+	pump_request(x->answerer_ctx);
+}
+
+static void on_stream_writable(struct stream *st)
+{
+	pump_request(st->ctx);
+}
+
+/* --- Response: stream -> visitor ------------------------------------------------------------- */
+
+static struct bytes json_text(struct exchange *x, const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? arena_copy(&x->arena, bytes_str(text)) : BYTES_NONE;
+}
+
+/* The connector's own words about its failure (adit_reason), bounded and never trusted as markup. */
+static void read_reason(struct exchange *x, struct bytes json)
+{
+	struct failure *failure = &x->failure;
+
+	if (json.len == 0 || json.len > MAX_REASON_BYTES)
+		return;
+	json_t *object = json_loadb((const char *)json.ptr, json.len, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(object)) {
+		json_decref(object);
+		return;
+	}
+	const char *hop = json_string_value(json_object_get(object, "hop"));
+	json_int_t status = json_integer_value(json_object_get(object, "status"));
+	struct bytes title = json_text(x, object, "title"), detail = json_text(x, object, "detail");
+	if (hop && strcmp(hop, "origin") == 0)
+		failure->hop = FAILURE_ORIGIN;
+	if (status >= 400 && status <= 599)
+		failure->status = (int)status;
+	if (title.len)
+		failure->title = title;
+	if (detail.len)
+		failure->detail = detail;
+	failure->origin = json_text(x, object, "origin");
+	failure->rule = json_text(x, object, "rule");
+	failure->errno_name = json_text(x, object, "errno");
+	json_decref(object);
+}
+
+/* Lets go of the stream; nothing more is heard of it. */
+static void drop_stream(struct forward *f, enum reason why)
+{
+	struct stream *st = TAKE(f->stream);
+
+	if (!st)
+		return;
+	st->events = &orphan_events;
+	st->ctx = NULL;
+	stream_reset(st, why);
+}
+
+static void on_answer(struct stream *st, const struct answer *a)
+{
+	struct forward *f = st->ctx;
+	struct exchange *x = f->x;
+
+	if (a->from_connector && a->head->status >= 500) {
+		exchange_failed(x, FAILURE_CONNECTOR, a->head->status, 0, "Bad gateway",
+				"The connector is up, but could not reach the service behind it. Its log has the reason "
+				"under request id %s.",
+				x->id);
+		x->failure.was_sent = true;
+		read_reason(x, a->failure_json);
+		drop_stream(f, REASON_DONE);
+		exchange_fail(x);
+		return;
+	}
+	if (head_copy(&x->response, a->head, &x->arena) < 0) {
+		exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Bad gateway",
+				"The service's response has more header fields than this edge carries.");
+		drop_stream(f, REASON_PROTOCOL);
+		exchange_fail(x);
+		return;
+	}
+	x->response.is_upgrade = x->request.is_upgrade && a->head->status == 101;
+	rewrite_response(x, f->worker->location);
+	exchange_respond(x);
+}
+
+/* The response is complete: the stream has done its work even if the visitor is still sending. */
+static void end_response(struct forward *f)
+{
+	struct exchange *x = f->x;
+
+	f->response_ended = true;
+	body_end(&x->response_body);
+	if (!f->request_ended) {
+		drop_stream(f, REASON_DONE);
+		exchange_release_answerer(x);
+	}
+}
+
+static void on_data(struct stream *st, struct bytes data, bool fin)
+{
+	struct forward *f = st->ctx;
+	struct body *body = &f->x->response_body;
+
+	if (data.len) {
+		body_write_all(body, data);
+		/* Every byte taken is window to give back: ask to be told. */
+		body->wants_room = true;
+	}
+	if (fin)
+		end_response(f);
+}
+
+static void on_trailers(struct stream *st, const struct fields *trailers)
+{
+	struct forward *f = st->ctx;
+
+	/* Beyond the field limit the rest is dropped: trailers are optional by definition. */
+	(void)fields_copy(&f->x->response_body.trailers, trailers, &f->x->arena);
+	end_response(f);
+}
+
+static void on_response_room(struct exchange *x)
+{
+	struct forward *f = x->answerer_ctx;
+	uint64_t taken = x->response_body.total - bufq_len(&x->response_body.queue);
+
+	if (f->stream && taken > f->credited) {
+		stream_consume(f->stream, (size_t)(taken - f->credited));
+		f->credited = taken;
+	}
+	x->response_body.wants_room = !f->response_ended;
+}
+
+/* --- Ends ------------------------------------------------------------------------------------ */
+
+/* True when another session may be asked: nobody has acted on the request (RFC 9110 §9.2.2). */
+static bool may_retry(const struct forward *f, enum reason why)
+{
+	const struct exchange *x = f->x;
+	bool body_untouched = x->request_body.total == bufq_len(&x->request_body.queue);
+	bool is_safe = bytes_eq(x->request.method, BYTES_LIT("GET")) || bytes_eq(x->request.method, BYTES_LIT("HEAD")) ||
+		       bytes_eq(x->request.method, BYTES_LIT("OPTIONS"));
+
+	if (f->attempts >= MAX_ATTEMPTS || x->has_head || !body_untouched || !x->producer)
+		return false;
+	return why == REASON_REFUSED || (why == REASON_LOST && is_safe && !x->request.is_upgrade);
+}
+
+static void on_stream_closed(struct stream *st, enum reason why)
+{
+	struct forward *f = st->ctx;
+	struct exchange *x = f->x;
+
+	f->stream = NULL;
+	if (f->response_ended) {
+		exchange_release_answerer(x);
+		return;
+	}
+	if (may_retry(f, why)) {
+		struct tunnel_session *next = registry_choose(f->worker, &f->tunnel, f->session);
+		if (next && open_stream(f, next)) {
+			log_debug(COMPONENT, "request sent again over another connection", LOG_STR("id", x->id));
+			pump_request(f);
+			return;
+		}
+	}
+	exchange_failed(x, FAILURE_TUNNEL, 502, 0, "Tunnel connection lost",
+			"The connection to the connector ended (%s) before the response was complete.",
+			reason_text(why));
+	x->failure.was_sent = why != REASON_REFUSED;
+	exchange_fail(x);
+}
+
+static void on_cancelled(struct exchange *x)
+{
+	struct forward *f = x->answerer_ctx;
+
+	drop_stream(f, REASON_CANCELLED);
+	exchange_release_answerer(x);
+}

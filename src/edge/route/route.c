@@ -1,0 +1,49 @@
+#include "edge/route/route.h"
+
+#include "edge/control/gateway.h"
+#include "edge/worker.h"
+
+/* Hosts a stock connector answers itself, without asking who calls (PROTOCOL §5.1): never routed. */
+static const struct bytes management_host = BYTES_LIT("management.argotunnel.com");
+
+enum handled route_handle(struct exchange *x, void *worker)
+{
+	struct worker *w = worker;
+
+	x->host = head_host(x->request.authority, &x->arena);
+	x->snapshot = snapshot_ref(w->snapshot);
+	x->drop_snapshot = (void (*)(void *))snapshot_unref;
+	if (x->host.len == 0)
+		return exchange_failed(x, FAILURE_VISITOR, 400, 0, "Bad request", "The request names no host.");
+	if (bytes_eq(x->host, bytes_str(snapshot_control_host(w->snapshot))))
+		return control_gateway_handle(x, w->control, false);
+	const struct snapshot_route *route =
+		bytes_eq(x->host, management_host) ? NULL : snapshot_route(w->snapshot, x->host);
+	if (!route)
+		return exchange_failed(x, FAILURE_EDGE, 404, 0, "Unknown host",
+				       "This edge does not know %.*s. If it is yours, add a route: "
+				       "adit tunnel route dns TUNNEL %.*s",
+				       BYTES_ARG(x->host), BYTES_ARG(x->host));
+	x->route = (void *)(uintptr_t)route;
+	return HANDLED_NEXT;
+}
+
+enum handled route_redirect(struct exchange *x, void *worker)
+{
+	struct worker *w = worker;
+	struct bytes host = head_host(x->request.authority, &x->arena);
+	struct bytes location;
+
+	x->host = host;
+	if (host.len == 0)
+		return exchange_failed(x, FAILURE_VISITOR, 400, 0, "Bad request", "The request names no host.");
+	if (w->https_port == 443)
+		location = arena_printf(&x->arena, "https://" BYTES_FMT BYTES_FMT, BYTES_ARG(host),
+					BYTES_ARG(x->request.path));
+	else
+		location = arena_printf(&x->arena, "https://" BYTES_FMT ":%u" BYTES_FMT, BYTES_ARG(host),
+					w->https_port, BYTES_ARG(x->request.path));
+	(void)fields_set(&x->response.fields, &x->arena, HEAD_LOCATION, location);
+	exchange_answer_whole(x, 301, BYTES_LIT("text/plain; charset=utf-8"), BYTES_LIT("Moved to HTTPS.\n"));
+	return HANDLED_TAKEN;
+}

@@ -1,0 +1,185 @@
+#include "edge/tunnels/accept.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "edge/tunnels/registry.h"
+#include "edge/worker.h"
+#include "io/conn.h"
+#include "tls/tls.h"
+
+#define COMPONENT "edge/tunnels"
+
+struct metric metric_tunnel_sessions = {
+	.name = "adit_edge_tunnel_connections",
+	.help = "Registered tunnel connections now",
+	.type = METRIC_GAUGE,
+};
+struct metric metric_tunnel_registered = {
+	.name = "adit_edge_tunnel_registrations_total",
+	.labels = "result=\"ok\"",
+	.help = "Registrations of tunnel connections",
+};
+struct metric metric_tunnel_refused = {
+	.name = "adit_edge_tunnel_registrations_total",
+	.labels = "result=\"refused\"",
+	.help = "Registrations of tunnel connections",
+};
+
+/* A connection in its TLS handshake. */
+struct arrival {
+	struct list node; /* in worker->handshakes */
+	struct worker *worker;
+	struct tls_handshake *handshake;
+	char peer[ADDRESS_TEXT_SIZE];
+};
+
+static void on_register(struct session *s, const struct registration *r);
+static void on_draining(struct session *s);
+static void on_closed(struct session *s, enum reason why, const struct err *err);
+
+static const struct session_events events = {
+	.on_register = on_register,
+	.on_draining = on_draining,
+	.on_closed = on_closed,
+};
+
+static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
+{
+	struct arrival *a = ctx;
+	struct worker *w = a->worker;
+
+	list_remove(&a->node);
+	if (!stream) {
+		log_debug(COMPONENT, "connection without a TLS handshake", LOG_STR("peer", a->peer),
+			  LOG_STR("error", err->text));
+	} else if (w->is_draining) {
+		byte_stream_close(stream);
+	} else {
+		struct tunnel_session *ts = mem_alloc(sizeof(*ts));
+		list_init(&ts->node);
+		ts->worker = w;
+		const struct session_start start = {
+			.side = SESSION_EDGE,
+			.stream = stream,
+			.events = &events,
+			.ctx = ts,
+		};
+		ts->session = h2_transport.start(w->loop, &start);
+	}
+	mem_free(a);
+}
+
+void accept_connector(struct worker *w, int fd, const struct address *peer)
+{
+	struct arrival *a = mem_alloc(sizeof(*a));
+
+	a->worker = w;
+	address_text(peer, a->peer);
+	list_append(&w->handshakes, &a->node);
+	a->handshake = tls_accept(w->tunnel_tls, conn_adopt(w->loop, fd, peer), LIMIT_TLS_HANDSHAKE_MS, on_tls, a);
+}
+
+/* Stock connectors go on trying when the text says "Unauthorized", and exit on any other refusal: the
+ * operator may still be creating the tunnel or restoring a backup, so every refusal says it. */
+static void refuse(struct session *s, const struct registration *r, const char *cause)
+{
+	char tunnel[UUID_TEXT_SIZE], peer[ADDRESS_TEXT_SIZE];
+	const struct registered answer = { .ok = false, .cause = bytes_str(cause) };
+
+	metric_add(&metric_tunnel_refused, 1);
+	log_warn(COMPONENT, "connector refused", LOG_STR("tunnel", uuid_text(&r->tunnel, tunnel)),
+		 LOG_STR("peer", address_text(s->peer, peer)), LOG_STR("reason", cause));
+	session_reply(s, &answer);
+}
+
+static void on_register(struct session *s, const struct registration *r)
+{
+	struct tunnel_session *ts = s->ctx;
+	struct worker *w = ts->worker;
+	const struct snapshot_tunnel *tunnel = snapshot_tunnel(w->snapshot, &r->tunnel);
+	char id[UUID_TEXT_SIZE], connection[UUID_TEXT_SIZE], connector[UUID_TEXT_SIZE], ip[ADDRESS_TEXT_SIZE];
+	struct err err = { 0 };
+
+	if (!tunnel) {
+		refuse(s, r, "Unauthorized: Tunnel not found");
+		return;
+	}
+	/* Both are compared in full, whatever the first one gave. */
+	bool account_ok = secret_bytes_eq(bytes_str(tunnel->account), r->account);
+	bool secret_ok = secret_eq(&tunnel->secret, r->secret);
+	if (!account_ok || !secret_ok) {
+		refuse(s, r, "Unauthorized: Invalid tunnel secret");
+		return;
+	}
+
+	ts->tunnel = r->tunnel;
+	ts->connector = r->connector;
+	ts->index = r->index;
+	ts->connection = uuid_random();
+	struct arena arena;
+	arena_init(&arena);
+	const char **features = arena_alloc(&arena, (r->feature_count + 1) * sizeof(*features));
+	for (size_t i = 0; i < r->feature_count; i++)
+		features[i] = arena_strdup(&arena, r->features[i]);
+	const struct directory_record record = {
+		.tunnel = ts->tunnel,
+		.connector = ts->connector,
+		.connection = ts->connection,
+		.index = ts->index,
+		.version = arena_strdup(&arena, r->version),
+		.arch = arena_strdup(&arena, r->arch),
+		.origin_ip = address_ip_text(s->peer, ip),
+		.location = w->location,
+		.features = features,
+		.feature_count = r->feature_count,
+		.opened_at = clock_wall_now(),
+	};
+	int code = registry_add(ts, &record, &err);
+	arena_done(&arena);
+	if (code < 0) {
+		refuse(s, r, err.text);
+		return;
+	}
+	metric_add(&metric_tunnel_registered, 1);
+	metric_add(&metric_tunnel_sessions, 1);
+	log_info(COMPONENT, "connector registered", LOG_STR("tunnel", tunnel->name),
+		 LOG_STR("tunnelID", uuid_text(&ts->tunnel, id)),
+		 LOG_STR("connector", uuid_text(&ts->connector, connector)), LOG_INT("connIndex", ts->index),
+		 LOG_STR("connection", uuid_text(&ts->connection, connection)), LOG_STR("peer", ip),
+		 LOG_BYTES("version", r->version), LOG_STR("protocol", s->transport->name),
+		 LOG_INT("worker", w->index));
+	const struct registered answer = {
+		.ok = true,
+		.connection = ts->connection,
+		.location = bytes_str(w->location),
+	};
+	session_reply(s, &answer);
+}
+
+static void on_draining(struct session *s)
+{
+	const struct tunnel_session *ts = s->ctx;
+	char connection[UUID_TEXT_SIZE];
+
+	log_info(COMPONENT, "connector is leaving", LOG_STR("connection", uuid_text(&ts->connection, connection)),
+		 LOG_INT("connIndex", ts->index));
+}
+
+static void on_closed(struct session *s, enum reason why, const struct err *err)
+{
+	struct tunnel_session *ts = s->ctx;
+	char connection[UUID_TEXT_SIZE], peer[ADDRESS_TEXT_SIZE];
+
+	if (list_is_linked(&ts->node)) {
+		registry_remove(ts);
+		metric_add(&metric_tunnel_sessions, -1);
+		log_info(COMPONENT, "connector disconnected", LOG_STR("connection", uuid_text(&ts->connection, connection)),
+			 LOG_INT("connIndex", ts->index), LOG_STR("reason", reason_text(why)),
+			 LOG_STR("error", err && err->code ? err->text : ""));
+	} else {
+		log_debug(COMPONENT, "connection ended unregistered", LOG_STR("peer", address_text(s->peer, peer)),
+			  LOG_STR("reason", reason_text(why)), LOG_STR("error", err && err->code ? err->text : ""));
+	}
+	mem_free(ts);
+}
