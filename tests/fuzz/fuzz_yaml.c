@@ -1,6 +1,14 @@
 /* Any text: a tree whose every value can be read as every type, or one refusal. */
 #include "config/yaml.h"
 
+/* libfyaml 0.7.12 forgets 2 KiB when a quoted scalar of many pieces turns out to be malformed. The unit
+ * tests run without this, so what we owe the library is still seen. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libfyaml.so";
+}
+
 static void walk(const struct yaml_node *n, unsigned depth)
 {
 	const char *text;
