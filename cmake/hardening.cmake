@@ -52,7 +52,7 @@ target_compile_options(
             -Werror=incompatible-pointer-types
             -Werror=int-conversion
             -Werror=return-type
-            -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+            -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=)
 target_link_options(adit_flags INTERFACE -pie)
 adit_probe_compile(adit_flags -fvisibility=hidden -fstrict-flex-arrays=3 -fzero-init-padding-bits=all)
 
@@ -88,7 +88,10 @@ endif()
 # Release.
 
 if(ADIT_HARDENED)
-  target_compile_options(adit_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+  # The map keeps the build folder out of the binary; debuggers of the other presets need it.
+  target_compile_options(
+    adit_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+                         -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
   adit_probe_compile(
     adit_flags
     -fstack-protector-strong
