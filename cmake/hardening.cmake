@@ -108,6 +108,8 @@ if(ADIT_HARDENED)
   check_ipo_supported(RESULT ADIT_LTO LANGUAGES C OUTPUT _ipo_why)
   if(ADIT_LTO)
     set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ON)
+    # Code is made at link time then, and names its folder there.
+    target_link_options(adit_flags INTERFACE -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
   else()
     message(STATUS "no link-time optimisation: ${_ipo_why}")
   endif()
