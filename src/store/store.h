@@ -19,12 +19,15 @@
 struct store;
 
 /* The state directory: DIR/adit.db (SQLite, WAL, synchronous=FULL) and DIR/master.key (0600).
- * `create`: make what is missing. E_NOT_FOUND when there is no database and !create. */
+ * `create`: make what is missing (DIR itself with 0700; its parent must be there). Several processes
+ * may have it open. E_NOT_FOUND: no database and !create, or its key is gone; E_DENIED: another
+ * database's key, or a key others may read; E_UNSUPPORTED: written by a newer program. */
 struct store *store_open(const char *dir, bool create, struct err *err);
 struct store *store_close(struct store *s);
 /* Highest revision in `changes`; -1 on failure. */
 int64_t store_revision(struct store *s, struct err *err);
-/* A consistent copy of database and key in one file, while running (0600). E_EXISTS if it is there. */
+/* A consistent copy of database and key in one file, while running (0600): an SQLite database whose
+ * table `backup_key` holds the master key as it is, so keep it like the key. E_EXISTS if it is there. */
 int store_backup(struct store *s, const char *path, struct err *err);
 /* The reverse of store_backup(), into an empty or missing directory. */
 int store_restore(const char *path, const char *dir, struct err *err);
@@ -33,35 +36,41 @@ int store_restore(const char *path, const char *dir, struct err *err);
 
 /* NUL-terminated, owned by the caller; NULL with E_NOT_FOUND when unset. Sealed ones come back open. */
 char *store_setting_get(struct store *s, const char *name, struct err *err);
-int store_setting_put(struct store *s, const char *name, const char *value, bool sealed, struct err *err);
+int store_setting_put(struct store *s, const char *name, const char *value, bool sealed,
+		      struct err *err);
 
 /* --- Accounts, users, API tokens ------------------------------------------------------------- */
 
 /* Account id: 32 hex digits, as in CONTROL. One account exists after init. */
-int store_account_first(struct store *s, char id[33], struct err *err); /* creates it when there is none */
+int store_account_first(struct store *s, char id[33],
+			struct err *err); /* creates it when there is none */
 
 /* Administrators. Passwords are argon2id hashes. */
 int store_user_add(struct store *s, const char *email, struct err *err); /* E_EXISTS */
-int store_user_set_password(struct store *s, const char *email, const char *password, struct err *err);
+int store_user_set_password(struct store *s, const char *email, const char *password,
+			    struct err *err);
 /* 0, or E_DENIED for a wrong password or unknown user (same time either way). */
 int store_user_check(struct store *s, const char *email, const char *password, struct err *err);
 int64_t store_user_count(struct store *s, struct err *err);
 char *store_user_first(struct store *s, struct err *err); /* e-mail; owned; NULL: none */
 
 /* One-time sign-in links: a random token of which only the hash is kept. */
-char *store_link_create(struct store *s, const char *email, int64_t valid_seconds, struct err *err); /* token text, owned */
+char *store_link_create(struct store *s, const char *email, int64_t valid_seconds,
+			struct err *err); /* token text, owned */
 /* Uses it up. Returns the e-mail (owned), or NULL with E_DENIED when unknown, used or too old. */
 char *store_link_use(struct store *s, const char *token, struct err *err);
 
 struct store_token {
 	char account[33];
-	struct uuid zone;  /* zone ids are 32 hex digits on the wire: the UUID without dashes */
+	struct uuid zone; /* zone ids are 32 hex digits on the wire: the UUID without dashes */
 	char *note;
 };
 void store_token_done(struct store_token *t);
 /* API tokens as in cert.pem; only a hash is kept. Text is owned by the caller. */
-char *store_token_create(struct store *s, const char *account, const struct uuid *zone, const char *note, struct err *err);
-int store_token_find(struct store *s, const char *token, struct store_token *ret, struct err *err); /* E_DENIED */
+char *store_token_create(struct store *s, const char *account, const struct uuid *zone,
+			 const char *note, struct err *err);
+int store_token_find(struct store *s, const char *token, struct store_token *ret,
+		     struct err *err); /* E_DENIED */
 
 /* --- Zones ----------------------------------------------------------------------------------- */
 
@@ -72,8 +81,10 @@ struct store_zone {
 	usec created_at;
 };
 void store_zone_done(struct store_zone *z);
-int store_zone_add(struct store *s, const char *account, const char *name, struct store_zone *ret, struct err *err); /* E_EXISTS, E_INVALID */
-int store_zone_remove(struct store *s, const char *name, struct err *err); /* E_NOT_FOUND; E_BUSY while it has routes */
+int store_zone_add(struct store *s, const char *account, const char *name, struct store_zone *ret,
+		   struct err *err); /* E_EXISTS, E_INVALID */
+/* Its API tokens go with it. E_NOT_FOUND; E_BUSY while it has routes. */
+int store_zone_remove(struct store *s, const char *name, struct err *err);
 int store_zone_find(struct store *s, const char *name, struct store_zone *ret, struct err *err);
 int store_zone_get(struct store *s, const struct uuid *id, struct store_zone *ret, struct err *err);
 /* Array owned by the caller: *_done() each, then mem_free. */
@@ -85,17 +96,20 @@ struct store_tunnel {
 	struct uuid id;
 	char account[33];
 	char *name;
-	struct secret secret;  /* raw bytes, at least 32 */
+	struct secret secret; /* raw bytes, at least 32; empty once deleted */
 	usec created_at;
-	usec deleted_at;       /* 0: it lives */
+	usec deleted_at; /* wall time, as all times here; 0: it lives */
 };
 void store_tunnel_done(struct store_tunnel *t);
 
 int store_tunnel_create(struct store *s, const char *account, const char *name, struct bytes secret,
-			struct store_tunnel *ret, struct err *err); /* E_EXISTS: a living one has the name */
-int store_tunnel_get(struct store *s, const char *account, const struct uuid *id, struct store_tunnel *ret, struct err *err);
+			struct store_tunnel *ret,
+			struct err *err); /* E_EXISTS: a living one has the name */
+int store_tunnel_get(struct store *s, const char *account, const struct uuid *id,
+		     struct store_tunnel *ret, struct err *err);
 /* Marks it deleted and removes its routes. E_NOT_FOUND. */
-int store_tunnel_delete(struct store *s, const char *account, const struct uuid *id, struct err *err);
+int store_tunnel_delete(struct store *s, const char *account, const struct uuid *id,
+			struct err *err);
 
 struct store_tunnel_filter {
 	const char *account;
@@ -105,8 +119,9 @@ struct store_tunnel_filter {
 	usec existed_at;                                 /* 0: any */
 	size_t offset, limit;                            /* limit 0: all */
 };
-int store_tunnel_list(struct store *s, const struct store_tunnel_filter *f, struct store_tunnel **ret,
-		      size_t *ret_count, size_t *ret_total, struct err *err);
+int store_tunnel_list(struct store *s, const struct store_tunnel_filter *f,
+		      struct store_tunnel **ret, size_t *ret_count, size_t *ret_total,
+		      struct err *err);
 
 /* --- Routes: hostname -> tunnel --------------------------------------------------------------- */
 
@@ -119,6 +134,28 @@ struct store_route {
 };
 void store_route_done(struct store_route *r);
 /* E_EXISTS when another tunnel has the hostname and !overwrite. The caller checked that it is in the zone. */
-int store_route_put(struct store *s, const struct uuid *zone, const char *hostname, const struct uuid *tunnel,
-		    bool overwrite, enum store_route_change *ret, struct err *err);
+int store_route_put(struct store *s, const struct uuid *zone, const char *hostname,
+		    const struct uuid *tunnel, bool overwrite, enum store_route_change *ret,
+		    struct err *err);
 int store_route_list(struct store *s, struct store_route **ret, size_t *ret_count, struct err *err);
+
+/* --- Certificates ---------------------------------------------------------------------------- */
+
+struct store_certificate {
+	char *name;      /* "zone example.com": what it is for */
+	int64_t rev;     /* new with each put: name and rev say which certificate it is */
+	char *hostnames; /* one a line, sorted */
+	char *issuer;    /* fingerprint of the CA that signed it */
+	usec expires_at;
+	char *cert_pem;        /* NULL in lists */
+	struct secret key_pem; /* sealed at rest; empty in lists */
+};
+void store_certificate_done(struct store_certificate *c);
+/* Without certificates and keys; by name. Array owned by the caller. */
+int store_certificate_list(struct store *s, struct store_certificate **ret, size_t *ret_count,
+			   struct err *err);
+int store_certificate_get(struct store *s, const char *name, struct store_certificate *ret,
+			  struct err *err); /* E_NOT_FOUND */
+/* Puts (rev is ignored) and drops in one transaction; nothing to do writes nothing. */
+int store_certificates_change(struct store *s, const struct store_certificate *put, size_t put_count,
+			      const char *const *drop, size_t drop_count, struct err *err);

@@ -1,0 +1,466 @@
+/* Opening, transactions, settings, backup. The questions are in store_*.c beside this file. */
+#include "store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "store/files.h"
+#include "store/store_internal.h"
+
+#define MAGIC_STORE 0x73746f72
+
+/* --- Queries --------------------------------------------------------------------------------- */
+
+int store_query(struct store *s, const char *sql, const struct store_value *params,
+		size_t param_count, store_on_row *on_row, void *ctx, struct err *err)
+{
+	CHECK(s, MAGIC_STORE);
+	return s->driver->query(s->db, sql, params, param_count, on_row, ctx, err);
+}
+
+void *store_rows_add(struct store_rows *rows)
+{
+	if (rows->count == rows->cap) {
+		rows->cap = rows->cap ? rows->cap * 2 : 8;
+		rows->items = mem_resize(rows->items, rows->cap * rows->item_size);
+	}
+	void *item = (char *)rows->items + rows->count++ * rows->item_size;
+	memset(item, 0, rows->item_size);
+	return item;
+}
+
+void store_rows_drop(struct store_rows *rows)
+{
+	for (size_t i = 0; i < rows->count; i++)
+		rows->item_done((char *)rows->items + i * rows->item_size);
+	rows->items = mem_free(rows->items);
+	rows->count = rows->cap = 0;
+}
+
+int store_rows_query(struct store_rows *rows, const char *sql, const struct store_value *params,
+		     size_t param_count, store_on_row *on_row, struct err *err)
+{
+	int r = store_query(rows->store, sql, params, param_count, on_row, rows, err);
+
+	if (r == E_INTERNAL)
+		err_set(err, r, "the database holds something that Adit did not write");
+	if (r < 0)
+		store_rows_drop(rows);
+	return r < 0 ? r : 0;
+}
+
+int store_rows_first(struct store_rows *rows, void *ret)
+{
+	if (rows->count == 0)
+		return E_NOT_FOUND;
+	memcpy(ret, rows->items, rows->item_size);
+	memset(rows->items, 0, rows->item_size);
+	store_rows_drop(rows);
+	return 0;
+}
+
+int store_column_uuid(const struct store_value *v, struct uuid *ret)
+{
+	return uuid_parse(v->bytes, ret) ? 0 : E_INTERNAL;
+}
+
+int store_column_account(const struct store_value *v, char ret[33])
+{
+	if (v->bytes.len != 32)
+		return E_INTERNAL;
+	memcpy(ret, v->bytes.ptr, 32);
+	ret[32] = 0;
+	return 0;
+}
+
+char *store_column_text(const struct store_value *v)
+{
+	return v->type == STORE_NULL ? NULL : mem_strndup(v->bytes);
+}
+
+static int on_int(void *ctx, const struct store_value *row)
+{
+	*(int64_t *)ctx = row[0].number;
+	return 0;
+}
+
+/* --- Transactions ---------------------------------------------------------------------------- */
+
+int64_t store_revision(struct store *s, struct err *err)
+{
+	int64_t rev = 0;
+	int r = store_query(s, "SELECT coalesce(max(rev), 0) FROM changes", NULL, 0, on_int, &rev,
+			    err);
+
+	return r < 0 ? -1 : rev;
+}
+
+int store_begin_write(struct store *s, struct err *err)
+{
+	int r = s->driver->begin(s->db, true, err);
+
+	if (r < 0)
+		return r;
+	int64_t rev = store_revision(s, err);
+	if (rev < 0) {
+		s->driver->rollback(s->db);
+		return err ? err->code : E_IO;
+	}
+	s->rev = rev + 1;
+	return 0;
+}
+
+static int append_change(struct store *s, const char *what, struct err *err)
+{
+	int r = store_query(
+		s, "INSERT INTO changes (rev, at, what) VALUES ($1, $2, $3)",
+		STORE_PARAMS(store_int(s->rev), store_int(clock_wall_now()), store_text(what)),
+		NULL, NULL, err);
+
+	if (r < 0)
+		return r;
+	return store_query(s, "DELETE FROM changes WHERE rev <= $1",
+			   STORE_PARAMS(store_int(s->rev - STORE_KEPT_CHANGES)), NULL, NULL, err);
+}
+
+int store_end_write(struct store *s, int result, const char *what, struct err *err)
+{
+	int r = result;
+
+	if (r >= 0 && what)
+		r = append_change(s, what, err);
+	if (r >= 0 && what)
+		r = s->driver->commit(s->db, err);
+	if (r < 0 || !what) {
+		s->driver->rollback(s->db);
+		return r;
+	}
+	return result;
+}
+
+/* --- Opening --------------------------------------------------------------------------------- */
+
+static int run_step(struct store *s, const struct schema_step *step, int64_t version,
+		    struct err *err)
+{
+	int r = s->driver->script(s->db, step->sql, err);
+
+	if (r == 0)
+		r = s->driver->set_version(s->db, version, err);
+	/* The first step made the table this reads. */
+	int64_t rev = r == 0 ? store_revision(s, err) : -1;
+	if (r == 0 && rev < 0)
+		r = E_IO;
+	s->rev = rev + 1;
+	return r;
+}
+
+int store_migrate(struct store *s, const struct schema_step *steps, size_t count, struct err *err)
+{
+	for (;;) {
+		int64_t version = s->driver->version(s->db, err);
+		if (version < 0)
+			return (int)version;
+		if ((uint64_t)version > count)
+			return err_set(err, E_UNSUPPORTED,
+				       "%s/%s was written by a newer Adit (schema %lld, this program "
+				       "knows %zu); upgrade this program",
+				       s->dir, s->driver->file_name, (long long)version, count);
+		if ((uint64_t)version == count)
+			return 0;
+		int r = s->driver->begin(s->db, true, err);
+		if (r < 0)
+			return r;
+		/* Another process may have been faster while we waited for the lock. */
+		if (s->driver->version(s->db, err) != version) {
+			s->driver->rollback(s->db);
+			continue;
+		}
+		const struct schema_step *step = &steps[version];
+		r = store_end_write(s, run_step(s, step, version + 1, err), step->name, err);
+		if (r < 0)
+			return err ? err_wrap(err, "schema step %s", step->name) : r;
+	}
+}
+
+static int on_blob(void *ctx, const struct store_value *row)
+{
+	secret_set(ctx, row[0].bytes);
+	return 0;
+}
+
+static const char proof_place[] = "master key";
+
+static int read_proof(struct store *s, struct secret *proof, struct err *err)
+{
+	return store_query(s, "SELECT proof FROM sealing", NULL, 0, on_blob, proof, err);
+}
+
+static int make_proof(struct store *s, struct secret *proof, struct err *err)
+{
+	int r = store_begin_write(s, err);
+
+	if (r < 0)
+		return r;
+	/* Another process may have made it meanwhile. */
+	r = read_proof(s, proof, err);
+	if (r != 0)
+		return store_end_write(s, r, NULL, err);
+	size_t len = 0;
+	uint8_t *sealed = seal_value(&s->key, BYTES_LIT("adit"), proof_place, &len);
+	secret_set(proof, bytes_of(sealed, len));
+	r = store_query(s, "INSERT INTO sealing (id, proof) VALUES (1, $1)",
+			STORE_PARAMS(store_blob(bytes_of(sealed, len))), NULL, NULL, err);
+	mem_free(sealed);
+	return store_end_write(s, r, "sealing", err);
+}
+
+/* Makes the proof in a new database, checks the key against it in an old one. */
+static int check_key(struct store *s, struct err *err)
+{
+	struct secret proof = { 0 }, plain = { 0 };
+	int r = read_proof(s, &proof, err);
+
+	if (r == 0)
+		r = make_proof(s, &proof, err);
+	if (r >= 0) {
+		r = seal_open(&s->key, bytes_of(proof.ptr, proof.len), proof_place, &plain, NULL);
+		if (r < 0)
+			err_set(err, r, "%s/master.key is not the key of the database beside it",
+				s->dir);
+	}
+	secret_done(&proof);
+	secret_done(&plain);
+	return r;
+}
+
+static int open_parts(struct store *s, bool create, struct err *err)
+{
+	struct err why = { 0 };
+
+	/* An existing database never gets a new key: that would hide that the old one is lost. */
+	int r = s->driver->open(s->dir, false, &s->db, &why);
+	if (r < 0 && (r != E_NOT_FOUND || !create))
+		goto out;
+	bool is_new = r < 0 || s->driver->version(s->db, &why) == 0;
+	if (is_new && !create) {
+		r = err_set(&why, E_NOT_FOUND, "%s/%s is empty; run init first", s->dir,
+			    s->driver->file_name);
+		goto out;
+	}
+	r = seal_key_load(s->dir, is_new, &s->key, &why);
+	if (r == E_NOT_FOUND)
+		err_set(&why, r, "%s/master.key is missing; without it the database cannot be used",
+			s->dir);
+	if (r == 0 && !s->db)
+		r = s->driver->open(s->dir, true, &s->db, &why);
+	if (r == 0)
+		r = store_migrate(s, schema_steps, schema_step_count, &why);
+	if (r == 0)
+		r = check_key(s, &why);
+out:
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
+/* One process opens at a time: SQLite does not wait while another one changes the journal mode of a
+ * new file, and nobody should find a half-made store. The kernel drops the lock with the process. */
+static int open_alone(struct store *s, bool create, struct err *err)
+{
+	int fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || flock(fd, LOCK_EX) < 0) {
+		int code = errno == ENOENT ? E_NOT_FOUND : E_IO;
+		code = err_set_errno(err, code, errno, "%s", s->dir);
+		if (fd >= 0)
+			close(fd); /* allowed: a directory, not a socket of io/ */
+		return code;
+	}
+	int r = open_parts(s, create, err);
+	close(fd); /* allowed: a directory, not a socket of io/ */
+	return r;
+}
+
+struct store *store_open(const char *dir, bool create, struct err *err)
+{
+	if (create && mkdir(dir, 0700) < 0 && errno != EEXIST) {
+		err_set_errno(err, E_IO, errno, "%s", dir);
+		return NULL;
+	}
+	struct store *s = mem_alloc(sizeof(*s));
+	s->magic = MAGIC_STORE;
+	s->driver = &store_sqlite;
+	s->dir = mem_strdup(dir);
+	if (open_alone(s, create, err) < 0)
+		return store_close(s);
+	return s;
+}
+
+struct store *store_close(struct store *s)
+{
+	if (!s)
+		return NULL;
+	CHECK(s, MAGIC_STORE);
+	if (s->db)
+		s->driver->close(s->db);
+	seal_key_wipe(&s->key);
+	mem_free(s->dir);
+	s->magic = 0;
+	return mem_free(s);
+}
+
+/* --- Settings -------------------------------------------------------------------------------- */
+
+struct setting {
+	bool is_found, is_sealed;
+	struct secret value;
+};
+
+static int on_setting(void *ctx, const struct store_value *row)
+{
+	struct setting *setting = ctx;
+
+	setting->is_found = true;
+	setting->is_sealed = row[0].type == STORE_NULL;
+	secret_set(&setting->value, row[setting->is_sealed ? 1 : 0].bytes);
+	return 0;
+}
+
+char *store_setting_get(struct store *s, const char *name, struct err *err)
+{
+	struct setting setting = { 0 };
+	int r = store_query(s, "SELECT value, sealed FROM settings WHERE name = $1",
+			    STORE_PARAMS(store_text(name)), on_setting, &setting, err);
+
+	if (r >= 0 && !setting.is_found)
+		r = err_set(err, E_NOT_FOUND, "the setting %s is not there", name);
+	if (r >= 0 && setting.is_sealed) {
+		char *place = mem_printf("setting %s", name);
+		struct secret sealed = setting.value;
+		setting.value = (struct secret){ 0 };
+		r = seal_open(&s->key, bytes_of(sealed.ptr, sealed.len), place, &setting.value, err);
+		secret_done(&sealed);
+		mem_free(place);
+	}
+	char *text = r >= 0 ? mem_strndup(bytes_of(setting.value.ptr, setting.value.len)) : NULL;
+	secret_done(&setting.value);
+	return text;
+}
+
+int store_setting_put(struct store *s, const char *name, const char *value, bool sealed,
+		      struct err *err)
+{
+	struct store_value open = store_text(sealed ? NULL : value), closed = { STORE_NULL };
+	uint8_t *box = NULL;
+
+	if (sealed) {
+		char *place = mem_printf("setting %s", name);
+		size_t len = 0;
+		box = seal_value(&s->key, bytes_str(value), place, &len);
+		closed = store_blob(bytes_of(box, len));
+		mem_free(place);
+	}
+	int r = store_begin_write(s, err);
+	if (r == 0) {
+		r = store_query(s,
+				"INSERT INTO settings (name, value, sealed) VALUES ($1, $2, $3) "
+				"ON CONFLICT (name) DO UPDATE SET value = excluded.value, "
+				"sealed = excluded.sealed",
+				STORE_PARAMS(store_text(name), open, closed), NULL, NULL, err);
+		r = store_end_write(s, r, "setting", err);
+	}
+	mem_free(box);
+	return r;
+}
+
+/* --- Backup ---------------------------------------------------------------------------------- */
+
+int store_backup(struct store *s, const char *path, struct err *err)
+{
+	struct err why = { 0 };
+
+	CHECK(s, MAGIC_STORE);
+	/* The new name is refused at the end too; this only saves the work. */
+	if (access(path, F_OK) == 0)
+		return err_set(err, E_EXISTS, "%s is there already", path);
+	char *aside = file_aside(path, 0600, &why);
+	int r = aside ? 0 : why.code;
+	if (r == 0) {
+		struct bytes key = bytes_of(s->key.master, sizeof(s->key.master));
+		r = s->driver->backup(s->db, aside, key, &why);
+		if (r < 0)
+			unlink(aside);
+		else
+			r = file_put_new(aside, path, &why);
+	}
+	mem_free(aside);
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
+/* Makes `dir` unless it is there and empty. */
+static int claim_directory(const char *dir, struct err *err)
+{
+	if (mkdir(dir, 0700) == 0)
+		return file_sync_directory_of(dir, err);
+	if (errno != EEXIST)
+		return err_set_errno(err, E_IO, errno, "%s", dir);
+	DIR *d = opendir(dir);
+	if (!d)
+		return err_set_errno(err, E_IO, errno, "%s", dir);
+	int r = 0;
+	for (struct dirent *e = readdir(d); e && r == 0; e = readdir(d))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			r = err_set(err, E_EXISTS, "%s is not empty", dir);
+	closedir(d);
+	return r;
+}
+
+/* The database takes its name last: until then the directory is not a store. */
+static int restore_into(const char *path, const char *dir, struct err *err)
+{
+	const struct store_driver *driver = &store_sqlite;
+	char *database = mem_printf("%s/%s", dir, driver->file_name);
+	uint8_t master[SEAL_KEY_BYTES];
+	char *aside = file_aside(database, 0600, err);
+	int r = aside ? driver->restore(path, aside, master, sizeof(master), err) : E_IO;
+
+	if (r == 0)
+		r = seal_key_save(dir, master, err);
+	if (r == 0)
+		r = file_put_new(aside, database, err);
+	else if (aside)
+		unlink(aside);
+	secret_wipe(master, sizeof(master));
+	mem_free(aside);
+	mem_free(database);
+	return r;
+}
+
+int store_restore(const char *path, const char *dir, struct err *err)
+{
+	struct err why = { 0 };
+	struct store *s = NULL;
+	int r = claim_directory(dir, &why);
+
+	if (r == 0)
+		r = restore_into(path, dir, &why);
+	if (r == 0) {
+		/* Proves that key and database belong together, and brings an old schema up. */
+		s = store_open(dir, false, &why);
+		r = s ? 0 : why.code;
+	}
+	store_close(s);
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
