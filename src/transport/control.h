@@ -15,7 +15,8 @@
  *
  * Events arrive only from inside control_feed(), in the order of the messages, and borrow their
  * arguments until they return. An event may call any function here but control_free() and
- * control_feed(). Nothing arrives after a failed control_feed() or after on_ended.
+ * control_feed(). Nothing arrives after a failed control_feed(), after on_ended, or once
+ * control_is_done().
  * The session interface (transport.h) promises its users "no event inside a call"; that holds for a
  * driver as long as it feeds from its own read path.
  *
@@ -73,8 +74,8 @@ struct control *control_free(struct control *c);
 
 /* Takes all of `data`, split anywhere. 0, or E_PROTOCOL (not Cap'n Proto, or a breach of the RPC
  * rules), E_LIMIT (too large, too much asked). After a failure the stream is dead: every further call
- * of control_feed() fails likewise; an Abort with the reason is in the output. Bytes that follow the
- * peer's Abort are ignored. */
+ * of control_feed() fails likewise; an Abort with the reason is in the output. Bytes that come
+ * after control_is_done() are ignored. */
 int control_feed(struct control *c, struct bytes data, struct err *err) MUST_USE;
 
 /* What is to be sent next; empty when there is nothing. Valid until the next call on `c`. */
@@ -103,5 +104,5 @@ int control_send_local_config(struct control *c, struct bytes json, struct err *
  * output is full, it is control_shutdown(). */
 void control_unregister(struct control *c);
 /* The orderly end without waiting for anybody: Finish for what is open, Release, Abort. For deadlines.
- * Idempotent; no event follows but on_ended. Also fine on an edge: an Abort. */
+ * Idempotent; no event follows. Also fine on an edge: an Abort. */
 void control_shutdown(struct control *c);
