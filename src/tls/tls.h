@@ -34,7 +34,8 @@ struct tls_certificate *tls_certificate_unref(struct tls_certificate *c);
 typedef struct tls_certificate *tls_choose(void *ctx, struct bytes server_name);
 
 /* Server side. `alpn` is a NULL-terminated list by preference; a peer without ALPN is accepted, one
- * whose list has no match is refused. NULL: ALPN is ignored. `drop_ctx` frees ctx with the context. */
+ * whose list has no match is refused. NULL: ALPN is ignored. `drop_ctx` frees ctx with the context; on
+ * error ctx stays the caller's. */
 struct tls_context *tls_context_server(tls_choose *choose, void *ctx, void (*drop_ctx)(void *ctx),
 				       const char *const *alpn, struct err *err);
 

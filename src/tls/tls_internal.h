@@ -1,0 +1,114 @@
+/* What the files of tls/ share. Never included from outside the folder.
+ *
+ * library.c      priorities, ticket keys      certificate.c  chains with their keys
+ * context.c      what sessions share          verify.c       is this the server we asked for?
+ * handshake.c    until the session is up      session.c      the byte stream afterwards
+ * error.c        GnuTLS codes in words
+ */
+#pragma once
+
+#include <gnutls/gnutls.h>
+#include <stdatomic.h>
+
+#include "base/bufq.h"
+#include "base/check.h"
+#include "io/byte_stream.h"
+#include "io/loop.h"
+#include "tls/tls.h"
+
+/* GnuTLS keeps ALPN names in a table of 8 x 32 bytes per session. */
+#define ALPN_MAX_NAMES 8
+#define ALPN_MAX_NAME_BYTES 31
+/* RFC 1035: 253 characters in text form. */
+#define SERVER_NAME_MAX_BYTES 253
+
+struct tls_certificate {
+	atomic_uint refs;
+	gnutls_certificate_credentials_t credentials; /* owned */
+};
+
+struct tls_context {
+	atomic_uint refs;
+	bool is_server;
+	tls_choose *choose; /* server */
+	void *choose_ctx;   /* owned when drop_choose_ctx is set */
+	void (*drop_choose_ctx)(void *ctx);
+	gnutls_datum_t alpn[ALPN_MAX_NAMES]; /* owned */
+	unsigned alpn_count;
+	gnutls_certificate_credentials_t trust; /* client; owned */
+	bool verifies;                          /* client */
+};
+
+/* Exists until done() was called, so that an established session does not carry it. */
+struct tls_handshake {
+	struct tls_session *session; /* borrowed: the session owns this */
+	tls_done *done;
+	void *ctx; /* borrowed, the user's */
+	struct timer timeout;
+	int64_t timeout_ms;
+	bool has_chosen;    /* server: a second ClientHello asks no second time */
+	struct err refusal; /* set when we refused the peer, or could not even start */
+	gnutls_alert_description_t refusal_alert;
+};
+
+struct tls_session {
+	struct byte_stream base;
+	uint32_t magic;
+	bool is_blocked;     /* the last pull found nothing */
+	bool is_drained;     /* the lower stream gave less than was asked for: nothing more there */
+	bool has_lower_end;  /* the lower stream ended */
+	bool has_peer_end;   /* close_notify came */
+	bool is_write_short; /* a write was cut: on_writable() is owed */
+	bool wants_shutdown, has_said_goodbye, is_closing;
+	bool owes_readable, owes_error;
+	gnutls_session_t gnutls;         /* owned */
+	struct byte_stream *lower;       /* owned */
+	struct tls_context *context;     /* counted */
+	struct tls_handshake *handshake; /* owned; NULL once established */
+	char *server_name;               /* owned, lower case; NULL: none */
+	uint8_t *in;                     /* owned chunk of ciphertext; NULL while there is none */
+	uint32_t in_start, in_end;
+	uint32_t staged_len;
+	uint8_t *staged; /* owned chunk of plaintext for the next record; NULL while there is none */
+	struct bufq overflow;  /* ciphertext for which the lower stream had no room */
+	struct deferred flush; /* end of turn: encrypt what is staged */
+	struct deferred event; /* what could not be told inside a call */
+	struct timer linger;   /* after close(), while there is overflow */
+	struct err *failure;   /* owned; NULL while the session works */
+};
+
+#define SESSION_MAGIC 0x746c7373
+
+/* --- library.c ------------------------------------------------------------------------------ */
+
+gnutls_priority_t tls_priority(bool is_server);
+/* Gives a server session the key that all workers share. */
+int tls_enable_tickets(gnutls_session_t session);
+
+/* --- error.c -------------------------------------------------------------------------------- */
+
+/* Fills *err from a GnuTLS error code; `session` may be NULL, it names the alert. */
+int tls_error(struct err *err, gnutls_session_t session, int gnutls_code);
+
+/* --- verify.c ------------------------------------------------------------------------------- */
+
+/* GnuTLS calls this when the server's certificate is there; nonzero ends the handshake. */
+int tls_verify_server(gnutls_session_t gnutls);
+
+/* --- session.c ------------------------------------------------------------------------------ */
+
+/* Takes `lower` over. The session's GnuTLS side is made by handshake.c. */
+struct tls_session *tls_session_new(struct tls_context *c, struct byte_stream *lower);
+/* Connects GnuTLS's input and output to the lower stream. */
+void tls_session_attach(struct tls_session *s);
+/* Closes the lower stream and frees all. */
+void tls_session_destroy(struct tls_session *s);
+/* on_readable() on this turn, after the callbacks. */
+void tls_session_wake(struct tls_session *s);
+
+/* --- handshake.c ---------------------------------------------------------------------------- */
+
+/* Goes on with what the lower stream has; may free the session. */
+void tls_handshake_step(struct tls_session *s);
+/* Ends with an error: frees the session, then done(). */
+void tls_handshake_fail(struct tls_session *s, const struct err *err);
