@@ -53,6 +53,14 @@ int store_user_set_password(struct store *s, const char *email, const char *pass
 int store_user_check(struct store *s, const char *email, const char *password, struct err *err);
 int64_t store_user_count(struct store *s, struct err *err);
 char *store_user_first(struct store *s, struct err *err); /* e-mail; owned; NULL: none */
+struct store_user {
+	char *email;
+	bool has_password; /* else one-time links are the only way in */
+	usec created_at;
+};
+void store_user_done(struct store_user *u);
+/* By age. Array owned by the caller: *_done() each, then mem_free. */
+int store_user_list(struct store *s, struct store_user **ret, size_t *ret_count, struct err *err);
 
 /* One-time sign-in links: a random token of which only the hash is kept. */
 char *store_link_create(struct store *s, const char *email, int64_t valid_seconds,

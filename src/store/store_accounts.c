@@ -190,6 +190,41 @@ char *store_user_first(struct store *s, struct err *err)
 	return email;
 }
 
+void store_user_done(struct store_user *u)
+{
+	u->email = mem_free(u->email);
+}
+
+static void user_item_done(void *item)
+{
+	store_user_done(item);
+}
+
+static int on_user(void *ctx, const struct store_value *row)
+{
+	struct store_user *u = store_rows_add(ctx);
+
+	u->email = store_column_text(&row[0]);
+	u->has_password = row[1].number != 0;
+	u->created_at = row[2].number;
+	return 0;
+}
+
+int store_user_list(struct store *s, struct store_user **ret, size_t *ret_count, struct err *err)
+{
+	struct store_rows rows = { s, .item_size = sizeof(**ret), .item_done = user_item_done };
+	int r = store_rows_query(&rows,
+				 "SELECT email, CASE WHEN password IS NULL THEN 0 ELSE 1 END, "
+				 "created_at FROM users ORDER BY created_at, email",
+				 NULL, 0, on_user, err);
+
+	if (r < 0)
+		return r;
+	*ret = rows.items;
+	*ret_count = rows.count;
+	return 0;
+}
+
 /* --- Random texts of which the hash is kept -------------------------------------------------- */
 
 static char *new_token(uint8_t hash[HASH_BYTES])
