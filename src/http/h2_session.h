@@ -17,8 +17,11 @@ enum h2_role { H2_CLIENT, H2_SERVER };
 
 struct h2_events {
 	/* Server: a request head arrived. Borrowed until return: copy with head_copy(). `fin`: no body
-	 * follows. Set the stream's context with h2_stream_set_ctx() here. */
-	void (*on_request)(struct h2_session *s, struct h2_stream *st, const struct head *head, bool fin);
+	 * follows. Set the stream's context with h2_stream_set_ctx() here. An extended CONNECT for a
+	 * WebSocket (RFC 8441) arrives as a GET with is_upgrade. Heads that are too large and CONNECT
+	 * without a protocol we know were answered already and are not reported. */
+	void (*on_request)(struct h2_session *s, struct h2_stream *st, const struct head *head,
+			   bool fin);
 	/* Client: the response head (1xx too, with fin false). */
 	void (*on_response)(struct h2_stream *st, const struct head *head, bool fin);
 	/* Bytes, borrowed until return; take them all, give credit back with h2_stream_consume(). With
@@ -28,13 +31,14 @@ struct h2_events {
 	void (*on_trailers)(struct h2_stream *st, const struct fields *trailers);
 	/* A short h2_stream_write() may go on. */
 	void (*on_writable)(struct h2_stream *st);
-	/* Once and last for each stream; `code` is the HTTP/2 error code, 0 when it ended well. The stream
-	 * is gone after return. */
+	/* Once and last for each stream; `code` is the HTTP/2 error code, 0 when it ended well (server: the
+	 * response was sent; client: it was received). The stream is gone after return. */
 	void (*on_stream_closed)(struct h2_stream *st, uint32_t code);
 	/* The peer's SETTINGS arrived for the first time. */
 	void (*on_ready)(struct h2_session *s);
 	void (*on_goaway)(struct h2_session *s);
-	/* Once and last, after every stream's on_stream_closed. The session frees itself after return. */
+	/* Once and last, after every stream's on_stream_closed; `why` is never NULL, E_CLOSED when the peer
+	 * left or a drain is complete. The session frees itself after return. */
 	void (*on_closed)(struct h2_session *s, const struct err *why);
 };
 
@@ -44,8 +48,9 @@ struct h2_options {
 	uint32_t stream_window;     /* receive window of a stream, bytes */
 	uint32_t connection_window; /* receive window of the connection, bytes; replenished at once */
 	uint32_t max_frame;         /* 16384 … 1 MiB: SETTINGS_MAX_FRAME_SIZE that we announce */
-	bool allow_connect_protocol;/* RFC 8441, server role */
-	bool keep_quiet;            /* server role: no ENABLE_PUSH etc.; reserved for the tunnel */
+	bool allow_connect_protocol; /* RFC 8441, server role */
+	size_t head_bytes;           /* of one received head; 0: LIMIT_HEAD_BYTES */
+	unsigned glitches_per_sec;   /* 0: LIMIT_H2_GLITCHES_PER_SEC */
 };
 
 /* Takes the byte stream over. */
@@ -54,10 +59,12 @@ struct h2_session *h2_session_new(struct byte_stream *stream, const struct h2_op
 void *h2_session_ctx(struct h2_session *s);
 /* Client: opens a stream and sends the request head. NULL when the session takes no more (closing,
  * peer's stream limit, ids used up). The head may be freed after return. */
-struct h2_stream *h2_session_open(struct h2_session *s, const struct head *head, bool fin, void *ctx);
+struct h2_stream *h2_session_open(struct h2_session *s, const struct head *head, bool fin,
+				  void *ctx);
 size_t h2_session_stream_count(const struct h2_session *s);
 bool h2_session_can_open(const struct h2_session *s);
-/* Answered by the peer or the session closes with E_TIMEOUT after `timeout_ms`. */
+/* Answered by the peer, or the session closes with E_TIMEOUT once nothing at all was heard for
+ * `timeout_ms`. Does nothing while an earlier one is unanswered. */
 void h2_session_ping(struct h2_session *s, int64_t timeout_ms);
 /* Time of the last byte from the peer (loop time). */
 usec h2_session_last_heard(const struct h2_session *s);
@@ -67,6 +74,8 @@ void h2_session_drain(struct h2_session *s);
  * on a later turn. */
 void h2_session_close(struct h2_session *s, uint32_t code, const char *reason);
 struct byte_stream *h2_session_stream(struct h2_session *s); /* borrowed: for TLS facts and the peer */
+/* Why the session is ending, already known while the streams get their on_stream_closed; NULL before. */
+const struct err *h2_session_failure(const struct h2_session *s);
 
 void h2_stream_set_ctx(struct h2_stream *st, void *ctx);
 void *h2_stream_ctx(struct h2_stream *st);
@@ -75,18 +84,23 @@ uint32_t h2_stream_id(const struct h2_stream *st);
 /* Server: sends the response head. status 1xx may come before the final one. */
 void h2_stream_respond(struct h2_stream *st, const struct head *head, bool fin);
 /* Takes all or a part into the connection; less means on_writable() follows. With `fin`, the end is
- * sent when and only when all of `data` was taken. Empty data with fin just ends. */
+ * sent when and only when all of `data` was taken. Empty data with fin just ends. On a stream that has
+ * been reset or closed, everything is taken and goes nowhere: on_stream_closed() is on its way. Called
+ * from inside an event of the same session it takes nothing. */
 size_t h2_stream_write(struct h2_stream *st, struct bytes data, bool fin);
 /* Ends our side with trailers. */
 void h2_stream_finish(struct h2_stream *st, const struct fields *trailers);
 /* Gives `n` bytes of the stream's window back. */
 void h2_stream_consume(struct h2_stream *st, size_t n);
+/* on_stream_closed() follows with the same code. A server whose response has ended tells the peer with
+ * H2_NO_ERROR that the rest of the request is not wanted (RFC 9113 §8.1); the end is sent first. */
 void h2_stream_reset(struct h2_stream *st, uint32_t code);
 
 enum {
 	H2_NO_ERROR = 0,
 	H2_PROTOCOL_ERROR = 1,
 	H2_INTERNAL_ERROR = 2,
+	H2_STREAM_CLOSED = 5,
 	H2_REFUSED_STREAM = 7,
 	H2_CANCEL = 8,
 	H2_ENHANCE_YOUR_CALM = 11,
