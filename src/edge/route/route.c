@@ -6,13 +6,18 @@
 /* Hosts a stock connector answers itself, without asking who calls (PROTOCOL §5.1): never routed. */
 static const struct bytes management_host = BYTES_LIT("management.argotunnel.com");
 
+static void drop_snapshot(void *snapshot)
+{
+	snapshot_unref(snapshot);
+}
+
 enum handled route_handle(struct exchange *x, void *worker)
 {
 	struct worker *w = worker;
 
 	x->host = head_host(x->request.authority, &x->arena);
 	x->snapshot = snapshot_ref(w->snapshot);
-	x->drop_snapshot = (void (*)(void *))snapshot_unref;
+	x->drop_snapshot = drop_snapshot;
 	if (x->host.len == 0)
 		return exchange_failed(x, FAILURE_VISITOR, 400, 0, "Bad request", "The request names no host.");
 	if (bytes_eq(x->host, bytes_str(snapshot_control_host(w->snapshot))))

@@ -1,0 +1,141 @@
+#include "connector/connector.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "connector/dial/dial.h"
+#include "connector/origin/origin.h"
+#include "connector/serve/serve.h"
+#include "io/loop.h"
+#include "tls/tls.h"
+
+#define COMPONENT "connector"
+
+struct connector {
+	const struct connector_config *config;
+	struct loop *loop;
+	struct dialer *dialer;
+	struct timer grace;
+	bool is_stopping;
+};
+
+/* Tells the service manager (sd_notify(3)); nothing happens without one. */
+static void notify_service_manager(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+
+	if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(to.sun_path))
+		return;
+	memcpy(to.sun_path, path, strlen(path));
+	if (path[0] == '@')
+		to.sun_path[0] = 0;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	/* allowed: a datagram to the service manager, not a stream of the loop's */
+	(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to,
+		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+	/* allowed: the same socket */
+	close(fd);
+}
+
+static void write_pidfile(const char *path)
+{
+	FILE *file = fopen(path, "we");
+
+	if (!file || fprintf(file, "%ld\n", (long)getpid()) < 0)
+		log_error(COMPONENT, "Unable to write pid to the pidfile", LOG_STR("path", path),
+			  LOG_STR("error", strerror(errno)));
+	if (file)
+		fclose(file);
+}
+
+static void on_first_registered(void *ctx)
+{
+	const struct connector *c = ctx;
+
+	notify_service_manager("READY=1");
+	if (c->config->pidfile)
+		write_pidfile(c->config->pidfile);
+}
+
+static void on_drained(void *ctx)
+{
+	struct connector *c = ctx;
+
+	timer_stop(&c->grace);
+	loop_stop(c->loop);
+}
+
+static const struct dialer_events dialer_events = {
+	.on_first_registered = on_first_registered,
+	.on_drained = on_drained,
+};
+
+static void on_grace_over(struct timer *t)
+{
+	dialer_abort(CONTAINER_OF(t, struct connector, grace)->dialer);
+}
+
+static void on_signal(void *arg, int signum)
+{
+	struct connector *c = arg;
+
+	if (c->is_stopping) {
+		dialer_abort(c->dialer);
+		return;
+	}
+	c->is_stopping = true;
+	log_info(COMPONENT, "Initiating graceful shutdown", LOG_STR("signal", signum == SIGINT ? "interrupt" : "terminated"));
+	notify_service_manager("STOPPING=1");
+	timer_set(&c->grace, c->config->grace_period / USEC_PER_MSEC);
+	dialer_drain(c->dialer);
+}
+
+int connector_run(const struct connector_config *cfg)
+{
+	struct connector c = { .config = cfg };
+	struct err err = { 0 };
+	char tunnel[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE];
+	struct uuid connector_id = uuid_random();
+
+	signal(SIGPIPE, SIG_IGN);
+	tls_global_init();
+	log_info(COMPONENT, "Starting tunnel", LOG_STR("tunnelID", uuid_text(&cfg->tunnel_id, tunnel)));
+	log_info(COMPONENT, "Version " ADIT_VERSION);
+	log_info(COMPONENT, "Generated Connector ID", LOG_STR("connectorID", uuid_text(&connector_id, id)));
+	log_info(COMPONENT, "Initial protocol http2");
+
+	c.loop = loop_new(&err);
+	struct origin_set *origins = c.loop ? origin_set_new(c.loop, cfg->ingress, &err) : NULL;
+	struct server *server = origins ? server_new(c.loop, cfg, &connector_id, origins) : NULL;
+	if (server)
+		c.dialer = dialer_new(c.loop, cfg, &connector_id, server, &dialer_events, &c, &err);
+	bool has_started = c.dialer != NULL;
+	if (has_started) {
+		struct loop_signal *term = loop_signal_new(c.loop, SIGTERM, on_signal, &c);
+		struct loop_signal *interrupt = loop_signal_new(c.loop, SIGINT, on_signal, &c);
+		timer_init(&c.grace, c.loop, on_grace_over);
+		dialer_start(c.dialer);
+		loop_run(c.loop);
+		loop_signal_free(term);
+		loop_signal_free(interrupt);
+		c.dialer = dialer_free(c.dialer);
+		log_info(COMPONENT, "Tunnel server stopped");
+	} else {
+		log_error(COMPONENT, "Unable to start the tunnel", LOG_STR("error", err.text));
+	}
+	server_free(server);
+	origin_set_unref(origins);
+	loop_free(c.loop);
+	if (cfg->pidfile && has_started)
+		unlink(cfg->pidfile);
+	return has_started ? 0 : 1;
+}

@@ -1,0 +1,378 @@
+#include "connector/dial/dial.h"
+
+#include "base/buf.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "connector/connector_config.h"
+#include "connector/serve/serve.h"
+#include "io/conn.h"
+#include "tls/tls.h"
+#include "transport/transport.h"
+
+#define COMPONENT "connector"
+
+/* The name edges have a certificate for, whatever address they are dialled at. */
+static const struct bytes edge_server_name = BYTES_LIT("h2.cftunnel.com");
+
+/* Waiting before the next dial, doubled each time up to 2^retries and cut by up to half at random. A
+ * lost connection comes back within seconds however long the edge was away; 3.2 s at most is no load
+ * for an edge that is up, nor a hot loop for one that is not. */
+#define BACKOFF_BASE_MS 100
+/* When the edge has refused the registration, it will do so again: be patient. */
+#define REFUSED_BASE_MS 1000
+
+/* What we can do, as registration says it; the stock names first (PROTOCOL §1.10). */
+static const char *const features[] = { "serialized_headers", FEATURE_REASON };
+
+enum dial_state {
+	DIAL_IDLE,       /* not started, or waiting for its turn */
+	DIAL_CONNECTING,
+	DIAL_HANDSHAKE,
+	DIAL_REGISTERING,
+	DIAL_REGISTERED,
+	DIAL_WAITING,    /* for the backoff to end */
+	DIAL_DONE,       /* drained */
+};
+
+struct connection {
+	struct dialer *dialer;
+	unsigned index;
+	enum dial_state state;
+	size_t edge;          /* which address is dialled next */
+	unsigned failures;    /* since the last registration */
+	bool was_refused;
+	struct conn_attempt *attempt;
+	struct tls_handshake *handshake;
+	struct session *session; /* borrowed until on_closed */
+	struct timer retry, deadline;
+};
+
+struct dialer {
+	struct loop *loop;
+	const struct connector_config *config;
+	struct uuid connector;
+	struct server *server;
+	const struct dialer_events *events;
+	void *ctx;
+	struct tls_context *tls;
+	struct buf local_config; /* our ingress as JSON, for the edge */
+	struct bytes *features;  /* owned array */
+	size_t feature_count;
+	bool has_registered, is_draining, has_drained;
+	size_t count;
+	struct connection connections[];
+};
+
+static void dial(struct connection *c);
+
+static const char *edge_text(const struct connection *c)
+{
+	return c->dialer->config->edges[c->edge];
+}
+
+/* --- Ends ------------------------------------------------------------------------------------ */
+
+static void check_drained(struct dialer *d)
+{
+	if (!d->is_draining || d->has_drained)
+		return;
+	for (size_t i = 0; i < d->count; i++)
+		if (d->connections[i].state != DIAL_DONE)
+			return;
+	d->has_drained = true;
+	d->events->on_drained(d->ctx);
+}
+
+static void connection_done(struct connection *c)
+{
+	timer_stop(&c->retry);
+	timer_stop(&c->deadline);
+	c->attempt = conn_attempt_cancel(c->attempt);
+	c->handshake = tls_handshake_cancel(c->handshake);
+	c->state = DIAL_DONE;
+}
+
+static void try_later(struct connection *c)
+{
+	struct dialer *d = c->dialer;
+	unsigned cap = d->config->retries < 10 ? d->config->retries : 10;
+	int64_t base = c->was_refused ? REFUSED_BASE_MS : BACKOFF_BASE_MS;
+
+	timer_stop(&c->deadline);
+	if (d->is_draining) {
+		connection_done(c);
+		check_drained(d);
+		return;
+	}
+	int64_t wait = base << (c->failures < cap ? c->failures : cap);
+	wait = wait / 2 + (int64_t)random_below((uint64_t)wait / 2 + 1);
+	c->failures++;
+	c->state = DIAL_WAITING;
+	log_info(COMPONENT, "Retrying connection", LOG_INT("connIndex", c->index), LOG_INT("inMs", wait),
+		 LOG_STR("edge", edge_text(c)));
+	timer_set(&c->retry, wait);
+}
+
+static void dial_failed(struct connection *c, const struct err *err)
+{
+	const struct connector_config *config = c->dialer->config;
+
+	log_error(COMPONENT, "Unable to establish connection with the edge", LOG_INT("connIndex", c->index),
+		  LOG_STR("edge", edge_text(c)), LOG_STR("error", err->text));
+	c->edge = (c->edge + 1) % config->edge_count;
+	try_later(c);
+}
+
+/* --- The session ----------------------------------------------------------------------------- */
+
+static void on_registered(struct session *s, const struct registered *r)
+{
+	struct connection *c = s->ctx;
+	struct dialer *d = c->dialer;
+	char uuid[UUID_TEXT_SIZE], ip[ADDRESS_TEXT_SIZE];
+
+	timer_stop(&c->deadline);
+	if (!r->ok) {
+		c->was_refused = true;
+		if (r->is_duplicate)
+			c->edge = (c->edge + 1) % d->config->edge_count;
+		log_error(COMPONENT, "Register tunnel error from server side", LOG_INT("connIndex", c->index),
+			  LOG_BYTES("error", r->cause), LOG_STR("edge", edge_text(c)));
+		return; /* the session closes itself */
+	}
+	c->was_refused = false;
+	c->failures = 0;
+	c->state = DIAL_REGISTERED;
+	log_info(COMPONENT, "Registered tunnel connection", LOG_INT("connIndex", c->index),
+		 LOG_STR("connection", uuid_text(&r->connection, uuid)), LOG_INT("event", 0),
+		 LOG_STR("ip", address_ip_text(s->peer, ip)), LOG_BYTES("location", r->location),
+		 LOG_STR("protocol", s->transport->name));
+	if (d->is_draining) {
+		session_drain(s);
+		return;
+	}
+	if (d->has_registered)
+		return;
+	d->has_registered = true;
+	for (size_t i = 1; i < d->count; i++)
+		if (d->connections[i].state == DIAL_IDLE)
+			dial(&d->connections[i]);
+	d->events->on_first_registered(d->ctx);
+}
+
+static void on_stream(struct session *s, struct stream *st, enum stream_kind kind, const struct head *head, bool fin)
+{
+	struct connection *c = s->ctx;
+
+	server_on_stream(c->dialer->server, st, kind, head, fin, c->index);
+}
+
+static void on_draining(struct session *s)
+{
+	struct connection *c = s->ctx;
+
+	log_info(COMPONENT, "Edge is draining the connection", LOG_INT("connIndex", c->index));
+}
+
+static void on_session_closed(struct session *s, enum reason why, const struct err *err)
+{
+	struct connection *c = s->ctx;
+
+	c->session = NULL;
+	if (c->dialer->is_draining) {
+		log_info(COMPONENT, "Unregistered tunnel connection", LOG_INT("connIndex", c->index), LOG_INT("event", 0));
+		connection_done(c);
+		check_drained(c->dialer);
+		return;
+	}
+	log_warn(COMPONENT, "Lost connection with the edge", LOG_INT("connIndex", c->index),
+		 LOG_STR("edge", edge_text(c)), LOG_STR("reason", reason_text(why)),
+		 LOG_STR("error", err && err->code ? err->text : ""));
+	if (c->state == DIAL_REGISTERING && !c->was_refused)
+		c->edge = (c->edge + 1) % c->dialer->config->edge_count;
+	try_later(c);
+}
+
+static const struct session_events session_events = {
+	.on_registered = on_registered,
+	.on_stream = on_stream,
+	.on_draining = on_draining,
+	.on_closed = on_session_closed,
+};
+
+static void on_register_timeout(struct timer *t)
+{
+	struct connection *c = CONTAINER_OF(t, struct connection, deadline);
+
+	log_error(COMPONENT, "The edge did not answer the registration in time", LOG_INT("connIndex", c->index),
+		  LOG_STR("edge", edge_text(c)));
+	if (c->session)
+		session_close(c->session, REASON_TIMEOUT);
+}
+
+static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
+{
+	struct connection *c = ctx;
+	struct dialer *d = c->dialer;
+	const struct connector_config *config = d->config;
+
+	c->handshake = NULL;
+	if (!stream) {
+		dial_failed(c, err);
+		return;
+	}
+	const struct registration registration = {
+		.account = bytes_str(config->account_tag),
+		.secret = bytes_of(config->tunnel_secret.ptr, config->tunnel_secret.len),
+		.tunnel = config->tunnel_id,
+		.index = (uint8_t)c->index,
+		.connector = d->connector,
+		.version = BYTES_LIT(ADIT_VERSION),
+#if defined(__x86_64__)
+		.arch = BYTES_LIT("linux_amd64"),
+#elif defined(__aarch64__)
+		.arch = BYTES_LIT("linux_arm64"),
+#else
+		.arch = BYTES_LIT("linux"),
+#endif
+		.features = d->features,
+		.feature_count = d->feature_count,
+		.attempts = (uint8_t)(c->failures < 255 ? c->failures : 255),
+	};
+	const struct session_start start = {
+		.side = SESSION_CONNECTOR,
+		.stream = stream,
+		.events = &session_events,
+		.ctx = c,
+		.registration = &registration,
+		.local_config = buf_bytes(&d->local_config),
+	};
+	c->state = DIAL_REGISTERING;
+	timer_set(&c->deadline, LIMIT_REGISTER_MS);
+	c->session = h2_transport.start(d->loop, &start);
+}
+
+static void on_connected(void *ctx, struct byte_stream *stream, const struct err *err)
+{
+	struct connection *c = ctx;
+
+	c->attempt = NULL;
+	if (!stream) {
+		dial_failed(c, err);
+		return;
+	}
+	c->state = DIAL_HANDSHAKE;
+	c->handshake = tls_connect(c->dialer->tls, stream, edge_server_name, LIMIT_TLS_HANDSHAKE_MS, on_tls, c);
+}
+
+static void dial(struct connection *c)
+{
+	struct dialer *d = c->dialer;
+	struct bytes host;
+	uint16_t port;
+	struct err err;
+
+	c->state = DIAL_CONNECTING;
+	if (address_split(bytes_str(edge_text(c)), &host, &port, &err) < 0) {
+		dial_failed(c, &err);
+		return;
+	}
+	c->attempt = conn_connect_name(d->loop, host, port, d->config->dial_timeout / USEC_PER_MSEC, on_connected, c);
+}
+
+static void on_retry(struct timer *t)
+{
+	dial(CONTAINER_OF(t, struct connection, retry));
+}
+
+/* --- Life ------------------------------------------------------------------------------------ */
+
+struct dialer *dialer_new(struct loop *loop, const struct connector_config *config, const struct uuid *connector,
+			  struct server *server, const struct dialer_events *events, void *ctx, struct err *err)
+{
+	size_t count = config->ha_connections;
+	struct dialer *d = mem_alloc(sizeof(*d) + count * sizeof(d->connections[0]));
+	const struct tls_client_options options = {
+		.ca_pem = config->edge_ca_pem ? bytes_str(config->edge_ca_pem) : BYTES_NONE,
+	};
+
+	d->loop = loop;
+	d->config = config;
+	d->connector = *connector;
+	d->server = server;
+	d->events = events;
+	d->ctx = ctx;
+	d->tls = tls_context_client(&options, err);
+	if (!d->tls) {
+		err_wrap(err, "trusting the edge");
+		return mem_free(d);
+	}
+	buf_init(&d->local_config, LIMIT_RPC_BYTES / 2);
+	if (ingress_write_json(config->ingress, &d->local_config) < 0)
+		buf_clear(&d->local_config); /* so many rules that the edge would refuse the text */
+	d->feature_count = ARRAY_LEN(features) + config->feature_count;
+	d->features = mem_alloc_array(d->feature_count, sizeof(*d->features));
+	for (size_t i = 0; i < d->feature_count; i++)
+		d->features[i] = bytes_str(i < ARRAY_LEN(features) ? features[i] :
+								      config->features[i - ARRAY_LEN(features)]);
+	d->count = count;
+	for (size_t i = 0; i < count; i++) {
+		struct connection *c = &d->connections[i];
+		c->dialer = d;
+		c->index = (unsigned)i;
+		c->edge = i % config->edge_count;
+		timer_init(&c->retry, loop, on_retry);
+		timer_init(&c->deadline, loop, on_register_timeout);
+	}
+	return d;
+}
+
+struct dialer *dialer_free(struct dialer *d)
+{
+	if (!d)
+		return NULL;
+	for (size_t i = 0; i < d->count; i++)
+		connection_done(&d->connections[i]);
+	tls_context_unref(d->tls);
+	buf_done(&d->local_config);
+	mem_free(d->features);
+	return mem_free(d);
+}
+
+void dialer_start(struct dialer *d)
+{
+	dial(&d->connections[0]);
+}
+
+void dialer_drain(struct dialer *d)
+{
+	if (d->is_draining)
+		return;
+	d->is_draining = true;
+	for (size_t i = 0; i < d->count; i++) {
+		struct connection *c = &d->connections[i];
+		if (c->session)
+			session_drain(c->session);
+		else
+			connection_done(c);
+	}
+	check_drained(d);
+}
+
+void dialer_abort(struct dialer *d)
+{
+	for (size_t i = 0; i < d->count; i++)
+		if (d->connections[i].session)
+			session_close(d->connections[i].session, REASON_DONE);
+}
+
+size_t dialer_registered_count(const struct dialer *d)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < d->count; i++)
+		count += d->connections[i].state == DIAL_REGISTERED;
+	return count;
+}

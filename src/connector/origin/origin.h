@@ -1,0 +1,25 @@
+/* The services behind the rules: a keep-alive pool per rule, and the handler that asks them. One loop.
+ *
+ * A set belongs to one ingress; it is counted, so that exchanges finish on the rules they began with.
+ */
+#pragma once
+
+#include "connector/ingress/ingress.h"
+#include "http/exchange.h"
+
+struct loop;
+struct origin_set;
+
+/* Reads the caPool files: errors name the rule. Starts with one reference. */
+struct origin_set *origin_set_new(struct loop *loop, struct ingress *ingress, struct err *err);
+struct origin_set *origin_set_ref(struct origin_set *set);
+/* The last reference closes the idle connections. */
+struct origin_set *origin_set_unref(struct origin_set *set);
+struct ingress *origin_set_ingress(struct origin_set *set); /* borrowed */
+
+/* Handler: x->route is the struct ingress_rule, x->snapshot its origin_set. */
+enum handled origin_handle(struct exchange *x, void *ctx);
+
+/* Fills x->failure with hop, origin and rule. */
+enum handled origin_failed(struct exchange *x, const struct ingress_rule *rule, const struct err *err,
+			   const char *title, bool was_sent);

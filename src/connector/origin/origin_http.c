@@ -1,0 +1,635 @@
+/* Asks an HTTP/1.1 service: one request at a time on a connection, kept alive in between. */
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "connector/origin/origin_internal.h"
+#include "http/h1.h"
+
+#define CONN_MAGIC 0x6f72636e
+
+/* One read; also the most that may wait in a connection whose response has no room. */
+#define READ_BYTES (64 * 1024)
+
+enum state {
+	CONN_CONNECTING, /* TCP or Unix connect, name look-up */
+	CONN_HANDSHAKE,  /* TLS */
+	CONN_HEAD,       /* the request is on its way, the response head has not come */
+	CONN_BODY,       /* response body */
+	CONN_RAW,        /* after 101: bytes both ways */
+	CONN_IDLE,       /* in the pool */
+};
+
+struct origin_conn {
+	uint32_t magic;
+	struct origin *origin;       /* borrowed; the exchange or the pool keeps its set */
+	struct exchange *x;          /* NULL while idle */
+	enum state state;
+	struct conn_attempt *attempt;
+	struct tls_handshake *handshake;
+	struct byte_stream *stream;  /* owned */
+	struct list node;            /* in origin->idle */
+	struct timer idle;
+
+	bool is_reused;        /* has served a request before this one */
+	bool request_is_out;   /* head and whole body were written */
+	bool heard;            /* any byte of the response came */
+	bool request_is_raw;   /* upgrade: no framing */
+	bool request_is_chunked;
+	bool keep_alive;       /* the response allows another request */
+
+	struct buf in;         /* received, not yet used; empty and without memory mostly */
+	size_t scanned;
+	struct h1_response_info info;
+	uint64_t body_left;    /* of a length-delimited response */
+	struct h1_chunked chunked;
+};
+
+static void origin_connect(struct origin *o, struct exchange *x);
+
+static bool is_replayable(const struct exchange *x)
+{
+	static const char *const methods[] = { "GET", "HEAD", "OPTIONS", "TRACE" };
+
+	if (x->request.length != HEAD_LENGTH_NONE || x->request.is_upgrade)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+		if (bytes_eq(x->request.method, bytes_str(methods[i])))
+			return true;
+	return false;
+}
+
+static void conn_free(struct origin_conn *c)
+{
+	CHECK(c, CONN_MAGIC);
+	timer_stop(&c->idle);
+	list_remove(&c->node);
+	conn_attempt_cancel(c->attempt);
+	tls_handshake_cancel(c->handshake);
+	byte_stream_close(c->stream);
+	buf_done(&c->in);
+	h1_chunked_done(&c->chunked);
+	c->magic = 0;
+	mem_free(c);
+}
+
+/* The exchange gets no (complete) response from this connection. */
+static void fail(struct origin_conn *c, const struct err *err, const char *title)
+{
+	struct exchange *x = TAKE(c->x);
+	struct origin *o = c->origin;
+	bool try_again = c->is_reused && !c->heard && is_replayable(x);
+	bool was_sent = c->state >= CONN_HEAD;
+
+	conn_free(c);
+	if (try_again) {
+		/* The service closed an idle connection just as we used it: not its answer to us. */
+		exchange_release_answerer(x);
+		origin_connect(o, x);
+		return;
+	}
+	origin_failed(x, o->rule, err, title, was_sent);
+	exchange_fail(x);
+}
+
+static void fail_protocol(struct origin_conn *c, struct err *err)
+{
+	err_wrap(err, "malformed response");
+	fail(c, err, "Bad response from the service");
+}
+
+/* --- The pool -------------------------------------------------------------------------------- */
+
+static void on_idle_timeout(struct timer *t)
+{
+	struct origin_conn *c = CONTAINER_OF(t, struct origin_conn, idle);
+
+	c->origin->idle_count--;
+	conn_free(c);
+}
+
+static void put_idle(struct origin_conn *c)
+{
+	struct origin *o = c->origin;
+	const struct ingress_origin *options = &o->rule->origin;
+
+	if (!c->keep_alive || c->in.len || o->idle_count >= options->keepalive_connections) {
+		conn_free(c);
+		return;
+	}
+	buf_done(&c->in);
+	c->state = CONN_IDLE;
+	c->is_reused = true;
+	list_prepend(&o->idle, &c->node);
+	o->idle_count++;
+	timer_set(&c->idle, options->keepalive_timeout / USEC_PER_MSEC);
+	byte_stream_want_read(c->stream); /* so that a close by the service is seen */
+}
+
+static struct origin_conn *take_idle(struct origin *o)
+{
+	struct list *node = list_pop(&o->idle);
+
+	if (!node)
+		return NULL;
+	struct origin_conn *c = LIST_ENTRY(node, struct origin_conn, node);
+	o->idle_count--;
+	timer_stop(&c->idle);
+	return c;
+}
+
+void origin_http_close_idle(struct origin *o)
+{
+	for (struct origin_conn *c; (c = take_idle(o));)
+		conn_free(c);
+}
+
+/* --- Request --------------------------------------------------------------------------------- */
+
+static void pump_request(struct origin_conn *c)
+{
+	struct body *body = &c->x->request_body;
+	struct bytes run;
+
+	while (!c->request_is_out && body_peek(body, &run, 1)) {
+		size_t taken;
+		if (c->request_is_chunked) {
+			char line[20];
+			/* Head, payload and end of a chunk go together or not at all. */
+			if (byte_stream_backlog(c->stream) + run.len + 32 > LIMIT_WRITE_BACKLOG_BYTES)
+				return;
+			size_t len = h1_print_chunk_head(run.len, line);
+			(void)byte_stream_write(c->stream, bytes_of(line, len));
+			taken = byte_stream_write(c->stream, run);
+			BUG_IF(taken != run.len);
+			(void)byte_stream_write(c->stream, BYTES_LIT("\r\n"));
+		} else {
+			taken = byte_stream_write(c->stream, run);
+		}
+		body_consume(body, taken);
+		if (taken < run.len)
+			return;
+	}
+	if (!c->request_is_out && body_is_done(body)) {
+		c->request_is_out = true;
+		if (c->request_is_chunked) {
+			struct buf tail;
+			buf_init(&tail, LIMIT_HEAD_BYTES);
+			int ret = buf_append_str(&tail, "0\r\n");
+			for (size_t i = 0; i < body->trailers.count; i++)
+				ret |= buf_printf(&tail, BYTES_FMT ": " BYTES_FMT "\r\n",
+						  BYTES_ARG(body->trailers.list[i].name),
+						  BYTES_ARG(body->trailers.list[i].value));
+			ret |= buf_append_str(&tail, "\r\n");
+			if (ret == 0)
+				(void)byte_stream_write(c->stream, buf_bytes(&tail));
+			else
+				(void)byte_stream_write(c->stream, BYTES_LIT("0\r\n\r\n"));
+			buf_done(&tail);
+		} else if (c->request_is_raw) {
+			byte_stream_shutdown(c->stream);
+		}
+	}
+}
+
+static enum h1_framing framing_of(const struct head *h)
+{
+	if (h->is_upgrade)
+		return H1_RAW_UPGRADE;
+	if (h->length == HEAD_LENGTH_KNOWN)
+		return H1_LENGTH;
+	if (h->length == HEAD_LENGTH_UNKNOWN)
+		return H1_CHUNKED;
+	/* Methods that usually have a body say so when they have none (RFC 9110 §8.6). */
+	if (bytes_eq(h->method, BYTES_LIT("POST")) || bytes_eq(h->method, BYTES_LIT("PUT")) ||
+	    bytes_eq(h->method, BYTES_LIT("PATCH")))
+		return H1_LENGTH;
+	return H1_NO_BODY;
+}
+
+static void send_request(struct origin_conn *c)
+{
+	struct exchange *x = c->x;
+	enum h1_framing framing = framing_of(&x->request);
+	struct buf head;
+	struct err err;
+
+	c->state = CONN_HEAD;
+	c->heard = c->request_is_out = c->keep_alive = false;
+	c->scanned = 0;
+	c->request_is_chunked = framing == H1_CHUNKED;
+	c->request_is_raw = framing == H1_RAW_UPGRADE;
+	buf_init(&head, 2 * LIMIT_HEAD_BYTES);
+	int ret = h1_print_request(&x->request, framing, true, true, &head);
+	if (ret == 0)
+		(void)byte_stream_write(c->stream, buf_bytes(&head));
+	buf_done(&head);
+	if (ret < 0) {
+		err_set(&err, E_LIMIT, "the request head is too large");
+		fail(c, &err, "Request too large");
+		return;
+	}
+	if (framing == H1_NO_BODY || x->request.length == HEAD_LENGTH_NONE)
+		c->request_is_out = !x->request.is_upgrade;
+	pump_request(c);
+}
+
+/* --- Response -------------------------------------------------------------------------------- */
+
+static void finish(struct origin_conn *c)
+{
+	struct exchange *x = TAKE(c->x);
+
+	/* A service may answer before it has read everything: then the connection is of no more use. */
+	c->keep_alive = c->keep_alive && c->request_is_out;
+	body_end(&x->response_body);
+	h1_chunked_done(&c->chunked);
+	exchange_release_answerer(x);
+	put_idle(c);
+}
+
+/* Takes the head off the front of *data. 1: done, 0: more is needed, < 0: the connection is gone. */
+static int take_head(struct origin_conn *c, struct bytes *data)
+{
+	struct exchange *x = c->x;
+	struct err err = { 0 };
+
+	for (;;) {
+		ssize_t len = h1_head_length(*data, &c->scanned);
+		if (len == 0)
+			return 0;
+		if (len < 0)
+			err_set(&err, E_LIMIT, "the response head is larger than %d bytes", LIMIT_HEAD_BYTES);
+		struct head head = { 0 };
+		if (len < 0 || h1_parse_response(bytes_first(*data, (size_t)len), x->request.method, &x->arena, &head,
+						 &c->info, &err) < 0) {
+			fail_protocol(c, &err);
+			return -1;
+		}
+		*data = bytes_from(*data, (size_t)len);
+		c->scanned = 0;
+		if (head.status < 200 && head.status != 101)
+			continue; /* the tunnel's stock protocol has no place for 1xx */
+		if (head.status == 101 && !x->request.is_upgrade) {
+			err_set(&err, E_PROTOCOL, "101 without an upgrade having been asked for");
+			fail_protocol(c, &err);
+			return -1;
+		}
+		x->response = head;
+		break;
+	}
+	if (x->response.status == 101) {
+		c->state = CONN_RAW;
+		x->response.is_upgrade = true;
+	} else {
+		c->state = CONN_BODY;
+		c->keep_alive = c->info.keep_alive && !c->request_is_raw;
+		c->body_left = x->response.content_length;
+		if (c->info.is_chunked)
+			h1_chunked_init(&c->chunked);
+	}
+	exchange_respond(x);
+	return 1;
+}
+
+/* Moves body bytes from *data to the exchange. 1: the response is complete, 0: more is needed, 2: no room,
+ * < 0: the connection is gone. */
+static int take_body(struct origin_conn *c, struct bytes *data)
+{
+	struct exchange *x = c->x;
+	struct body *body = &x->response_body;
+	struct err err = { 0 };
+
+	if (c->state == CONN_RAW || c->info.ends_by_close) {
+		*data = bytes_from(*data, body_write(body, *data));
+		return data->len ? 2 : 0;
+	}
+	if (c->info.is_chunked) {
+		while (body_room(body)) {
+			struct bytes run;
+			int ret = h1_chunked_next(&c->chunked, data, &run, &err);
+			if (ret < 0) {
+				fail_protocol(c, &err);
+				return -1;
+			}
+			if (ret == 2 && h1_chunked_trailers(&c->chunked, &x->arena, &body->trailers, &err) < 0) {
+				fail_protocol(c, &err);
+				return -1;
+			}
+			if (ret == 2)
+				return 1;
+			if (ret == 0)
+				return 0;
+			/* A run is at most what one read brought: it may exceed the queue by that much. */
+			body_write_all(body, run);
+		}
+		return 2;
+	}
+	if (x->response.length == HEAD_LENGTH_KNOWN) {
+		struct bytes part = bytes_first(*data, c->body_left < SIZE_MAX ? (size_t)c->body_left : SIZE_MAX);
+		size_t taken = body_write(body, part);
+		*data = bytes_from(*data, taken);
+		c->body_left -= taken;
+		if (c->body_left == 0)
+			return 1;
+		return taken < part.len ? 2 : 0;
+	}
+	return 1;
+}
+
+enum fed {
+	FED_MORE, /* all used, or the start of a head is kept: read on */
+	FED_FULL, /* the exchange has no room: the rest is kept */
+	FED_GONE, /* the response is complete or the connection failed: it is not ours any more */
+};
+
+static enum fed keep(struct origin_conn *c, struct bytes rest)
+{
+	struct err err;
+
+	if (buf_append(&c->in, rest) == 0)
+		return FED_MORE;
+	err_set(&err, E_LIMIT, "the response head is larger than %d bytes", LIMIT_HEAD_BYTES);
+	fail_protocol(c, &err);
+	return FED_GONE;
+}
+
+/* Uses what was received; what cannot be used yet is kept in c->in. */
+static enum fed feed(struct origin_conn *c, struct bytes data)
+{
+	if (c->state == CONN_HEAD) {
+		int head = take_head(c, &data);
+		if (head < 0)
+			return FED_GONE;
+		if (head == 0)
+			return keep(c, data);
+	}
+	int body = take_body(c, &data);
+	if (body < 0)
+		return FED_GONE;
+	if (body == 1) {
+		/* What follows a complete response was not asked for: such a connection is not reused. */
+		if (data.len)
+			c->keep_alive = false;
+		finish(c);
+		return FED_GONE;
+	}
+	enum fed fed = keep(c, data);
+	return fed == FED_MORE && body == 2 ? FED_FULL : fed;
+}
+
+/* The kept bytes, and what has just come after them. */
+static enum fed feed_kept(struct origin_conn *c, struct bytes more)
+{
+	struct buf kept = c->in;
+	struct err err;
+
+	buf_init(&c->in, LIMIT_HEAD_BYTES + READ_BYTES);
+	if (buf_append(&kept, more) < 0) {
+		buf_done(&kept);
+		err_set(&err, E_LIMIT, "the response head is larger than %d bytes", LIMIT_HEAD_BYTES);
+		fail_protocol(c, &err);
+		return FED_GONE;
+	}
+	enum fed fed = feed(c, buf_bytes(&kept));
+	buf_done(&kept);
+	return fed;
+}
+
+static void on_end_of_input(struct origin_conn *c, ssize_t n, struct err *err)
+{
+	if (n == 0 && (c->state == CONN_RAW || (c->state == CONN_BODY && c->info.ends_by_close))) {
+		c->keep_alive = false;
+		finish(c);
+		return;
+	}
+	if (n == 0)
+		err_set(err, E_CLOSED,
+			c->heard ? "the connection was closed in the middle of the response" :
+				   "the connection was closed without a response");
+	fail(c, err, "Service closed the connection");
+}
+
+/* Nothing is to be parsed: bytes may go straight into the exchange's queue. */
+static bool can_read_direct(const struct origin_conn *c)
+{
+	if (c->in.len)
+		return false;
+	return c->state == CONN_RAW ||
+	       (c->state == CONN_BODY && !c->info.is_chunked && (c->info.ends_by_close || c->body_left));
+}
+
+static void read_direct(struct origin_conn *c)
+{
+	struct body *body = &c->x->response_body;
+	bool is_counted = c->state == CONN_BODY && !c->info.ends_by_close;
+	struct err err = { 0 };
+	size_t room;
+	uint8_t *at;
+
+	while ((at = body_reserve(body, &room))) {
+		if (is_counted && room > c->body_left)
+			room = (size_t)c->body_left;
+		ssize_t n = byte_stream_read(c->stream, at, room, &err);
+		body_commit(body, n > 0 ? (size_t)n : 0);
+		if (n == E_AGAIN)
+			return;
+		if (n <= 0) {
+			on_end_of_input(c, n, &err);
+			return;
+		}
+		if (is_counted) {
+			c->body_left -= (uint64_t)n;
+			if (c->body_left == 0) {
+				finish(c);
+				return;
+			}
+		}
+	}
+}
+
+static void read_response(struct origin_conn *c)
+{
+	static _Thread_local uint8_t scratch[READ_BYTES];
+	struct err err = { 0 };
+
+	if (c->in.len && c->state != CONN_HEAD && feed_kept(c, BYTES_NONE) != FED_MORE)
+		return;
+	for (;;) {
+		if (can_read_direct(c)) {
+			read_direct(c);
+			return;
+		}
+		ssize_t n = byte_stream_read(c->stream, scratch, sizeof(scratch), &err);
+		if (n == E_AGAIN)
+			return;
+		if (n <= 0) {
+			on_end_of_input(c, n, &err);
+			return;
+		}
+		c->heard = true;
+		struct bytes data = bytes_of(scratch, (size_t)n);
+		enum fed fed = c->in.len ? feed_kept(c, data) : feed(c, data);
+		/* A short read has emptied the socket: the loop tells when there is more. */
+		if (fed != FED_MORE || (size_t)n < sizeof(scratch))
+			return;
+	}
+}
+
+static void on_readable(void *ctx)
+{
+	struct origin_conn *c = ctx;
+
+	CHECK(c, CONN_MAGIC);
+	if (c->state == CONN_IDLE) {
+		/* Nothing was asked: either the service closes, or it does not speak HTTP. */
+		c->origin->idle_count--;
+		conn_free(c);
+		return;
+	}
+	read_response(c);
+}
+
+static void on_writable(void *ctx)
+{
+	struct origin_conn *c = ctx;
+
+	CHECK(c, CONN_MAGIC);
+	if (c->x)
+		pump_request(c);
+}
+
+static void on_error(void *ctx, const struct err *err)
+{
+	struct origin_conn *c = ctx;
+
+	CHECK(c, CONN_MAGIC);
+	if (!c->x) {
+		c->origin->idle_count--;
+		conn_free(c);
+		return;
+	}
+	fail(c, err, "Service closed the connection");
+}
+
+static const struct byte_stream_events stream_events = {
+	.on_readable = on_readable,
+	.on_writable = on_writable,
+	.on_error = on_error,
+};
+
+/* --- The exchange's side --------------------------------------------------------------------- */
+
+static void on_request_data(struct exchange *x)
+{
+	struct origin_conn *c = x->answerer_ctx;
+
+	if (c->state >= CONN_HEAD)
+		pump_request(c);
+}
+
+static void on_response_room(struct exchange *x)
+{
+	struct origin_conn *c = x->answerer_ctx;
+
+	if (c->state == CONN_BODY || c->state == CONN_RAW) {
+		byte_stream_want_read(c->stream);
+		read_response(c);
+	}
+}
+
+static void on_cancelled(struct exchange *x)
+{
+	struct origin_conn *c = x->answerer_ctx;
+
+	c->x = NULL;
+	conn_free(c);
+	exchange_release_answerer(x);
+}
+
+static const struct exchange_answerer answerer = {
+	.name = "origin",
+	.on_request_data = on_request_data,
+	.on_response_room = on_response_room,
+	.on_cancelled = on_cancelled,
+};
+
+/* --- Connecting ------------------------------------------------------------------------------ */
+
+static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
+{
+	struct origin_conn *c = ctx;
+
+	CHECK(c, CONN_MAGIC);
+	c->handshake = NULL;
+	c->stream = stream;
+	if (!stream) {
+		fail(c, err, "Service has no valid TLS");
+		return;
+	}
+	byte_stream_set_events(stream, &stream_events, c);
+	send_request(c);
+}
+
+static void on_connected(void *ctx, struct byte_stream *stream, const struct err *err)
+{
+	struct origin_conn *c = ctx;
+	const struct ingress_rule *rule = c->origin->rule;
+
+	CHECK(c, CONN_MAGIC);
+	c->attempt = NULL;
+	if (!stream) {
+		fail(c, err, err->code == E_TIMEOUT ? "Service timed out" : "Service unreachable");
+		return;
+	}
+	if (c->origin->tls) {
+		const char *name = rule->origin.origin_server_name ? rule->origin.origin_server_name : rule->host;
+		c->state = CONN_HANDSHAKE;
+		c->handshake = tls_connect(c->origin->tls, stream, bytes_str(name),
+					   rule->origin.tls_timeout / USEC_PER_MSEC, on_tls, c);
+		return;
+	}
+	c->stream = stream;
+	byte_stream_set_events(stream, &stream_events, c);
+	send_request(c);
+}
+
+static void origin_connect(struct origin *o, struct exchange *x)
+{
+	const struct ingress_rule *rule = o->rule;
+	struct origin_conn *c = mem_alloc(sizeof(*c));
+	int64_t timeout_ms = rule->origin.connect_timeout / USEC_PER_MSEC;
+
+	c->magic = CONN_MAGIC;
+	c->origin = o;
+	c->x = x;
+	c->state = CONN_CONNECTING;
+	list_init(&c->node);
+	timer_init(&c->idle, x->loop, on_idle_timeout);
+	buf_init(&c->in, LIMIT_HEAD_BYTES + READ_BYTES);
+	exchange_answer_by(x, &answerer, c);
+	if (rule->kind == INGRESS_UNIX) {
+		struct address address;
+		struct err err = { 0 };
+		struct bytes path = arena_printf(&x->arena, "unix:%s", rule->unix_path);
+		if (address_parse(path, &address, &err) < 0) {
+			fail(c, &err, "Service unreachable");
+			return;
+		}
+		c->attempt = conn_connect(x->loop, &address, timeout_ms, on_connected, c);
+	} else {
+		c->attempt = conn_connect_name(x->loop, bytes_str(rule->host), rule->port, timeout_ms, on_connected, c);
+	}
+}
+
+void origin_http_start(struct origin *o, struct exchange *x)
+{
+	struct origin_conn *c = take_idle(o);
+
+	if (!c) {
+		origin_connect(o, x);
+		return;
+	}
+	c->x = x;
+	exchange_answer_by(x, &answerer, c);
+	send_request(c);
+}

@@ -1,0 +1,345 @@
+#include "connector/serve/serve.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "base/encode.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "connector/connector_config.h"
+#include "connector/origin/origin.h"
+
+#define COMPONENT "connector"
+
+struct server {
+	struct loop *loop;
+	const struct connector_config *config;
+	char connector_id[UUID_TEXT_SIZE];
+	struct origin_set *origins; /* counted */
+	struct handler_chain chain;
+};
+
+/* The producer's side of one exchange; in its arena. */
+struct serving {
+	struct exchange *x;
+	struct server *server;
+	struct stream *stream; /* borrowed until on_closed */
+	unsigned index;
+	bool response_ended;
+	uint64_t credited; /* request bytes whose window was given back */
+};
+
+static void on_data(struct stream *st, struct bytes data, bool fin);
+static void on_writable(struct stream *st);
+static void on_closed(struct stream *st, enum reason why);
+
+static const struct stream_events stream_events = {
+	.on_data = on_data,
+	.on_writable = on_writable,
+	.on_closed = on_closed,
+};
+
+/* --- Response: origin -> stream -------------------------------------------------------------- */
+
+static void pump_response(struct serving *s)
+{
+	struct body *body = &s->x->response_body;
+	struct bytes run;
+
+	while (!s->response_ended && body_peek(body, &run, 1)) {
+		bool fin = body->has_ended && run.len == bufq_len(&body->queue) && body->trailers.count == 0;
+		size_t taken = stream_write(s->stream, run, fin);
+		body_consume(body, taken);
+		if (taken < run.len)
+			return;
+		s->response_ended = fin;
+	}
+	if (!s->response_ended && body_is_done(body)) {
+		s->response_ended = true;
+		if (body->trailers.count)
+			stream_finish(s->stream, &body->trailers);
+		else
+			(void)stream_write(s->stream, BYTES_NONE, true);
+	}
+}
+
+static void on_head(struct exchange *x)
+{
+	struct serving *s = x->producer_ctx;
+	const struct answer answer = { .head = &x->response };
+	bool fin = body_is_done(&x->response_body) && x->response_body.trailers.count == 0;
+
+	stream_answer(s->stream, &answer, fin);
+	s->response_ended = fin;
+}
+
+static void on_response_data(struct exchange *x)
+{
+	pump_response(x->producer_ctx);
+}
+
+static void on_writable(struct stream *st)
+{
+	struct serving *s = st->ctx;
+
+	if (s->x->has_head)
+		pump_response(s);
+}
+
+/* --- Request: stream -> origin --------------------------------------------------------------- */
+
+static void on_data(struct stream *st, struct bytes data, bool fin)
+{
+	struct serving *s = st->ctx;
+	struct body *body = &s->x->request_body;
+
+	if (s->x->answerer_is_gone) {
+		stream_consume(st, data.len); /* nobody wants the rest */
+		return;
+	}
+	if (data.len) {
+		body_write_all(body, data);
+		body->wants_room = true; /* every byte taken is window to give back */
+	}
+	if (fin)
+		body_end(body);
+}
+
+static void on_request_room(struct exchange *x)
+{
+	struct serving *s = x->producer_ctx;
+	struct body *body = &x->request_body;
+	/* When the answerer has gone, what is queued will never be read. */
+	uint64_t taken = body->total - (x->answerer_is_gone ? 0 : bufq_len(&body->queue));
+
+	if (taken > s->credited) {
+		stream_consume(s->stream, (size_t)(taken - s->credited));
+		s->credited = taken;
+	}
+	body->wants_room = !body->has_ended;
+}
+
+/* --- Failures -------------------------------------------------------------------------------- */
+
+static void set_text(json_t *object, const char *key, struct bytes text)
+{
+	if (text.len)
+		json_object_set_new(object, key, json_stringn((const char *)text.ptr, text.len));
+}
+
+static char *failure_json(const struct failure *f)
+{
+	json_t *object = json_object();
+
+	json_object_set_new(object, "hop", json_string(f->hop == FAILURE_ORIGIN ? "origin" : "connector"));
+	json_object_set_new(object, "status", json_integer(f->status));
+	set_text(object, "title", f->title);
+	set_text(object, "detail", f->detail);
+	set_text(object, "origin", f->origin);
+	set_text(object, "rule", f->rule);
+	set_text(object, "errno", f->errno_name);
+	char *text = json_dumps(object, JSON_COMPACT);
+	json_decref(object);
+	return text;
+}
+
+static void on_failed(struct exchange *x)
+{
+	struct serving *s = x->producer_ctx;
+	const struct failure *f = &x->failure;
+
+	log_error(COMPONENT, "Unable to reach the origin service. The service may be down or it may not be "
+			     "responding to traffic from adit",
+		  LOG_BYTES("error", f->detail), LOG_STR("cfRay", x->id), LOG_INT("connIndex", s->index),
+		  LOG_BYTES("ingressRule", f->rule), LOG_BYTES("originService", f->origin),
+		  LOG_BYTES("errno", f->errno_name), LOG_BYTES("host", x->host), LOG_INT("status", f->status));
+	if (x->has_head) {
+		stream_reset(s->stream, REASON_FAILED); /* on_closed releases the exchange */
+		return;
+	}
+	char *json = failure_json(f);
+	const struct head head = { .status = 502 };
+	const struct answer answer = {
+		.head = &head,
+		.from_connector = true,
+		.failure_json = bytes_str(json),
+	};
+	stream_answer(s->stream, &answer, true);
+	s->response_ended = true;
+	free(json); /* jansson's own allocation */
+}
+
+static const struct exchange_producer producer = {
+	.name = "tunnel",
+	.on_head = on_head,
+	.on_response_data = on_response_data,
+	.on_request_room = on_request_room,
+	.on_failed = on_failed,
+};
+
+static void on_closed(struct stream *st, enum reason why)
+{
+	struct serving *s = st->ctx;
+
+	(void)why;
+	exchange_release_producer(s->x);
+}
+
+/* --- Handlers -------------------------------------------------------------------------------- */
+
+/* The path without query, percent-decoded where that is possible: what rules are matched against. */
+static struct bytes decoded_path(struct exchange *x)
+{
+	struct bytes path = bytes_first(x->request.path, bytes_index(x->request.path, '?'));
+	uint8_t *to;
+	size_t n = 0;
+
+	if (bytes_index(path, '%') == path.len)
+		return path;
+	to = arena_alloc_bytes(&x->arena, path.len);
+	for (size_t i = 0; i < path.len; i++) {
+		uint8_t byte;
+		if (path.ptr[i] == '%' && i + 2 < path.len &&
+		    hex_decode(bytes_of(path.ptr + i + 1, 2), &byte)) {
+			to[n++] = byte;
+			i += 2;
+		} else {
+			to[n++] = path.ptr[i];
+		}
+	}
+	return bytes_of(to, n);
+}
+
+static void drop_origins(void *origins)
+{
+	origin_set_unref(origins);
+}
+
+static enum handled ingress_handle(struct exchange *x, void *ctx)
+{
+	struct server *s = ctx;
+	size_t index;
+
+	x->snapshot = origin_set_ref(s->origins);
+	x->drop_snapshot = drop_origins;
+	x->host = head_host(x->request.authority, &x->arena);
+	const struct ingress_rule *rule =
+		ingress_match(origin_set_ingress(s->origins), x->host, decoded_path(x), &index);
+	if (!rule)
+		return exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Path too complex",
+				       "The path needs more work to match rule %zu than the limit allows.", index);
+	x->route = (void *)(uintptr_t)rule;
+	return HANDLED_NEXT;
+}
+
+/* What origins see beside the visitor's own fields (PROTOCOL §5.2). */
+static enum handled headers_handle(struct exchange *x, void *ctx)
+{
+	struct server *s = ctx;
+	const struct ingress_rule *rule = x->route;
+	struct fields *f = &x->request.fields;
+	const char *host = rule->origin.http_host_header;
+	int ret = 0;
+
+	fields_remove(f, HEAD_CF_UPGRADE);
+	fields_remove_text(f, BYTES_LIT("cf-trace-id"));
+	ret |= fields_add(f, &x->arena, BYTES_LIT("Cf-Warp-Tag-Id"), bytes_str(s->connector_id));
+	for (size_t i = 0; i < s->config->tag_count; i++)
+		ret |= fields_add(f, &x->arena, arena_printf(&x->arena, "Cf-Warp-Tag-%s", s->config->tags[i].name),
+				  bytes_str(s->config->tags[i].value));
+	if (host) {
+		ret |= fields_set(f, &x->arena, HEAD_X_FORWARDED_HOST, x->request.authority);
+		x->request.authority = bytes_str(host);
+	}
+	if (ret < 0)
+		return exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Too many header fields",
+				       "The request has more than %d header fields.", LIMIT_HEAD_FIELDS);
+	return HANDLED_NEXT;
+}
+
+static const struct handler handlers[] = {
+	{ "ingress", ingress_handle },
+	{ "headers", headers_handle },
+	{ "origin", origin_handle },
+};
+
+/* --- Streams --------------------------------------------------------------------------------- */
+
+/* Both programs log the edge's request id: the part of CF-Ray before the location. */
+static void read_request_id(struct exchange *x)
+{
+	const struct field *ray = fields_find(&x->request.fields, HEAD_CF_RAY);
+
+	if (!ray)
+		return;
+	struct bytes id = bytes_first(bytes_first(ray->value, bytes_index(ray->value, '-')), sizeof(x->id) - 1);
+	memcpy(x->id, id.ptr, id.len);
+}
+
+void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind, const struct head *head, bool fin,
+		      unsigned index)
+{
+	struct exchange *x = exchange_new(s->loop, &producer, NULL);
+	struct serving *serving = arena_alloc(&x->arena, sizeof(*serving));
+
+	x->producer_ctx = serving;
+	serving->x = x;
+	serving->server = s;
+	serving->stream = st;
+	serving->index = index;
+	st->events = &stream_events;
+	st->ctx = serving;
+	/* The stream's window bounds what may wait here. */
+	x->request_body.queue.capacity = LIMIT_H2_STREAM_WINDOW;
+	x->chain = &s->chain;
+	if (head_copy(&x->request, head, &x->arena) < 0) {
+		exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Too many header fields",
+				"The request has more than %d header fields.", LIMIT_HEAD_FIELDS);
+		exchange_fail(x);
+		return;
+	}
+	read_request_id(x);
+	if (fin) {
+		x->request.length = HEAD_LENGTH_NONE;
+		body_end(&x->request_body);
+	}
+	if (kind == STREAM_HTTP || kind == STREAM_WEBSOCKET) {
+		x->request.is_upgrade = kind == STREAM_WEBSOCKET;
+		exchange_start(x, &s->chain);
+		return;
+	}
+	exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Stream not supported",
+			kind == STREAM_TCP ? "This connector does not carry raw TCP streams." :
+					     "This connector takes its configuration from its own file only.");
+	exchange_fail(x);
+}
+
+struct server *server_new(struct loop *loop, const struct connector_config *config, const struct uuid *connector,
+			  struct origin_set *origins)
+{
+	struct server *s = mem_alloc(sizeof(*s));
+
+	s->loop = loop;
+	s->config = config;
+	uuid_text(connector, s->connector_id);
+	s->origins = origin_set_ref(origins);
+	s->chain = (struct handler_chain){ .handlers = handlers, .count = ARRAY_LEN(handlers), .ctx = s };
+	return s;
+}
+
+struct server *server_free(struct server *s)
+{
+	if (!s)
+		return NULL;
+	origin_set_unref(s->origins);
+	return mem_free(s);
+}
+
+void server_set_origins(struct server *s, struct origin_set *origins)
+{
+	struct origin_set *old = s->origins;
+
+	s->origins = origin_set_ref(origins);
+	origin_set_unref(old);
+}
