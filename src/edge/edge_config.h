@@ -29,8 +29,8 @@ struct edge_config {
 	struct edge_texts https, http, tunnel, metrics;
 	char *admin_socket; /* owned; DIR/admin.sock unless set */
 
-	char *control_host;          /* owned; from the store, by edge_config_complete() */
-	char *public_url;            /* owned; "https://adit.example.com:8443", no slash at the end */
+	char *control_host; /* owned; from the store, by edge_config_complete() */
+	char *public_url;   /* owned; "https://adit.example.com:8443", no slash at the end */
 	struct edge_texts advertise; /* "host:port" of the tunnel listener, as connectors shall dial it */
 
 	int workers;      /* at least 1 */
@@ -57,7 +57,7 @@ enum edge_setting_type {
 struct edge_setting {
 	const char *key;      /* in edge.yml; the flag is "--" and the key */
 	const char *argument; /* what help calls the value: "ADDR" */
-	const char *preset;   /* the default, as one would write it; NULL: worked out, help says how */
+	const char *preset; /* the default, as one would write it; NULL: worked out, help says how */
 	const char *help;
 	enum edge_setting_type type;
 	size_t offset; /* of the member */

@@ -1,0 +1,325 @@
+/* Administration, for `adit-edge` through the admin socket or in-process. The same envelope as the REST
+ * API; whoever gets here may do everything. */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "edge/control/control_internal.h"
+
+/* Long enough to open it on another machine, short enough for a link in a terminal's scrollback. */
+#define LINK_SECONDS (24 * 3600)
+
+/* --- Zones ---------------------------------------------------------------------------------- */
+
+static json_t *zone_json(const struct store_zone *z)
+{
+	char id[33], created[40];
+
+	zone_id_text(&z->id, id);
+	return json_pack("{s:s, s:s, s:s}", "id", id, "name", z->name, "created_at",
+			 clock_rfc3339(z->created_at, created, sizeof(created)));
+}
+
+static enum ask_result zone_list(struct ask *a)
+{
+	struct store_zone *zones;
+	struct err err = { 0 };
+	size_t count;
+	json_t *list;
+
+	if (store_zone_list(a->control->store, &zones, &count, &err) < 0)
+		return answer_store_error(a, &err);
+	list = json_array();
+	for (size_t i = 0; i < count; i++) {
+		(void)json_array_append_new(list, zone_json(&zones[i]));
+		store_zone_done(&zones[i]);
+	}
+	mem_free(zones);
+	return answer_result(a, list);
+}
+
+/* The one string a request is about; NULL after having answered. In the request's arena. */
+static const char *body_string(struct ask *a, const char *name)
+{
+	json_t *body = ask_body(a);
+	const char *text = NULL;
+
+	if (!body)
+		return NULL;
+	if (ask_string(a, body, name, &text)) {
+		if (text)
+			text = arena_strdup(&a->request->arena, bytes_str(text));
+		else
+			answer_error(a, 400, API_INVALID, "%s is missing", name);
+	} else {
+		text = NULL;
+	}
+	json_decref(body);
+	return text;
+}
+
+static enum ask_result zone_add(struct ask *a)
+{
+	const char *name = body_string(a, "name");
+	struct store_zone zone;
+	struct err err = { 0 };
+	char account[33];
+	json_t *result;
+
+	if (!name)
+		return ASK_ANSWERED;
+	if (store_account_first(a->control->store, account, &err) < 0 ||
+	    store_zone_add(a->control->store, account, name, &zone, &err) < 0)
+		return answer_store_error(a, &err);
+	control_changed(a->control);
+	result = zone_json(&zone);
+	store_zone_done(&zone);
+	return answer_result(a, result);
+}
+
+static const char *arg_text(const struct ask *a)
+{
+	/* endpoint_find() puts a NUL after each. */
+	return (const char *)a->args[0].ptr;
+}
+
+static enum ask_result zone_remove(struct ask *a)
+{
+	struct err err = { 0 };
+
+	if (store_zone_remove(a->control->store, arg_text(a), &err) < 0)
+		return answer_store_error(a, &err);
+	control_changed(a->control);
+	return answer_result(a, NULL);
+}
+
+static enum ask_result cert_make(struct ask *a)
+{
+	const char *name = body_string(a, "zone");
+	struct store_zone zone;
+	struct err err = { 0 };
+	json_t *result;
+	char *pem;
+
+	if (!name)
+		return ASK_ANSWERED;
+	if (store_zone_find(a->control->store, name, &zone, &err) < 0)
+		return answer_store_error(a, &err);
+	pem = credentials_cert_pem(a->control, &zone, "adit-edge cert", &err);
+	if (!pem) {
+		store_zone_done(&zone);
+		return answer_store_error(a, &err);
+	}
+	log_info("edge/control", "login certificate given out", LOG_STR("zone", zone.name),
+		 LOG_STR("user", "adit-edge cert"));
+	store_zone_done(&zone);
+	result = json_string(pem);
+	credentials_text_free(pem);
+	return answer_result(a, result);
+}
+
+/* --- Users ---------------------------------------------------------------------------------- */
+
+static enum ask_result user_list(struct ask *a)
+{
+	struct store_user *users;
+	struct err err = { 0 };
+	size_t count;
+	json_t *list;
+
+	if (store_user_list(a->control->store, &users, &count, &err) < 0)
+		return answer_store_error(a, &err);
+	list = json_array();
+	for (size_t i = 0; i < count; i++) {
+		char created[40];
+
+		(void)json_array_append_new(
+			list,
+			json_pack("{s:s, s:b, s:s}", "email", users[i].email, "has_password",
+				  users[i].has_password, "created_at",
+				  clock_rfc3339(users[i].created_at, created, sizeof(created))));
+		store_user_done(&users[i]);
+	}
+	mem_free(users);
+	return answer_result(a, list);
+}
+
+static enum ask_result user_add(struct ask *a)
+{
+	const char *email = body_string(a, "email");
+	struct err err = { 0 };
+
+	if (!email)
+		return ASK_ANSWERED;
+	if (store_user_add(a->control->store, email, &err) < 0)
+		return answer_store_error(a, &err);
+	return answer_result(a, json_pack("{s:s}", "email", email));
+}
+
+static enum ask_result user_password(struct ask *a)
+{
+	const char *password = body_string(a, "password");
+	struct err err = { 0 };
+
+	if (!password)
+		return ASK_ANSWERED;
+	if (store_user_set_password(a->control->store, arg_text(a), password, &err) < 0)
+		return answer_store_error(a, &err);
+	return answer_result(a, NULL);
+}
+
+static enum ask_result user_link(struct ask *a)
+{
+	struct err err = { 0 };
+	char *token = store_link_create(a->control->store, arg_text(a), LINK_SECONDS, &err);
+	struct bytes url;
+
+	if (!token)
+		return answer_store_error(a, &err);
+	url = arena_printf(&a->request->arena, "%s/login/link?token=%s", a->control->public_url,
+			   token);
+	credentials_text_free(token);
+	return answer_result(a, json_pack("{s:s%, s:i}", "url", url.ptr, url.len, "valid_seconds",
+					  LINK_SECONDS));
+}
+
+/* --- The whole ------------------------------------------------------------------------------ */
+
+static enum ask_result tunnel_list(struct ask *a)
+{
+	struct store_tunnel_filter filter = { .is_deleted = 0 };
+	struct store_tunnel *tunnels;
+	struct err err = { 0 };
+	size_t count, total;
+	char account[33];
+	json_t *list;
+
+	if (store_account_first(a->control->store, account, &err) < 0)
+		return answer_store_error(a, &err);
+	filter.account = account;
+	if (store_tunnel_list(a->control->store, &filter, &tunnels, &count, &total, &err) < 0)
+		return answer_store_error(a, &err);
+	list = json_array();
+	for (size_t i = 0; i < count; i++) {
+		(void)json_array_append_new(list, api_tunnel_json(a->control, &tunnels[i]));
+		store_tunnel_done(&tunnels[i]);
+	}
+	mem_free(tunnels);
+	return answer_result(a, list);
+}
+
+static int count_tunnels(struct control *c, size_t *ret, struct err *err)
+{
+	struct store_tunnel_filter filter = { .is_deleted = 0, .limit = 1 };
+	struct store_tunnel *tunnels;
+	char account[33];
+	size_t count;
+
+	if (store_account_first(c->store, account, err) < 0)
+		return err ? err->code : E_IO;
+	filter.account = account;
+	int rc = store_tunnel_list(c->store, &filter, &tunnels, &count, ret, err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < count; i++)
+		store_tunnel_done(&tunnels[i]);
+	mem_free(tunnels);
+	return 0;
+}
+
+static int count_routes(struct control *c, size_t *ret, struct err *err)
+{
+	struct store_route *routes;
+	int rc = store_route_list(c->store, &routes, ret, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < *ret; i++)
+		store_route_done(&routes[i]);
+	mem_free(routes);
+	return 0;
+}
+
+static int count_zones(struct control *c, size_t *ret, struct err *err)
+{
+	struct store_zone *zones;
+	int rc = store_zone_list(c->store, &zones, ret, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < *ret; i++)
+		store_zone_done(&zones[i]);
+	mem_free(zones);
+	return 0;
+}
+
+static enum ask_result status(struct ask *a)
+{
+	struct control *c = a->control;
+	size_t zones, tunnels, routes;
+	struct err err = { 0 };
+	int64_t users, revision;
+	json_t *edge = NULL;
+
+	users = store_user_count(c->store, &err);
+	revision = users < 0 ? -1 : store_revision(c->store, &err);
+	if (revision < 0 || count_zones(c, &zones, &err) < 0 ||
+	    count_tunnels(c, &tunnels, &err) < 0 || count_routes(c, &routes, &err) < 0)
+		return answer_store_error(a, &err);
+	if (c->hooks.status) {
+		char *text = c->hooks.status(c->hooks.ctx);
+
+		edge = text ? json_loads(text, 0, NULL) : NULL;
+		mem_free(text);
+	}
+	return answer_result(a,
+			     json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "running",
+				       c->hooks.status != NULL, "version", ADIT_VERSION,
+				       "public_url", c->public_url, "revision",
+				       (json_int_t)revision, "zones", (json_int_t)zones, "tunnels",
+				       (json_int_t)tunnels, "routes", (json_int_t)routes, "users",
+				       (json_int_t)users, "edge", edge ? edge : json_null()));
+}
+
+static enum ask_result backup(struct ask *a)
+{
+	const char *path = body_string(a, "path");
+	struct err err = { 0 };
+
+	if (!path)
+		return ASK_ANSWERED;
+	/* The edge runs in another directory than who asks. */
+	if (path[0] != '/')
+		return answer_error(a, 400, API_INVALID, "the path of a backup must be absolute");
+	if (store_backup(a->control->store, path, &err) < 0)
+		return answer_store_error(a, &err);
+	log_info("edge/control", "backup written", LOG_STR("path", path));
+	return answer_result(a, json_pack("{s:s}", "path", path));
+}
+
+/* --- The table ------------------------------------------------------------------------------ */
+
+static const struct endpoint endpoints[] = {
+	{ "GET", "status", status },           { "GET", "zones", zone_list },
+	{ "POST", "zones", zone_add },         { "DELETE", "zones/:", zone_remove },
+	{ "POST", "cert", cert_make },         { "GET", "users", user_list },
+	{ "POST", "users", user_add },         { "POST", "users/:/password", user_password },
+	{ "POST", "users/:/link", user_link }, { "GET", "tunnels", tunnel_list },
+	{ "POST", "backup", backup },
+};
+
+enum ask_result admin_ask(struct ask *a, struct bytes path)
+{
+	const struct endpoint *endpoint = NULL;
+
+	switch (endpoint_find(endpoints, ARRAY_LEN(endpoints), path, a, &endpoint)) {
+	case ENDPOINT_NO_PATH:
+		return answer_error(a, 404, API_NO_PATH, "there is no such request");
+	case ENDPOINT_NO_METHOD:
+		return answer_error(a, 405, API_METHOD, "method " BYTES_FMT " is not for this path",
+				    BYTES_ARG(bytes_first(a->request->head.method, 20)));
+	case ENDPOINT_FOUND:
+		break;
+	}
+	return endpoint->handle(a);
+}

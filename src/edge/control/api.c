@@ -1,0 +1,267 @@
+/* REST API: who may ask what, and the small questions. CONTROL.md §3. */
+#include <string.h>
+
+#include "base/encode.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "edge/control/control_internal.h"
+
+/* --- What handlers share -------------------------------------------------------------------- */
+
+json_t *ask_body(struct ask *a)
+{
+	struct bytes body = a->request->body;
+	json_error_t why;
+	json_t *root;
+
+	if (body.len > LIMIT_API_BODY_BYTES) {
+		answer_error(a, 413, API_INVALID, "the body is larger than %d bytes",
+			     LIMIT_API_BODY_BYTES);
+		return NULL;
+	}
+	/* Without JSON_ALLOW_NUL a string cannot hide what follows a NUL from the store. jansson
+	 * itself bounds the depth (JSON_PARSER_MAX_DEPTH). */
+	root = json_loadb(body.len ? (const char *)body.ptr : "", body.len, JSON_REJECT_DUPLICATES,
+			  &why);
+	if (!root) {
+		answer_error(a, 400, API_INVALID, "the body is not JSON: line %d, column %d: %s",
+			     why.line, why.column, why.text);
+		return NULL;
+	}
+	if (!json_is_object(root)) {
+		json_decref(root);
+		answer_error(a, 400, API_INVALID, "the body is not a JSON object");
+		return NULL;
+	}
+	return root;
+}
+
+bool ask_string(struct ask *a, const json_t *body, const char *name, const char **ret)
+{
+	const json_t *member = json_object_get(body, name);
+
+	if (member && !json_is_null(member) && !json_is_string(member)) {
+		answer_error(a, 400, API_INVALID, "%s is not a string", name);
+		return false;
+	}
+	*ret = json_string_value(member);
+	return true;
+}
+
+const char *ask_param(struct ask *a, const char *name)
+{
+	return query_find(&a->query, name);
+}
+
+void zone_id_text(const struct uuid *id, char text[33])
+{
+	hex_encode(uuid_bytes(id), text);
+	text[32] = 0;
+}
+
+bool zone_id_parse(struct bytes text, struct uuid *ret)
+{
+	return text.len == 32 && hex_decode(text, ret->b);
+}
+
+/* --- Who asks ------------------------------------------------------------------------------- */
+
+/* The token of "Authorization: Bearer TOKEN"; none: BYTES_NONE. */
+static struct bytes bearer(const struct control_request *r)
+{
+	const struct field *f = fields_find_text(&r->head.fields, BYTES_LIT("Authorization"));
+	struct bytes value = f ? f->value : BYTES_NONE;
+
+	if (!bytes_eq_nocase(bytes_first(value, 7), BYTES_LIT("Bearer ")))
+		return BYTES_NONE;
+	return bytes_trim(bytes_from(value, 7));
+}
+
+/* True when the request carries a good token (or needs none); otherwise it has been answered. */
+static bool authenticate(struct ask *a)
+{
+	struct store_token token;
+	struct err err = { 0 };
+	struct bytes text;
+
+	if (a->request->is_admin)
+		return true;
+	text = bearer(a->request);
+	/* 401 and 403 are both "unauthorized" to clients; 401 asks for another token, 403 says that
+	 * this one is for something else. */
+	if (text.len == 0 || memchr(text.ptr, 0, text.len)) {
+		answer_error(a, 401, API_AUTHENTICATION, "Authentication error");
+		return false;
+	}
+	if (store_token_find(a->control->store, arena_strdup(&a->request->arena, text), &token,
+			     &err) < 0) {
+		if (err.code == E_DENIED || err.code == E_NOT_FOUND || err.code == E_INVALID ||
+		    err.code == E_PARSE)
+			answer_error(a, 401, API_AUTHENTICATION, "Authentication error");
+		else
+			answer_store_error(a, &err);
+		return false;
+	}
+	memcpy(a->account, token.account, sizeof(a->account));
+	a->zone = token.zone;
+	a->has_zone = true;
+	store_token_done(&token);
+	return true;
+}
+
+/* The account or zone that the path begins with must be the token's. */
+static bool authorize(struct ask *a, const char *pattern)
+{
+	struct err err = { 0 };
+	struct uuid zone;
+
+	if (bytes_starts_with(bytes_str(pattern), BYTES_LIT("accounts/:"))) {
+		if (!a->request->is_admin && !bytes_eq(a->args[0], bytes_str(a->account))) {
+			answer_error(a, 403, API_AUTHENTICATION, "Authentication error");
+			return false;
+		}
+		if (a->args[0].len != sizeof(a->account) - 1) {
+			answer_error(a, 404, API_NOT_FOUND, "there is no such account");
+			return false;
+		}
+		memcpy(a->account, a->args[0].ptr, sizeof(a->account) - 1);
+		return true;
+	}
+	if (a->request->is_admin && store_account_first(a->control->store, a->account, &err) < 0) {
+		answer_store_error(a, &err);
+		return false;
+	}
+	if (!bytes_starts_with(bytes_str(pattern), BYTES_LIT("zones/:")))
+		return true;
+	if (!zone_id_parse(a->args[0], &zone)) {
+		answer_error(a, 400, API_INVALID, "a zone id has 32 hexadecimal digits");
+		return false;
+	}
+	if (a->has_zone && !uuid_eq(&zone, &a->zone)) {
+		answer_error(a, 403, API_AUTHENTICATION, "Authentication error");
+		return false;
+	}
+	a->zone = zone;
+	a->has_zone = true;
+	return true;
+}
+
+/* --- Small questions ------------------------------------------------------------------------ */
+
+static json_t *zone_json(const struct store_zone *z)
+{
+	char id[33], created[40];
+
+	zone_id_text(&z->id, id);
+	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:{s:s, s:s}}", "id", id, "name", z->name,
+			 "status", "active", "paused", 0, "type", "full", "created_on",
+			 clock_rfc3339(z->created_at, created, sizeof(created)), "account", "id",
+			 z->account, "name", "adit");
+}
+
+static enum ask_result info(struct ask *a)
+{
+	return answer_result(a, json_pack("{s:s, s:s}", "service", "adit-edge", "api", "v4"));
+}
+
+static enum ask_result token_verify(struct ask *a)
+{
+	char zone[33] = "";
+
+	if (!a->has_zone)
+		return answer_error(a, 400, API_INVALID, "no token was sent");
+	zone_id_text(&a->zone, zone);
+	return answer_result(a, json_pack("{s:s, s:s, s:s}", "status", "active", "account_id",
+					  a->account, "zone_id", zone));
+}
+
+static json_t *account_json(const struct ask *a)
+{
+	return json_pack("{s:s, s:s}", "id", a->account, "name", "adit");
+}
+
+static enum ask_result account_list(struct ask *a)
+{
+	return answer_list(a, json_pack("[o]", account_json(a)), 1, 20, 1);
+}
+
+static enum ask_result account_get(struct ask *a)
+{
+	return answer_result(a, account_json(a));
+}
+
+static enum ask_result zone_list(struct ask *a)
+{
+	const char *name = ask_param(a, "name");
+	struct store_zone *zones;
+	struct err err = { 0 };
+	size_t count;
+	json_t *list;
+
+	if (store_zone_list(a->control->store, &zones, &count, &err) < 0)
+		return answer_store_error(a, &err);
+	list = json_array();
+	for (size_t i = 0; i < count; i++) {
+		if (!strcmp(zones[i].account, a->account) &&
+		    (!name || bytes_eq_nocase(bytes_str(name), bytes_str(zones[i].name))))
+			(void)json_array_append_new(list, zone_json(&zones[i]));
+		store_zone_done(&zones[i]);
+	}
+	mem_free(zones);
+	count = json_array_size(list);
+	return answer_list(a, list, 1, count > 20 ? count : 20, count);
+}
+
+static enum ask_result zone_get(struct ask *a)
+{
+	struct store_zone zone;
+	struct err err = { 0 };
+	json_t *result;
+
+	if (store_zone_get(a->control->store, &a->zone, &zone, &err) < 0)
+		return answer_store_error(a, &err);
+	result = zone_json(&zone);
+	store_zone_done(&zone);
+	return answer_result(a, result);
+}
+
+/* --- The table ------------------------------------------------------------------------------ */
+
+static const struct endpoint endpoints[] = {
+	{ "GET", "user/tokens/verify", token_verify },
+	{ "GET", "accounts", account_list },
+	{ "GET", "accounts/:", account_get },
+	{ "GET", "zones", zone_list },
+	{ "GET", "zones/:", zone_get },
+	{ "GET", "accounts/:/cfd_tunnel", api_tunnel_list },
+	{ "POST", "accounts/:/cfd_tunnel", api_tunnel_create },
+	{ "GET", "accounts/:/cfd_tunnel/:", api_tunnel_get },
+	{ "DELETE", "accounts/:/cfd_tunnel/:", api_tunnel_delete },
+	{ "GET", "accounts/:/cfd_tunnel/:/token", api_tunnel_token },
+	{ "GET", "accounts/:/cfd_tunnel/:/connections", api_connections_get },
+	{ "DELETE", "accounts/:/cfd_tunnel/:/connections", api_connections_delete },
+	{ "PUT", "zones/:/tunnels/:/routes", api_route_put },
+};
+
+enum ask_result api_ask(struct ask *a, struct bytes path)
+{
+	const struct endpoint *endpoint = NULL;
+
+	if (path.len == 0)
+		return info(a);
+	switch (endpoint_find(endpoints, ARRAY_LEN(endpoints), path, a, &endpoint)) {
+	case ENDPOINT_NO_PATH:
+		return answer_error(a, 404, API_NO_PATH,
+				    "Could not route to /client/v4/" BYTES_FMT
+				    ", perhaps your object identifier is invalid?",
+				    BYTES_ARG(bytes_first(path, 200)));
+	case ENDPOINT_NO_METHOD:
+		return answer_error(a, 405, API_METHOD, "method " BYTES_FMT " is not for this path",
+				    BYTES_ARG(bytes_first(a->request->head.method, 20)));
+	case ENDPOINT_FOUND:
+		break;
+	}
+	if (!authenticate(a) || !authorize(a, endpoint->pattern))
+		return ASK_ANSWERED;
+	return endpoint->handle(a);
+}

@@ -1,0 +1,129 @@
+/* What the files of the control plane share. Control thread only. */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/secret.h"
+#include "edge/control/control.h"
+#include "edge/control/query.h"
+#include "store/store.h"
+
+struct login_store;
+struct signin;
+
+struct control {
+	uint32_t magic;
+	struct store *store; /* borrowed */
+	struct loop *loop;   /* borrowed; NULL offline */
+	struct control_hooks hooks;
+	char *public_url; /* owned */
+	char **edges;     /* owned, and each; where connectors dial */
+	size_t edge_count;
+	struct signin *signin;      /* owned: who is signed in, who guesses passwords */
+	struct login_store *logins; /* owned: certificates that wait for `adit tunnel login` */
+};
+
+/* --- One request on its way through an endpoint table ---------------------------------------- */
+
+/* A handler has filled in the request's answer, or has kept the request and answers later. */
+enum ask_result { ASK_ANSWERED, ASK_PARKED };
+
+#define ASK_ARGS_MAX 3
+
+struct ask {
+	struct control *control;
+	struct control_request *request;
+	struct query query;              /* of the path */
+	struct bytes args[ASK_ARGS_MAX]; /* what each ':' of the pattern stood for, decoded */
+	/* Who asks, by its token. An administrator's request has no zone and may name any. */
+	char account[33];
+	bool has_zone;
+	struct uuid zone;
+};
+
+struct endpoint {
+	const char *method;  /* "GET" answers HEAD too */
+	const char *pattern; /* "accounts/:/cfd_tunnel": a ':' segment takes anything but nothing */
+	enum ask_result (*handle)(struct ask *a);
+};
+
+enum endpoint_match { ENDPOINT_FOUND, ENDPOINT_NO_PATH, ENDPOINT_NO_METHOD };
+
+/* Looks the path up (no query, no slash in front; raw: each segment is percent-decoded by itself).
+ * Fills in a->args. With ENDPOINT_NO_METHOD the answer's Allow field is set. */
+enum endpoint_match endpoint_find(const struct endpoint *table, size_t count, struct bytes path,
+				  struct ask *a, const struct endpoint **ret);
+
+/* --- Answers --------------------------------------------------------------------------------- */
+
+/* `body` must live in the request's arena or longer. Adds Cache-Control: no-store and nosniff. */
+enum ask_result answer(struct control_request *r, int status, const char *type, struct bytes body);
+void answer_field(struct control_request *r, const char *name, struct bytes value);
+enum ask_result answer_text(struct control_request *r, int status, const char *text);
+
+/* The envelope of CONTROL §3.1. The result's reference is taken; NULL is JSON null. */
+enum ask_result answer_result(struct ask *a, json_t *result);
+enum ask_result answer_list(struct ask *a, json_t *list, uint64_t page, uint64_t per_page,
+			    uint64_t total);
+enum ask_result answer_error(struct ask *a, int status, int code, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
+/* What the store said, as status and code; texts of our own failures stay in the log. */
+enum ask_result answer_store_error(struct ask *a, const struct err *err);
+
+/* Error codes. 1003, 1013, 1022, 7003 and 10000 are those of the service that clients know. */
+enum api_code {
+	API_INVALID = 1001,      /* body, parameter or identifier makes no sense */
+	API_ROUTE_EXISTS = 1003, /* the hostname is taken, or may not be routed */
+	API_HOSTNAME = 1004,     /* no valid hostname, or in no zone of ours */
+	API_TUNNEL_EXISTS = 1013,
+	API_NOT_FOUND = 1020,     /* no such tunnel, zone, user */
+	API_TUNNEL_ACTIVE = 1022, /* has live connections */
+	API_INTERNAL = 1100,      /* our failure; the log has it */
+	API_UNSUPPORTED = 1101,
+	API_NO_PATH = 7003,
+	API_METHOD = 10405,
+	API_AUTHENTICATION = 10000,
+};
+
+/* --- The parts ------------------------------------------------------------------------------- */
+
+enum ask_result api_ask(struct ask *a, struct bytes path);   /* after /client/v4/ */
+enum ask_result admin_ask(struct ask *a, struct bytes path); /* after /admin/v1/ */
+enum ask_result pages_ask(struct ask *a, struct bytes path); /* after / */
+
+/* Tunnels (api_tunnels.c) */
+enum ask_result api_tunnel_create(struct ask *a);
+enum ask_result api_tunnel_list(struct ask *a);
+enum ask_result api_tunnel_get(struct ask *a);
+enum ask_result api_tunnel_delete(struct ask *a);
+enum ask_result api_tunnel_token(struct ask *a);
+enum ask_result api_connections_get(struct ask *a);
+enum ask_result api_connections_delete(struct ask *a);
+/* Owned; with its connections. */
+json_t *api_tunnel_json(struct control *c, const struct store_tunnel *t);
+/* Routes (api_routes.c) */
+enum ask_result api_route_put(struct ask *a);
+
+/* The body as a JSON object, owned by the caller; NULL after having answered 400. */
+json_t *ask_body(struct ask *a);
+/* A string member; NULL when absent or null. False after having answered 400 (wrong type). */
+bool ask_string(struct ask *a, const json_t *body, const char *name, const char **ret);
+/* An absent parameter gives NULL. */
+const char *ask_param(struct ask *a, const char *name);
+
+/* Zone ids are UUIDs without dashes on the wire. */
+void zone_id_text(const struct uuid *id, char text[33]);
+bool zone_id_parse(struct bytes text, struct uuid *ret);
+
+/* The store changed in a way workers must know. A failure is logged: the change itself is kept. */
+void control_changed(struct control *c);
+
+/* --- Certificates and tokens (credentials.c) -------------------------------------------------- */
+
+/* cert.pem for a zone with a new API token; NUL-terminated, owned: wipe it. */
+char *credentials_cert_pem(struct control *c, const struct store_zone *zone, const char *note,
+			   struct err *err);
+/* What `tunnel token` prints; NUL-terminated, owned: wipe it. */
+char *credentials_tunnel_token(struct control *c, const struct store_tunnel *t, struct err *err);
+/* Wipes and frees; NULL is fine. */
+void credentials_text_free(char *text);

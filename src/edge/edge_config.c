@@ -1,0 +1,576 @@
+#include "edge/edge_config.h"
+
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "config/yaml.h"
+#include "io/address.h"
+
+enum source { FROM_DEFAULT, FROM_FILE, FROM_FLAG };
+
+/* An operator lists a handful; four is what connectors use. */
+#define TEXTS_MAX 32
+#define WORKERS_MAX 256
+#define ADVERTISE_COUNT 4
+/* One minute less than what systemd and Kubernetes users ever raise their stop timeout to. */
+#define GRACE_MAX (10 * 60 * USEC_PER_SEC)
+
+static const struct edge_setting settings[] = {
+	{ "https", "ADDR", ":443", "where visitors and the control host are served",
+	  EDGE_SETTING_ADDRESSES, offsetof(struct edge_config, https) },
+	{ "http", "ADDR", ":80", "redirects to https; \"off\" for none", EDGE_SETTING_ADDRESSES,
+	  offsetof(struct edge_config, http) },
+	{ "tunnel", "ADDR", ":7844", "where connectors dial in", EDGE_SETTING_ADDRESSES,
+	  offsetof(struct edge_config, tunnel) },
+	{ "metrics", "ADDR", "127.0.0.1:20249", "/metrics and /ready; \"off\" for none",
+	  EDGE_SETTING_ADDRESSES, offsetof(struct edge_config, metrics) },
+	{ "admin-socket", "PATH", NULL, "UNIX socket for these commands (DIR/admin.sock)",
+	  EDGE_SETTING_PATH, offsetof(struct edge_config, admin_socket) },
+	{ "public-url", "URL", NULL,
+	  "how people reach the control host (https://CONTROLHOST and the port of --https)",
+	  EDGE_SETTING_URL, offsetof(struct edge_config, public_url) },
+	{ "advertise", "HOST:PORT", NULL,
+	  "where connectors are told to dial (CONTROLHOST and the port of --tunnel)",
+	  EDGE_SETTING_HOST_PORTS, offsetof(struct edge_config, advertise) },
+	{ "workers", "COUNT", NULL, "threads that serve (one per core)", EDGE_SETTING_WORKERS,
+	  offsetof(struct edge_config, workers) },
+	{ "location", "NAME", NULL, "what CF-Ray and connectors call this node (the host's name)",
+	  EDGE_SETTING_LOCATION, offsetof(struct edge_config, location) },
+	{ "log-level", "LEVEL", "info", "debug, info, warn, error or fatal", EDGE_SETTING_LOG_LEVEL,
+	  offsetof(struct edge_config, log_level) },
+	{ "log-format", "FORMAT", "console", "console or json", EDGE_SETTING_LOG_FORMAT,
+	  offsetof(struct edge_config, log_format) },
+	{ "grace-period", "DURATION", "30s", "how long SIGTERM waits for requests in flight",
+	  EDGE_SETTING_DURATION, offsetof(struct edge_config, grace_period) },
+};
+_Static_assert(ARRAY_LEN(settings) <= EDGE_SETTINGS_MAX, "struct edge_config.source is too small");
+
+const struct edge_setting *edge_settings(size_t *ret_count)
+{
+	*ret_count = ARRAY_LEN(settings);
+	return settings;
+}
+
+/* --- Lists of texts ------------------------------------------------------------------------- */
+
+static void texts_clear(struct edge_texts *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		mem_free(t->list[i]);
+	t->list = mem_free(t->list);
+	t->count = 0;
+}
+
+static void texts_add(struct edge_texts *t, const char *text)
+{
+	t->list = mem_resize(t->list, (t->count + 1) * sizeof(*t->list));
+	t->list[t->count++] = mem_strdup(text);
+}
+
+static void text_set(char **at, const char *text)
+{
+	char *copy = mem_strdup(text);
+
+	mem_free(*at);
+	*at = copy;
+}
+
+/* --- One value ------------------------------------------------------------------------------ */
+
+static bool is_list(const struct edge_setting *s)
+{
+	return s->type == EDGE_SETTING_ADDRESSES || s->type == EDGE_SETTING_HOST_PORTS;
+}
+
+static bool host_is_valid(struct bytes host)
+{
+	if (host.len == 0 || host.len > 253)
+		return false;
+	for (size_t i = 0; i < host.len; i++) {
+		uint8_t c = bytes_lower(host.ptr[i]);
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '.' &&
+		    c != ':' && c != '_')
+			return false;
+	}
+	return true;
+}
+
+static int list_add(const struct edge_setting *s, struct edge_texts *t, const char *value,
+		    struct err *err)
+{
+	struct address address;
+	struct bytes host;
+	uint16_t port;
+	int rc;
+
+	if (t->count >= TEXTS_MAX)
+		return err_set(err, E_LIMIT, "more than %d values", TEXTS_MAX);
+	if (s->type == EDGE_SETTING_ADDRESSES) {
+		rc = address_parse(bytes_str(value), &address, err);
+		if (rc < 0)
+			return rc;
+	} else {
+		rc = address_split(bytes_str(value), &host, &port, err);
+		if (rc < 0)
+			return rc;
+		if (port == 0 || !host_is_valid(host))
+			return err_set(err, E_INVALID, "'%.200s' is no host:port one could dial",
+				       value);
+	}
+	texts_add(t, value);
+	return 0;
+}
+
+/* "https://host[:port]"; a slash at the end is dropped by the caller. */
+static int url_check(struct bytes url, struct bytes *ret_host, struct err *err)
+{
+	struct bytes rest, host;
+	uint16_t port;
+
+	if (!bytes_starts_with(url, BYTES_LIT("https://")))
+		return err_set(err, E_INVALID, "a public URL begins with https://");
+	rest = bytes_from(url, 8);
+	host = rest;
+	if (bytes_starts_with(rest, BYTES_LIT("[")) && bytes_ends_with(rest, BYTES_LIT("]"))) {
+		host = bytes_first(bytes_from(rest, 1), rest.len - 2);
+	} else if (bytes_index(rest, ':') < rest.len) {
+		int rc = address_split(rest, &host, &port, err);
+
+		if (rc < 0)
+			return rc;
+		if (port == 0)
+			return err_set(err, E_INVALID, "port 0 cannot be reached");
+	}
+	if (!host_is_valid(host))
+		return err_set(err, E_INVALID, "a public URL is https://HOST or https://HOST:PORT");
+	*ret_host = host;
+	return 0;
+}
+
+static int url_set(char **at, const char *value, struct err *err)
+{
+	struct bytes url = bytes_str(value), host;
+	int rc;
+
+	if (bytes_ends_with(url, BYTES_LIT("/")))
+		url.len--;
+	rc = url_check(url, &host, err);
+	if (rc < 0)
+		return rc;
+	mem_free(*at);
+	*at = mem_strndup(url);
+	return 0;
+}
+
+static int location_set(char at[9], const char *value, struct err *err)
+{
+	size_t len = strlen(value);
+
+	if (len < 1 || len > 8)
+		return err_set(err, E_INVALID, "a location has 1 to 8 characters");
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = (uint8_t)value[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-')
+			return err_set(err, E_INVALID, "a location is made of a-z, 0-9 and -");
+	}
+	memcpy(at, value, len + 1);
+	return 0;
+}
+
+static int set_value(struct edge_config *c, const struct edge_setting *s, const char *value,
+		     struct err *err)
+{
+	void *at = (char *)c + s->offset;
+	uint64_t number;
+
+	switch (s->type) {
+	case EDGE_SETTING_ADDRESSES:
+	case EDGE_SETTING_HOST_PORTS:
+		return list_add(s, at, value, err);
+	case EDGE_SETTING_PATH:
+		if (!value[0])
+			return err_set(err, E_INVALID, "a path is not empty");
+		text_set(at, value);
+		return 0;
+	case EDGE_SETTING_URL:
+		return url_set(at, value, err);
+	case EDGE_SETTING_WORKERS:
+		if (!bytes_to_u64(bytes_str(value), &number) || number < 1 || number > WORKERS_MAX)
+			return err_set(err, E_INVALID,
+				       "a number from 1 to %d expected, '%.100s' found",
+				       WORKERS_MAX, value);
+		*(int *)at = (int)number;
+		return 0;
+	case EDGE_SETTING_LOCATION:
+		return location_set(at, value, err);
+	case EDGE_SETTING_LOG_LEVEL:
+		if (!log_level_parse(value, at))
+			return err_set(err, E_INVALID,
+				       "'%.100s' is not one of debug, info, warn, error, fatal",
+				       value);
+		return 0;
+	case EDGE_SETTING_LOG_FORMAT:
+		if (!strcmp(value, "json"))
+			*(enum log_format *)at = LOG_JSON;
+		else if (!strcmp(value, "console"))
+			*(enum log_format *)at = LOG_CONSOLE;
+		else
+			return err_set(err, E_INVALID, "'%.100s' is neither console nor json",
+				       value);
+		return 0;
+	case EDGE_SETTING_DURATION:
+		if (!duration_parse(bytes_str(value), at) || *(usec *)at < 0 ||
+		    *(usec *)at > GRACE_MAX)
+			return err_set(err, E_INVALID,
+				       "a duration like 30s or 1m30s expected, '%.100s' found",
+				       value);
+		return 0;
+	}
+	return err_set(err, E_INTERNAL, "setting %s has no type", s->key);
+}
+
+/* Lists hold what the strongest source said, so a stronger one clears first. */
+static int take_value(struct edge_config *c, size_t row, enum source source, const char *value,
+		      struct err *err)
+{
+	const struct edge_setting *s = &settings[row];
+
+	if (is_list(s)) {
+		struct edge_texts *t = (struct edge_texts *)(void *)((char *)c + s->offset);
+
+		if (c->source[row] != source)
+			texts_clear(t);
+		c->source[row] = (unsigned char)source;
+		if (s->type == EDGE_SETTING_ADDRESSES && !strcmp(value, "off")) {
+			texts_clear(t);
+			return 0;
+		}
+	}
+	c->source[row] = (unsigned char)source;
+	return set_value(c, s, value, err);
+}
+
+/* --- Defaults ------------------------------------------------------------------------------- */
+
+static int core_count(void)
+{
+	cpu_set_t set;
+	int count = 0;
+
+	/* What the process may use: containers and taskset narrow it. */
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		count = CPU_COUNT(&set);
+	if (count < 1)
+		count = 1;
+	return count > WORKERS_MAX ? WORKERS_MAX : count;
+}
+
+static void location_from_host(char at[9])
+{
+	char name[256] = "";
+	size_t len = 0;
+
+	if (gethostname(name, sizeof(name) - 1) != 0)
+		name[0] = 0;
+	for (size_t i = 0; name[i] && name[i] != '.' && len < 8; i++) {
+		uint8_t c = bytes_lower((uint8_t)name[i]);
+
+		if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')
+			at[len++] = (char)c;
+	}
+	at[len] = 0;
+	if (len == 0)
+		memcpy(at, "edge", 5);
+}
+
+void edge_config_init(struct edge_config *c, const char *data_dir)
+{
+	memset(c, 0, sizeof(*c));
+	c->data_dir = mem_strdup(data_dir);
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+		if (settings[i].preset)
+			BUG_IF(take_value(c, i, FROM_DEFAULT, settings[i].preset, NULL) < 0);
+	c->admin_socket = mem_printf("%s/admin.sock", data_dir);
+	c->workers = core_count();
+	location_from_host(c->location);
+}
+
+void edge_config_done(struct edge_config *c)
+{
+	texts_clear(&c->https);
+	texts_clear(&c->http);
+	texts_clear(&c->tunnel);
+	texts_clear(&c->metrics);
+	texts_clear(&c->advertise);
+	mem_free(c->data_dir);
+	mem_free(c->file_name);
+	mem_free(c->admin_socket);
+	mem_free(c->control_host);
+	mem_free(c->public_url);
+	memset(c, 0, sizeof(*c));
+}
+
+/* --- Sources -------------------------------------------------------------------------------- */
+
+static size_t setting_row(const char *key)
+{
+	size_t row = 0;
+
+	while (row < ARRAY_LEN(settings) && strcmp(settings[row].key, key) != 0)
+		row++;
+	return row;
+}
+
+static int distance(const char *a, const char *b)
+{
+	/* Levenshtein, one row; words are short. */
+	size_t a_len = strlen(a), b_len = strlen(b);
+	int row[33];
+
+	if (a_len > 32 || b_len > 32)
+		return 100;
+	for (size_t j = 0; j <= b_len; j++)
+		row[j] = (int)j;
+	for (size_t i = 1; i <= a_len; i++) {
+		int diagonal = row[0];
+
+		row[0] = (int)i;
+		for (size_t j = 1; j <= b_len; j++) {
+			int best = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+		}
+	}
+	return row[b_len];
+}
+
+const char *edge_nearest_name(const char *word, const char *const *names, size_t count)
+{
+	const char *best = NULL;
+	int best_distance = (int)strlen(word) <= 3 ? 2 : 4;
+
+	for (size_t i = 0; i < count; i++) {
+		int d = distance(word, names[i]);
+
+		if (d < best_distance && d < (int)strlen(names[i])) {
+			best = names[i];
+			best_distance = d;
+		}
+	}
+	return best;
+}
+
+static const char *nearest_key(const char *word)
+{
+	const char *names[ARRAY_LEN(settings)];
+
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+		names[i] = settings[i].key;
+	return edge_nearest_name(word, names, ARRAY_LEN(settings));
+}
+
+static int take_node(struct edge_config *c, size_t row, const struct yaml_node *value,
+		     struct err *err)
+{
+	const struct edge_setting *s = &settings[row];
+	struct err why = { 0 };
+
+	if (yaml_kind(value) == YAML_SCALAR) {
+		if (take_value(c, row, FROM_FILE, yaml_text(value), &why) < 0)
+			return yaml_error(value, err, "%s: %s", s->key, why.text);
+		return 0;
+	}
+	if (!is_list(s) || yaml_kind(value) != YAML_SEQUENCE)
+		return yaml_error(value, err,
+				  is_list(s) ? "%s: a value or a list of values expected"
+					     : "%s: a value expected",
+				  s->key);
+	/* An empty list is a choice too: that listener is off. */
+	if (c->source[row] == FROM_DEFAULT)
+		texts_clear((struct edge_texts *)(void *)((char *)c + s->offset));
+	c->source[row] = FROM_FILE;
+	for (size_t i = 0; i < yaml_count(value); i++) {
+		const struct yaml_node *item = yaml_item(value, i);
+
+		if (yaml_kind(item) != YAML_SCALAR)
+			return yaml_error(item, err, "%s: a text expected", s->key);
+		if (take_value(c, row, FROM_FILE, yaml_text(item), &why) < 0)
+			return yaml_error(item, err, "%s: %s", s->key, why.text);
+	}
+	return 0;
+}
+
+static int take_document(struct edge_config *c, const struct yaml_doc *doc, struct err *err)
+{
+	const struct yaml_node *root = yaml_root(doc);
+
+	if (yaml_kind(root) == YAML_NULL)
+		return 0;
+	if (yaml_kind(root) != YAML_MAPPING)
+		return yaml_error(root, err, "settings are written as \"key: value\"");
+	for (size_t i = 0; i < yaml_count(root); i++) {
+		const struct yaml_node *key, *value;
+		const char *name, *near;
+		size_t row;
+		int rc;
+
+		yaml_pair(root, i, &key, &value);
+		name = yaml_text(key);
+		if (!name)
+			return yaml_error(key, err, "a setting's name expected");
+		row = setting_row(name);
+		if (row == ARRAY_LEN(settings)) {
+			near = nearest_key(name);
+			return yaml_error(key, err,
+					  near ? "unknown setting '%.100s', did you mean '%s'?"
+					       : "unknown setting '%.100s'%s",
+					  name, near ? near : "");
+		}
+		/* "key:" with nothing after it leaves the default. */
+		if (yaml_kind(value) == YAML_NULL)
+			continue;
+		rc = take_node(c, row, value, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int edge_config_load(struct edge_config *c, const char *path, struct err *err)
+{
+	struct yaml_doc *doc = yaml_load(path, err);
+	int rc;
+
+	if (!doc)
+		return err && err->code ? err->code : E_IO;
+	rc = take_document(c, doc, err);
+	yaml_free(doc);
+	if (rc == 0)
+		text_set(&c->file_name, path);
+	return rc;
+}
+
+int edge_config_flag(struct edge_config *c, const char *key, const char *value, struct err *err)
+{
+	size_t row = setting_row(key);
+	int rc;
+
+	if (row == ARRAY_LEN(settings))
+		return err_set(err, E_NOT_FOUND, "there is no setting '%.100s'", key);
+	rc = take_value(c, row, FROM_FLAG, value, err);
+	return rc < 0 ? err_wrap(err, "--%s", key) : 0;
+}
+
+/* --- What depends on the control host ------------------------------------------------------- */
+
+/* 0 for a Unix path. */
+static uint16_t listener_port(const char *text)
+{
+	struct address address;
+
+	if (address_parse(bytes_str(text), &address, NULL) < 0 || address.any.sa_family == AF_UNIX)
+		return 0;
+	return address_port(&address);
+}
+
+static bool listener_is_loopback(const char *text)
+{
+	struct address a;
+
+	if (address_parse(bytes_str(text), &a, NULL) < 0)
+		return false;
+	if (a.any.sa_family == AF_INET)
+		return (ntohl(a.v4.sin_addr.s_addr) >> 24) == 127;
+	return a.any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
+}
+
+/* As it stands in front of a port; a control host may be an address. Owned. */
+static char *host_text(const char *host)
+{
+	return strchr(host, ':') ? mem_printf("[%s]", host) : mem_strdup(host);
+}
+
+static void derive_public_url(struct edge_config *c, const char *control_host)
+{
+	char *host = host_text(control_host);
+	uint16_t port = 0;
+
+	for (size_t i = 0; i < c->https.count && port == 0; i++)
+		port = listener_port(c->https.list[i]);
+	mem_free(c->public_url);
+	c->public_url = port == 0 || port == 443 ? mem_printf("https://%s", host)
+						 : mem_printf("https://%s:%u", host, port);
+	mem_free(host);
+}
+
+static void derive_advertise(struct edge_config *c, const char *control_host)
+{
+	char *host = host_text(control_host);
+
+	texts_clear(&c->advertise);
+	for (size_t i = 0; i < c->tunnel.count && c->advertise.count < ADVERTISE_COUNT; i++) {
+		uint16_t port = listener_port(c->tunnel.list[i]);
+		char *text;
+
+		if (port == 0)
+			continue;
+		if (listener_is_loopback(c->tunnel.list[i]))
+			text = mem_strdup(c->tunnel.list[i]);
+		else
+			text = mem_printf("%s:%u", host, port);
+		texts_add(&c->advertise, text);
+		mem_free(text);
+	}
+	mem_free(host);
+	for (size_t i = 0; c->advertise.count > 0 && c->advertise.count < ADVERTISE_COUNT; i++)
+		texts_add(&c->advertise, c->advertise.list[i]);
+}
+
+static size_t row_of(const void *base, const void *member)
+{
+	size_t offset = (size_t)((const char *)member - (const char *)base);
+
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+		if (settings[i].offset == offset)
+			return i;
+	BUG_IF(true);
+	return 0;
+}
+
+int edge_config_complete(struct edge_config *c, const char *control_host, struct err *err)
+{
+	text_set(&c->control_host, control_host);
+	if (c->source[row_of(c, &c->public_url)] == FROM_DEFAULT) {
+		derive_public_url(c, control_host);
+	} else {
+		struct bytes host;
+		int rc = url_check(bytes_str(c->public_url), &host, err);
+
+		if (rc < 0)
+			return rc;
+		if (!bytes_eq_nocase(host, bytes_str(control_host)))
+			return err_set(err, E_INVALID,
+				       "public-url %s does not name the control host %s "
+				       "(`adit-edge init --control HOST` changes that)",
+				       c->public_url, control_host);
+	}
+	if (c->source[row_of(c, &c->advertise)] == FROM_DEFAULT)
+		derive_advertise(c, control_host);
+	if (c->tunnel.count == 0)
+		return err_set(err, E_INVALID,
+			       "tunnel: connectors need at least one address to dial");
+	if (c->https.count == 0)
+		return err_set(err, E_INVALID, "https: visitors need at least one address");
+	return 0;
+}
