@@ -9,8 +9,9 @@
 
 #define MAGIC_CONTROL 0x4354524c
 
-struct control *control_new(struct store *store, struct loop *loop,
-			    const struct control_hooks *hooks, const struct control_options *options)
+struct control *control_plane_new(struct store *store, struct loop *loop,
+				  const struct control_hooks *hooks,
+				  const struct control_options *options)
 {
 	struct control *c = mem_alloc(sizeof(*c));
 
@@ -29,7 +30,7 @@ struct control *control_new(struct store *store, struct loop *loop,
 	return c;
 }
 
-struct control *control_free(struct control *c)
+struct control *control_plane_free(struct control *c)
 {
 	if (!c)
 		return NULL;

@@ -57,8 +57,9 @@ struct control_options {
 	size_t edge_address_count;
 };
 
-/* `loop` is the control thread's own (timers for waiting logins); NULL offline. */
-struct control *control_new(struct store *store, struct loop *loop, const struct control_hooks *hooks,
+/* (Not control_new(): transport/control.h, the control stream of a session, has that name.)
+ * `loop` is the control thread's own (timers for waiting logins); NULL offline. */
+struct control *control_plane_new(struct store *store, struct loop *loop, const struct control_hooks *hooks,
 			    const struct control_options *options);
-struct control *control_free(struct control *c); /* answers what still waits with 503 */
+struct control *control_plane_free(struct control *c); /* answers what still waits with 503 */
 void control_ask(struct control *c, struct control_request *r);
