@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/secret.h"
 #include "base/uuid.h"
@@ -22,23 +23,31 @@ struct snapshot_tunnel {
 };
 
 struct snapshot_route {
-	const char *hostname;          /* as routed: "*.example.com" for a wildcard */
+	const char *hostname; /* as routed: "*.example.com" for a wildcard */
 	const struct snapshot_tunnel *tunnel;
 };
 
-/* Certificates: one per zone (apex, "*.zone" and every deeper routed name), one for the control host,
- * one for the tunnel names; issued by the built-in CA, kept in the store, renewed when less than 30
- * days are left. Control thread. */
-struct snapshot *snapshot_build(struct store *store, struct err *err);
+/* Reads the store, and issues and keeps the certificates that are missing or due (edge/certificates.h).
+ * What did not change is taken from `previous` (NULL: the first one), which stays the caller's. The
+ * revision is that of before such an issue. E_NOT_FOUND when there is no CA yet. Control thread. */
+struct snapshot *snapshot_build(struct store *store, const struct snapshot *previous,
+				struct err *err);
 struct snapshot *snapshot_ref(struct snapshot *s);
 struct snapshot *snapshot_unref(struct snapshot *s);
 
 int64_t snapshot_revision(const struct snapshot *s);
+/* Wall time at which a certificate is due: build a new one then, even without a change. INT64_MAX:
+ * never. */
+usec snapshot_renew_at(const struct snapshot *s);
+/* "": none is set. */
 const char *snapshot_control_host(const struct snapshot *s);
 /* Exact hostname, then the longest wildcard ("*.a.b" before "*.b"). `host` is lower case, no port. */
 const struct snapshot_route *snapshot_route(const struct snapshot *s, struct bytes host);
 const struct snapshot_tunnel *snapshot_tunnel(const struct snapshot *s, const struct uuid *id);
-/* For the HTTPS listener; NULL when no zone covers the name. */
+/* For listeners that visitors reach: exact name, then "*." of its parent; the tunnel names too, as
+ * connectors may come by the same port. NULL when nothing covers the name. Without a name (clients that
+ * go by IP address) the first zone's, else the control host's: they get a handshake, and can tell from
+ * it whom they reached. Borrowed from the snapshot, as the next. */
 struct tls_certificate *snapshot_certificate(const struct snapshot *s, struct bytes server_name);
 /* For the tunnel listener: h2.cftunnel.com, quic.cftunnel.com, probe.cftunnel.com. */
 struct tls_certificate *snapshot_tunnel_certificate(const struct snapshot *s);

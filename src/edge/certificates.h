@@ -1,0 +1,41 @@
+/* Certificates that the built-in CA issues: which ones the edge needs, and keeping them in the store.
+ *
+ * One per domain: each zone, and each deeper domain that routed names are directly below. It covers
+ * the domain and one label under it, "b.example.com" and "*.b.example.com", so a new route seldom
+ * means a new certificate and none grows with the number of routes. One more for the control host and
+ * one for the names connectors ask for. Below a wildcard route only one label has a certificate: TLS
+ * knows no deeper wildcards (RFC 6125 §6.4.3).
+ * Control thread and command line.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "store/store.h"
+
+/* The store's names of these two; those of the others are "domain NAME". */
+#define CERTIFICATE_CONTROL "control"
+#define CERTIFICATE_TUNNEL "tunnel"
+
+/* Makes the CA (settings "ca.cert" and sealed "ca.key") unless there is one, and writes it to
+ * DIR/ca.pem (0644) unless it is there. Any number of times, but not twice at once. */
+int certificates_init_ca(struct store *store, const char *dir, struct err *err);
+
+/* What certificates depend on; borrowed. */
+struct certificate_needs {
+	const struct store_zone *zones;
+	size_t zone_count;
+	const struct store_route *routes;
+	size_t route_count;
+	const char *control_host; /* DNS name or IP literal; NULL: none */
+};
+
+/* Issues what is missing, ends in less than 30 days, or was issued by another CA or for other names;
+ * drops what nobody needs; writes nothing when all is well. Then lists them all (as
+ * store_certificate_list). *ret_renew_at: the wall time at which one is due; INT64_MAX when none ever
+ * is, as all end with the CA. E_NOT_FOUND when there is no CA. */
+int certificates_update(struct store *store, const struct certificate_needs *needs,
+			struct store_certificate **ret, size_t *ret_count, usec *ret_renew_at,
+			struct err *err);

@@ -1,0 +1,329 @@
+#include "edge/snapshot.h"
+
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "edge/certificates.h"
+#include "store/store.h"
+#include "tls/tls.h"
+
+#define MAGIC_SNAPSHOT 0x736e6170
+/* No longer name can be in the maps; it also bounds the search for a wildcard. */
+#define MAX_HOST_BYTES 253
+
+struct held_certificate {
+	int64_t rev;
+	struct tls_certificate *tls; /* counted */
+};
+
+struct snapshot {
+	uint32_t magic;
+	atomic_size_t refs;
+	int64_t revision;
+	usec renew_at;
+	struct arena arena; /* names, routes */
+	const char *control_host;
+	struct snapshot_tunnel *tunnels; /* owned, with their secrets */
+	size_t tunnel_count;
+	struct held_certificate *certificates; /* owned */
+	size_t certificate_count;
+	struct map *by_id;                   /* UUID -> snapshot_tunnel */
+	struct map *exact, *below;           /* "a.b" -> snapshot_route, and "b" -> that of "*.b" */
+	struct map *by_name;                 /* name in the store -> held_certificate */
+	struct map *cert_exact, *cert_below; /* as the routes' -> tls_certificate */
+	struct tls_certificate *unnamed;     /* borrowed from certificates, as the next */
+	struct tls_certificate *tunnel_certificate;
+};
+
+/* --- Life -------------------------------------------------------------------------------------- */
+
+static struct snapshot *snapshot_new(void)
+{
+	struct snapshot *s = mem_alloc(sizeof(*s));
+
+	s->magic = MAGIC_SNAPSHOT;
+	atomic_init(&s->refs, 1);
+	arena_init(&s->arena);
+	s->by_id = map_new();
+	s->exact = map_new();
+	s->below = map_new();
+	s->by_name = map_new();
+	s->cert_exact = map_new();
+	s->cert_below = map_new();
+	return s;
+}
+
+static void snapshot_free(struct snapshot *s)
+{
+	for (size_t i = 0; i < s->tunnel_count; i++)
+		secret_done(&s->tunnels[i].secret);
+	mem_free(s->tunnels);
+	for (size_t i = 0; i < s->certificate_count; i++)
+		tls_certificate_unref(s->certificates[i].tls);
+	mem_free(s->certificates);
+	map_free(s->by_id);
+	map_free(s->exact);
+	map_free(s->below);
+	map_free(s->by_name);
+	map_free(s->cert_exact);
+	map_free(s->cert_below);
+	arena_done(&s->arena);
+	s->magic = 0;
+	mem_free(s);
+}
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+	CHECK(s, MAGIC_SNAPSHOT);
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	return s;
+}
+
+struct snapshot *snapshot_unref(struct snapshot *s)
+{
+	if (!s)
+		return NULL;
+	CHECK(s, MAGIC_SNAPSHOT);
+	/* What other threads read happened before; the last one sees it all and frees. */
+	if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1)
+		snapshot_free(s);
+	return NULL;
+}
+
+/* --- Building ---------------------------------------------------------------------------------- */
+
+/* What was read from the store for one build. */
+struct source {
+	struct store_zone *zones;
+	struct store_tunnel *tunnels;
+	struct store_route *routes;
+	struct store_certificate *certificates;
+	size_t zone_count, tunnel_count, route_count, certificate_count;
+};
+
+static void source_done(struct source *src)
+{
+	for (size_t i = 0; i < src->zone_count; i++)
+		store_zone_done(&src->zones[i]);
+	for (size_t i = 0; i < src->tunnel_count; i++)
+		store_tunnel_done(&src->tunnels[i]);
+	for (size_t i = 0; i < src->route_count; i++)
+		store_route_done(&src->routes[i]);
+	for (size_t i = 0; i < src->certificate_count; i++)
+		store_certificate_done(&src->certificates[i]);
+	mem_free(src->zones);
+	mem_free(src->tunnels);
+	mem_free(src->routes);
+	mem_free(src->certificates);
+}
+
+static int read_control_host(struct snapshot *s, struct store *store, struct err *err)
+{
+	struct err why = { 0 };
+	char *host = store_setting_get(store, "control.host", &why);
+
+	if (!host && why.code != E_NOT_FOUND) {
+		if (err)
+			*err = why;
+		return why.code;
+	}
+	s->control_host = arena_strdup(&s->arena, bytes_str(host));
+	mem_free(host);
+	return 0;
+}
+
+static int read_store(struct snapshot *s, struct store *store, struct source *src, struct err *err)
+{
+	const struct store_tunnel_filter living = { .is_deleted = 0 };
+	/* First: a write that comes between the questions makes the next snapshot newer than this. */
+	s->revision = store_revision(store, err);
+	int r = s->revision < 0 ? E_IO : read_control_host(s, store, err);
+
+	if (r == 0)
+		r = store_zone_list(store, &src->zones, &src->zone_count, err);
+	if (r == 0)
+		r = store_tunnel_list(store, &living, &src->tunnels, &src->tunnel_count, NULL, err);
+	if (r == 0)
+		r = store_route_list(store, &src->routes, &src->route_count, err);
+	if (r < 0)
+		return r;
+	struct certificate_needs needs = {
+		.zones = src->zones,
+		.zone_count = src->zone_count,
+		.routes = src->routes,
+		.route_count = src->route_count,
+		.control_host = s->control_host[0] ? s->control_host : NULL,
+	};
+	return certificates_update(store, &needs, &src->certificates, &src->certificate_count,
+				   &s->renew_at, err);
+}
+
+static void take_tunnels(struct snapshot *s, struct source *src)
+{
+	s->tunnels = mem_alloc_array(src->tunnel_count, sizeof(*s->tunnels));
+	s->tunnel_count = src->tunnel_count;
+	for (size_t i = 0; i < src->tunnel_count; i++) {
+		struct store_tunnel *from = &src->tunnels[i];
+		struct snapshot_tunnel *to = &s->tunnels[i];
+		to->id = from->id;
+		memcpy(to->account, from->account, sizeof(to->account));
+		to->name = arena_strdup(&s->arena, bytes_str(from->name));
+		to->secret = from->secret;
+		from->secret = (struct secret){ 0 };
+		map_put(s->by_id, uuid_bytes(&to->id), to);
+	}
+}
+
+/* "*.b" goes under "b" into `below`, anything else into `exact`. */
+static void put_name(struct map *exact, struct map *below, struct bytes name, void *value)
+{
+	if (bytes_starts_with(name, BYTES_LIT("*.")))
+		map_put(below, bytes_from(name, 2), value);
+	else
+		map_put(exact, name, value);
+}
+
+static void take_routes(struct snapshot *s, const struct source *src)
+{
+	for (size_t i = 0; i < src->route_count; i++) {
+		const struct store_route *from = &src->routes[i];
+		struct snapshot_tunnel *tunnel = map_find(s->by_id, uuid_bytes(&from->tunnel));
+		/* Its tunnel came or went between the two questions; the next snapshot knows. */
+		if (!tunnel)
+			continue;
+		struct snapshot_route *to = arena_alloc(&s->arena, sizeof(*to));
+		to->hostname = arena_strdup(&s->arena, bytes_str(from->hostname));
+		to->tunnel = tunnel;
+		put_name(s->exact, s->below, bytes_str(to->hostname), to);
+	}
+}
+
+static struct tls_certificate *load_certificate(struct store *store, const char *name,
+						struct err *err)
+{
+	struct store_certificate c = { 0 };
+
+	if (store_certificate_get(store, name, &c, err) < 0)
+		return NULL;
+	struct tls_certificate *tls = tls_certificate_load(
+		bytes_str(c.cert_pem), bytes_of(c.key_pem.ptr, c.key_pem.len), err);
+	store_certificate_done(&c);
+	return tls;
+}
+
+/* From the previous snapshot when it is still the same one: parsing keys is the slow part. */
+static int hold_certificate(struct snapshot *s, struct store *store,
+			    const struct snapshot *previous, const struct store_certificate *from,
+			    struct tls_certificate **ret, struct err *err)
+{
+	struct bytes name = bytes_str(from->name);
+	const struct held_certificate *old = previous ? map_find(previous->by_name, name) : NULL;
+	struct tls_certificate *tls = old && old->rev == from->rev
+					      ? tls_certificate_ref(old->tls)
+					      : load_certificate(store, from->name, err);
+
+	if (!tls)
+		return E_TLS;
+	struct held_certificate *held = &s->certificates[s->certificate_count++];
+	held->rev = from->rev;
+	held->tls = tls;
+	map_put(s->by_name, name, held);
+	*ret = tls;
+	return 0;
+}
+
+static int take_certificates(struct snapshot *s, struct store *store,
+			     const struct snapshot *previous, const struct source *src,
+			     struct err *err)
+{
+	struct tls_certificate *tls = NULL;
+
+	s->certificates = mem_alloc_array(src->certificate_count, sizeof(*s->certificates));
+	/* Sorted by name: "control" comes before "domain …", which must not take its place. */
+	for (size_t i = src->certificate_count; i-- > 0;) {
+		struct bytes rest = bytes_str(src->certificates[i].hostnames), line = BYTES_NONE;
+		int r = hold_certificate(s, store, previous, &src->certificates[i], &tls, err);
+		if (r < 0)
+			return r;
+		while (bytes_split(&rest, '\n', &line))
+			put_name(s->cert_exact, s->cert_below, line, tls);
+		if (strcmp(src->certificates[i].name, CERTIFICATE_TUNNEL) == 0)
+			s->tunnel_certificate = tls;
+	}
+	const char *first = src->zone_count ? src->zones[0].name : s->control_host;
+	s->unnamed = map_find(s->cert_exact, bytes_str(first));
+	return 0;
+}
+
+struct snapshot *snapshot_build(struct store *store, const struct snapshot *previous,
+				struct err *err)
+{
+	struct snapshot *s = snapshot_new();
+	struct source src = { 0 };
+	int r = read_store(s, store, &src, err);
+
+	if (r == 0) {
+		take_tunnels(s, &src);
+		take_routes(s, &src);
+		r = take_certificates(s, store, previous, &src, err);
+	}
+	source_done(&src);
+	return r < 0 ? snapshot_unref(s) : s;
+}
+
+/* --- Reading ------------------------------------------------------------------------------------ */
+
+int64_t snapshot_revision(const struct snapshot *s)
+{
+	return s->revision;
+}
+
+usec snapshot_renew_at(const struct snapshot *s)
+{
+	return s->renew_at;
+}
+
+const char *snapshot_control_host(const struct snapshot *s)
+{
+	return s->control_host;
+}
+
+const struct snapshot_route *snapshot_route(const struct snapshot *s, struct bytes host)
+{
+	CHECK(s, MAGIC_SNAPSHOT);
+	if (host.len == 0 || host.len > MAX_HOST_BYTES || host.ptr[0] == '.')
+		return NULL;
+	const struct snapshot_route *route = map_find(s->exact, host);
+	while (!route && host.len > 0) {
+		host = bytes_from(host, bytes_index(host, '.') + 1);
+		route = map_find(s->below, host);
+	}
+	return route;
+}
+
+const struct snapshot_tunnel *snapshot_tunnel(const struct snapshot *s, const struct uuid *id)
+{
+	CHECK(s, MAGIC_SNAPSHOT);
+	return map_find(s->by_id, uuid_bytes(id));
+}
+
+struct tls_certificate *snapshot_certificate(const struct snapshot *s, struct bytes server_name)
+{
+	CHECK(s, MAGIC_SNAPSHOT);
+	if (server_name.len == 0)
+		return s->unnamed;
+	if (server_name.len > MAX_HOST_BYTES || server_name.ptr[0] == '.')
+		return NULL;
+	struct tls_certificate *found = map_find(s->cert_exact, server_name);
+	if (!found)
+		found = map_find(s->cert_below,
+				 bytes_from(server_name, bytes_index(server_name, '.') + 1));
+	return found;
+}
+
+struct tls_certificate *snapshot_tunnel_certificate(const struct snapshot *s)
+{
+	return s->tunnel_certificate;
+}
