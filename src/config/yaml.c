@@ -231,7 +231,7 @@ static int on_scalar(struct builder *b, const struct fy_event_scalar_data *s,
 	if (!n->text)
 		n->text = "";
 	n->is_quoted =
-		(s->value && fy_token_scalar_style(s->value) != FYSS_PLAIN) ||
+		style != FYSS_PLAIN ||
 		(tag && (strcmp(tag, "!!str") == 0 || strcmp(tag, "tag:yaml.org,2002:str") == 0));
 	if (!n->is_quoted && is_null_text(n->text))
 		n->kind = YAML_NULL;

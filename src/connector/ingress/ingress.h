@@ -36,6 +36,7 @@ const char *ingress_kind_name(enum ingress_kind kind);
 
 /* originRequest with the defaults resolved: rule, then top level, then built in. */
 struct ingress_origin {
+	/* Never 0, but for tcp_keepalive and keepalive_connections. */
 	usec connect_timeout;           /* 30 s; TCP or Unix connect, name look-up included */
 	usec tls_timeout;               /* 10 s */
 	usec tcp_keepalive;             /* 30 s between probes; 0: off */
@@ -43,9 +44,8 @@ struct ingress_origin {
 	uint32_t keepalive_connections; /* 100 idle connections at most; 0: none is kept */
 	bool no_happy_eyeballs;         /* addresses one after the other, as resolved */
 	bool no_tls_verify;
-	bool disable_chunked_encoding;  /* the request's Content-Length is sent where it has one */
-	const char *http_host_header;   /* NULL: the visitor's Host; else the old one moves to
-	                                   * X-Forwarded-Host */
+	bool disable_chunked_encoding; /* the request's Content-Length is sent where it has one */
+	const char *http_host_header; /* NULL: the visitor's Host; else that moves to X-Forwarded-Host */
 	const char *origin_server_name; /* NULL: the host of the service. SNI and name check */
 	const char *ca_pool;            /* NULL, or a PEM file added to the system's roots */
 };
@@ -86,7 +86,8 @@ enum ingress_form { INGRESS_YAML, INGRESS_JSON };
 struct ingress *ingress_parse(const struct yaml_node *root, enum ingress_form form,
 			      const struct yaml_node **ret_place, struct err *err);
 /* One catch-all rule with options already resolved: what `--url`, `--unix-socket`, `--hello-world` and
- * the like ask for. A path in a URL is ignored, as the stock connector does. NULL `origin`: defaults. */
+ * the like ask for. A URL without a scheme is http://, a path in it is ignored, as the stock connector
+ * does. NULL `origin`: the defaults. E_INVALID. */
 struct ingress *ingress_single(const char *service, const struct ingress_origin *origin,
 			       struct err *err);
 /* No rule was given: http_status:503 for everything. */
@@ -117,7 +118,7 @@ const char *ingress_warning(const struct ingress *in, size_t index);
 size_t ingress_unknown_count(const struct ingress *in);
 const char *ingress_unknown(const struct ingress *in, size_t index);
 
-/* Appends {"ingress":[…],"originRequest":{…}} in the form the edge reads: durations in seconds, the
- * defaults folded into each rule, only what differs from the built-in default. E_LIMIT when `out` is
- * full. */
+/* Appends {"ingress":[…],"warp-routing":{}}, the form in which the first connection tells the edge of
+ * local rules: durations in seconds, the top-level originRequest folded into each rule, only what
+ * differs from the built-in defaults. E_LIMIT when `out` is full. */
 int ingress_write_json(const struct ingress *in, struct buf *out) MUST_USE;

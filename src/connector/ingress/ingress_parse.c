@@ -1,0 +1,234 @@
+/* From a tree to rules. */
+#include "connector/ingress/ingress_internal.h"
+
+#include <stdio.h>
+
+#include "base/limits.h"
+
+struct parsing {
+	struct ingress *in;
+	enum ingress_form form;
+	const struct yaml_node *place;
+	struct err *err;
+	struct origin_options defaults; /* of the top level */
+	size_t count;
+};
+
+static bool is_absent(const struct yaml_node *n)
+{
+	return yaml_kind(n) == YAML_NULL;
+}
+
+/* "" when absent. */
+static int text_get(struct parsing *p, const struct yaml_node *rule, const char *key,
+		    const char **ret)
+{
+	const struct yaml_node *n = yaml_get(rule, key);
+
+	*ret = "";
+	if (is_absent(n))
+		return 0;
+	p->place = n;
+	int r = yaml_as_string(n, ret, p->err);
+	if (r == 0)
+		*ret = arena_strdup(&p->in->arena, bytes_str(*ret));
+	return r;
+}
+
+static const char *unserved_reason(struct ingress *in, const struct ingress_rule *rule,
+				   const struct origin_options *options)
+{
+	if (options->is_access_required)
+		return "originRequest.access is required for it, and this version cannot check Access "
+		       "tokens";
+	switch (rule->kind) {
+	case INGRESS_HTTP:
+	case INGRESS_UNIX:
+	case INGRESS_STATUS:
+		return NULL;
+	case INGRESS_TCP:
+		return ingress_text(
+			in,
+			"the service %.200s needs TCP streams, which this version does not carry",
+			rule->service);
+	case INGRESS_HELLO_WORLD:
+	case INGRESS_BASTION:
+	case INGRESS_SOCKS:
+		break;
+	}
+	return ingress_text(in, "this version does not serve %s", rule->service);
+}
+
+static void rule_finish(struct ingress *in, struct ingress_rule *rule, size_t index,
+			const struct origin_options *options)
+{
+	const char *host = *rule->hostname ? rule->hostname : "*";
+
+	rule->index = (uint32_t)index;
+	rule->origin = options->origin;
+	rule->label = *rule->path ? ingress_text(in, "%.255s %.200s", host, rule->path)
+				  : ingress_text(in, "%.255s", host);
+	rule->unserved_reason = unserved_reason(in, rule, options);
+	if (rule->unserved_reason)
+		ingress_warn(in, "Rule #%zu (%s) will be answered with 502: %s", index + 1,
+			     rule->label, rule->unserved_reason);
+}
+
+static void note_unknown_keys(struct parsing *p, const struct yaml_node *n)
+{
+	static const char *const known[] = { "hostname", "path", "service", "originRequest" };
+	const struct yaml_node *key, *value;
+
+	for (size_t i = 0; i < yaml_count(n); i++) {
+		bool is_known = false;
+		yaml_pair(n, i, &key, &value);
+		for (size_t k = 0; k < ARRAY_LEN(known); k++)
+			is_known |= yaml_text(key) && strcmp(yaml_text(key), known[k]) == 0;
+		if (!is_known)
+			ingress_note_unknown(p->in, key, "ingress rule");
+	}
+}
+
+static int rule_parse(struct parsing *p, const struct yaml_node *n, size_t index)
+{
+	struct ingress *in = p->in;
+	struct ingress_rule *rule = &in->rules[index];
+	struct ingress_matcher *m = arena_alloc(&in->arena, sizeof(*m));
+	struct origin_options options = p->defaults;
+	const struct yaml_node *request = yaml_get(n, "originRequest");
+	const char *service;
+
+	p->place = n;
+	rule->matcher = m;
+	if (yaml_kind(n) != YAML_MAPPING)
+		return yaml_error(n, p->err,
+				  "an ingress rule is a map of hostname, path, service and "
+				  "originRequest");
+	note_unknown_keys(p, n);
+	int r = text_get(p, n, "hostname", &rule->hostname);
+	if (r == 0)
+		r = text_get(p, n, "path", &rule->path);
+	if (r == 0)
+		r = text_get(p, n, "service", &service);
+	if (r == 0)
+		r = origin_request_apply(in, request, p->form, &options, &p->place, p->err);
+	if (r < 0)
+		return r;
+
+	p->place = is_absent(yaml_get(n, "service")) ? n : yaml_get(n, "service");
+	r = service_parse(in, service, options.is_bastion, rule, p->err);
+	if (r == 0 && rule->kind == INGRESS_SOCKS)
+		r = origin_request_check_ip_rules(yaml_get(request, "ipRules"), &p->place, p->err);
+	if (r < 0)
+		return r;
+
+	p->place = is_absent(yaml_get(n, "hostname")) ? n : yaml_get(n, "hostname");
+	r = hostname_check(rule->hostname, rule->path, index, p->count, p->err);
+	if (r < 0)
+		return r;
+	hostname_compile(&in->arena, rule->hostname, m);
+
+	if (*rule->path) {
+		p->place = yaml_get(n, "path");
+		m->path = path_regex_compile(rule->path, p->err);
+		if (!m->path) {
+			if (p->err)
+				err_wrap(p->err, "Rule #%zu has an invalid regex", index + 1);
+			return E_INVALID;
+		}
+	}
+	rule_finish(in, rule, index, &options);
+	return 0;
+}
+
+static int rules_parse(struct parsing *p, const struct yaml_node *rules,
+		       const struct yaml_node *request)
+{
+	int r = origin_request_apply(p->in, request, p->form, &p->defaults, &p->place, p->err);
+
+	for (size_t i = 0; r == 0 && i < p->count; i++)
+		r = rule_parse(p, yaml_item(rules, i), i);
+	return r;
+}
+
+struct ingress *ingress_parse(const struct yaml_node *root, enum ingress_form form,
+			      const struct yaml_node **ret_place, struct err *err)
+{
+	const struct yaml_node *rules = yaml_get(root, "ingress");
+	struct parsing p = { .form = form, .err = err, .count = yaml_count(rules) };
+	int r = 0;
+
+	ingress_origin_defaults(&p.defaults.origin);
+	p.place = rules;
+	if (!is_absent(root) && yaml_kind(root) != YAML_MAPPING) {
+		p.place = root;
+		r = yaml_error(root, err, "the configuration is not a map");
+	} else if (is_absent(rules) || (yaml_kind(rules) == YAML_SEQUENCE && p.count == 0)) {
+		r = err_set(err, E_NOT_FOUND, "The config file doesn't contain any ingress rules");
+	} else if (yaml_kind(rules) != YAML_SEQUENCE) {
+		r = yaml_error(rules, err, "ingress is not a list of rules");
+	} else if (p.count > LIMIT_INGRESS_RULES) {
+		r = err_set(err, E_LIMIT, "More than %d ingress rules", LIMIT_INGRESS_RULES);
+	} else {
+		p.in = ingress_new(p.count);
+		r = rules_parse(&p, rules, yaml_get(root, "originRequest"));
+	}
+	if (r < 0) {
+		if (ret_place)
+			*ret_place = p.place;
+		return ingress_unref(p.in);
+	}
+	return p.in;
+}
+
+/* The single-origin flags take what a browser's address bar would. */
+static char *url_complete(struct ingress *in, const char *service)
+{
+	static const char *const words[] = { "hello_world", "hello-world", "socks-proxy",
+					     "bastion" };
+	static const char *const prefixes[] = { "unix:", "unix+tls:", "http_status:" };
+	struct bytes text = bytes_str(service);
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (strcmp(service, words[i]) == 0)
+			return arena_strdup(&in->arena, text);
+	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+		if (bytes_starts_with(text, bytes_str(prefixes[i])))
+			return arena_strdup(&in->arena, text);
+	const char *separator = strstr(service, "://");
+	size_t start = separator ? (size_t)(separator - service) + 3 : 0;
+	size_t end = start + bytes_index(bytes_from(text, start), '/');
+	return (char *)(uintptr_t)ingress_text(in, "%s%.*s", separator ? "" : "http://", (int)end,
+					       service);
+}
+
+struct ingress *ingress_single(const char *service, const struct ingress_origin *origin,
+			       struct err *err)
+{
+	struct ingress *in = ingress_new(1);
+	struct ingress_rule *rule = in->rules;
+	struct ingress_matcher *m = arena_alloc(&in->arena, sizeof(*m));
+	struct origin_options options = { 0 };
+
+	ingress_origin_defaults(&options.origin);
+	if (origin) {
+		options.origin = *origin;
+		const char **texts[] = { &options.origin.http_host_header,
+					 &options.origin.origin_server_name,
+					 &options.origin.ca_pool };
+		for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+			if (*texts[i])
+				*texts[i] = arena_strdup(&in->arena, bytes_str(*texts[i]));
+	}
+	rule->hostname = rule->path = "";
+	rule->matcher = m;
+	hostname_compile(&in->arena, "", m);
+	if (strlen(service) > 400) {
+		err_set(err, E_INVALID, "the URL of the service is too long");
+		return ingress_unref(in);
+	}
+	if (service_parse(in, url_complete(in, service), false, rule, err) < 0)
+		return ingress_unref(in);
+	rule_finish(in, rule, 0, &options);
+	return in;
+}
