@@ -230,6 +230,10 @@ static int on_scalar(struct builder *b, const struct fy_event_scalar_data *s,
 		return node_error(b, E_PARSE, n, "a NUL byte has no place here");
 	if (!n->text)
 		n->text = "";
+	enum fy_scalar_style style = s->value ? fy_token_scalar_style(s->value) : FYSS_PLAIN;
+	/* The mark stands behind the opening quote. */
+	if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && n->column > 1)
+		n->column--;
 	n->is_quoted =
 		style != FYSS_PLAIN ||
 		(tag && (strcmp(tag, "!!str") == 0 || strcmp(tag, "tag:yaml.org,2002:str") == 0));
