@@ -586,6 +586,27 @@ static void users_sign_in_with_their_password_only(void **state)
 	assert_false(is_on_disk(f, BYTES_LIT("correct horse")));
 }
 
+static void users_are_listed_by_age(void **state)
+{
+	struct fixture *f = *state;
+	struct store_user *users = NULL;
+	size_t count = 0;
+
+	assert_int_equal(store_user_add(f->store, "zoe@example.com", NULL), 0);
+	assert_int_equal(store_user_add(f->store, "amy@example.com", NULL), 0);
+	assert_int_equal(store_user_set_password(f->store, "amy@example.com", "pw", NULL), 0);
+	assert_int_equal(store_user_list(f->store, &users, &count, NULL), 0);
+	assert_int_equal(count, 2);
+	assert_string_equal(users[0].email, "zoe@example.com");
+	assert_false(users[0].has_password);
+	assert_string_equal(users[1].email, "amy@example.com");
+	assert_true(users[1].has_password);
+	assert_true(users[1].created_at >= users[0].created_at);
+	store_user_done(&users[0]);
+	store_user_done(&users[1]);
+	mem_free(users);
+}
+
 static void names_that_are_no_email_address_are_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -1157,6 +1178,7 @@ int main(void)
 		TEST(a_sealed_value_does_not_open_in_another_place),
 		TEST(the_first_account_is_made_once),
 		TEST(users_sign_in_with_their_password_only),
+		TEST(users_are_listed_by_age),
 		TEST(names_that_are_no_email_address_are_refused),
 		TEST(a_link_signs_in_once_and_not_after_its_time),
 		TEST(api_tokens_are_found_by_their_text_only),
