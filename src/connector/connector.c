@@ -3,9 +3,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -13,6 +10,7 @@
 #include "connector/origin/origin.h"
 #include "connector/serve/serve.h"
 #include "io/loop.h"
+#include "io/notify.h"
 #include "tls/tls.h"
 
 #define COMPONENT "connector"
@@ -24,27 +22,6 @@ struct connector {
 	struct timer grace;
 	bool is_stopping;
 };
-
-/* Tells the service manager (sd_notify(3)); nothing happens without one. */
-static void notify_service_manager(const char *state)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-
-	if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(to.sun_path))
-		return;
-	memcpy(to.sun_path, path, strlen(path));
-	if (path[0] == '@')
-		to.sun_path[0] = 0;
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	/* allowed: a datagram to the service manager, not a stream of the loop's */
-	(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to,
-		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-	/* allowed: the same socket */
-	close(fd);
-}
 
 static void write_pidfile(const char *path)
 {

@@ -12,8 +12,11 @@
 #include "edge/snapshot.h"
 #include "http/exchange.h"
 
+struct address;
 struct control_gateway;
 struct edge;
+struct listener;
+struct tls_context;
 struct worker;
 
 struct worker {
@@ -31,13 +34,48 @@ struct worker {
 	struct tls_context *https_tls, *tunnel_tls; /* counted */
 	struct handler_chain visitors; /* route -> control | forward */
 	struct handler_chain redirect; /* plain HTTP */
-	struct list connections;       /* visitors' connections (edge/listen) */
-	struct list handshakes;        /* TLS handshakes under way, visitors' and connectors' */
-	size_t connection_count;
-	struct list listeners;         /* edge/listen */
+	struct list visitors_open;     /* visitors' connections (edge/listen/visitor.c) */
+	struct list handshakes;        /* TLS handshakes under way (edge/listen/arrival.c) */
+	size_t visitor_count;
+	size_t session_count;          /* tunnel connections, registered or not */
+	struct listener **listeners;   /* owned */
+	size_t listener_count;
 	bool is_draining;
-	uint64_t next_request;         /* for request ids */
 };
 
-/* A fresh request id: 16 hex digits, random prefix per process, never twice in one process. */
-void worker_request_id(struct worker *w, char id[EXCHANGE_ID_SIZE]);
+/* What one worker is made of before its thread starts. */
+struct worker_start {
+	size_t index;
+	struct edge *edge;
+	const char *location;
+	uint16_t https_port;
+	struct control_gateway *control;
+};
+
+struct worker *worker_new(const struct worker_start *start, struct err *err);
+/* After its thread has ended. */
+struct worker *worker_free(struct worker *w);
+/* Before the thread starts. Takes the descriptor over; `on_accept` runs on the worker. */
+void worker_listen(struct worker *w, int fd, void (*on_accept)(void *worker, int fd, const struct address *peer));
+
+/* Before the thread starts: the first routes and certificates; takes one reference of each over. */
+void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, struct tls_context *https_tls,
+			 struct tls_context *tunnel_tls);
+
+/* --- From other threads --- */
+
+/* worker_set_snapshot() on the worker's own thread, in a later turn. */
+void worker_post_snapshot(struct worker *w, struct snapshot *snapshot, struct tls_context *https_tls,
+			  struct tls_context *tunnel_tls);
+/* A connection accepted elsewhere that shall live here. */
+void worker_post_connector(struct worker *w, int fd, const struct address *peer);
+/* Closes live connections of the tunnel, of one connector when not NULL. */
+void worker_post_disconnect(struct worker *w, const struct uuid *tunnel, const struct uuid *connector);
+/* Stop listening, finish what runs, then stop the loop; worker_post_abort() ends it at once. */
+void worker_post_drain(struct worker *w);
+void worker_post_abort(struct worker *w);
+
+/* --- On its own thread --- */
+
+/* Called whenever a connection has ended: stops the loop once a draining worker is empty. */
+void worker_check_drained(struct worker *w);

@@ -53,6 +53,11 @@ static void ask(void *arg)
 {
 	struct passage *p = arg;
 
+	if (!p->gateway->control) {
+		p->request.status = 503;
+		on_answered(&p->request);
+		return;
+	}
 	control_ask(p->gateway->control, &p->request);
 }
 
@@ -130,6 +135,11 @@ struct control_gateway *control_gateway_new(struct loop *control_loop, struct co
 	g->control_loop = control_loop;
 	g->control = control;
 	return g;
+}
+
+void control_gateway_close(struct control_gateway *g)
+{
+	g->control = NULL;
 }
 
 struct control_gateway *control_gateway_free(struct control_gateway *g)

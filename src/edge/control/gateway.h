@@ -11,6 +11,8 @@ struct control_gateway;
 
 /* One for the process; made on the control thread before workers start, freed after they have ended. */
 struct control_gateway *control_gateway_new(struct loop *control_loop, struct control *control);
+/* The control plane is gone: whoever still asks gets 503. Control thread. */
+void control_gateway_close(struct control_gateway *g);
 struct control_gateway *control_gateway_free(struct control_gateway *g);
 
 /* Any worker. Always HANDLED_TAKEN. `is_admin`: the request came by the admin socket. */

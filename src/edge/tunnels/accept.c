@@ -1,12 +1,11 @@
 #include "edge/tunnels/accept.h"
 
-#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "edge/listen/arrival.h"
 #include "edge/tunnels/registry.h"
 #include "edge/worker.h"
-#include "io/conn.h"
-#include "tls/tls.h"
+#include "io/address.h"
 
 #define COMPONENT "edge/tunnels"
 
@@ -26,14 +25,6 @@ struct metric metric_tunnel_refused = {
 	.help = "Registrations of tunnel connections",
 };
 
-/* A connection in its TLS handshake. */
-struct arrival {
-	struct list node; /* in worker->handshakes */
-	struct worker *worker;
-	struct tls_handshake *handshake;
-	char peer[ADDRESS_TEXT_SIZE];
-};
-
 static void on_register(struct session *s, const struct registration *r);
 static void on_draining(struct session *s);
 static void on_closed(struct session *s, enum reason why, const struct err *err);
@@ -44,40 +35,28 @@ static const struct session_events events = {
 	.on_closed = on_closed,
 };
 
-static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
+static void on_tls(struct worker *w, struct byte_stream *stream, const struct err *err)
 {
-	struct arrival *a = ctx;
-	struct worker *w = a->worker;
-
-	list_remove(&a->node);
 	if (!stream) {
-		log_debug(COMPONENT, "connection without a TLS handshake", LOG_STR("peer", a->peer),
-			  LOG_STR("error", err->text));
-	} else if (w->is_draining) {
-		byte_stream_close(stream);
-	} else {
-		struct tunnel_session *ts = mem_alloc(sizeof(*ts));
-		list_init(&ts->node);
-		ts->worker = w;
-		const struct session_start start = {
-			.side = SESSION_EDGE,
-			.stream = stream,
-			.events = &events,
-			.ctx = ts,
-		};
-		ts->session = h2_transport.start(w->loop, &start);
+		log_debug(COMPONENT, "connection without a TLS handshake", LOG_STR("error", err->text));
+		return;
 	}
-	mem_free(a);
+	struct tunnel_session *ts = mem_alloc(sizeof(*ts));
+	list_init(&ts->node);
+	ts->worker = w;
+	const struct session_start start = {
+		.side = SESSION_EDGE,
+		.stream = stream,
+		.events = &events,
+		.ctx = ts,
+	};
+	w->session_count++;
+	ts->session = h2_transport.start(w->loop, &start);
 }
 
 void accept_connector(struct worker *w, int fd, const struct address *peer)
 {
-	struct arrival *a = mem_alloc(sizeof(*a));
-
-	a->worker = w;
-	address_text(peer, a->peer);
-	list_append(&w->handshakes, &a->node);
-	a->handshake = tls_accept(w->tunnel_tls, conn_adopt(w->loop, fd, peer), LIMIT_TLS_HANDSHAKE_MS, on_tls, a);
+	arrival_start(w, fd, peer, w->tunnel_tls, on_tls);
 }
 
 /* Stock connectors go on trying when the text says "Unauthorized", and exit on any other refusal: the
@@ -181,5 +160,8 @@ static void on_closed(struct session *s, enum reason why, const struct err *err)
 		log_debug(COMPONENT, "connection ended unregistered", LOG_STR("peer", address_text(s->peer, peer)),
 			  LOG_STR("reason", reason_text(why)), LOG_STR("error", err && err->code ? err->text : ""));
 	}
+	struct worker *w = ts->worker;
 	mem_free(ts);
+	w->session_count--;
+	worker_check_drained(w);
 }

@@ -1,0 +1,440 @@
+#include "edge/edge.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "edge/control/control.h"
+#include "edge/control/gateway.h"
+#include "edge/listen/local.h"
+#include "edge/listen/visitor.h"
+#include "edge/tunnels/accept.h"
+#include "edge/worker.h"
+#include "io/conn.h"
+#include "io/notify.h"
+#include "store/store.h"
+#include "tls/tls.h"
+
+#define COMPONENT "edge"
+
+/* A snapshot that could not be built (a full disk, say) is tried again after this. */
+#define RETRY_SNAPSHOT_MS 10000
+
+struct edge {
+	const struct edge_config *config;
+	struct store *store;
+	struct loop *loop; /* the control thread's, which is the main thread */
+	struct control *control;
+	struct control_gateway *gateway;
+	struct directory *directory;
+	struct snapshot *snapshot; /* counted: the newest */
+	struct local_listeners *local;
+	struct worker **workers;
+	pthread_t *threads;
+	size_t worker_count, threads_started;
+	atomic_size_t next_worker;
+	struct timer renew, grace;
+	usec started_at;
+	bool is_stopping;
+};
+
+struct worker *edge_next_worker(struct edge *e)
+{
+	return e->workers[atomic_fetch_add_explicit(&e->next_worker, 1, memory_order_relaxed) % e->worker_count];
+}
+
+/* --- The directory, told by workers ---------------------------------------------------------- */
+
+struct news {
+	struct edge *edge;
+	struct directory_record record;
+	struct arena arena;
+	bool is_up;
+};
+
+static void on_news(void *arg)
+{
+	struct news *n = arg;
+
+	if (n->is_up)
+		directory_add(n->edge->directory, &n->record);
+	else
+		directory_remove(n->edge->directory, &n->record.connection);
+	arena_done(&n->arena);
+	mem_free(n);
+}
+
+void edge_session_up(struct edge *e, const struct directory_record *r)
+{
+	struct news *n = mem_alloc(sizeof(*n));
+
+	arena_init(&n->arena);
+	n->edge = e;
+	n->is_up = true;
+	n->record = *r;
+	n->record.version = arena_strdup(&n->arena, bytes_str(r->version));
+	n->record.arch = arena_strdup(&n->arena, bytes_str(r->arch));
+	n->record.origin_ip = arena_strdup(&n->arena, bytes_str(r->origin_ip));
+	n->record.location = arena_strdup(&n->arena, bytes_str(r->location));
+	const char **features = arena_alloc(&n->arena, (r->feature_count + 1) * sizeof(*features));
+	for (size_t i = 0; i < r->feature_count; i++)
+		features[i] = arena_strdup(&n->arena, bytes_str(r->features[i]));
+	n->record.features = features;
+	loop_post(e->loop, on_news, n);
+}
+
+void edge_session_down(struct edge *e, const struct uuid *connection)
+{
+	struct news *n = mem_alloc(sizeof(*n));
+
+	arena_init(&n->arena);
+	n->edge = e;
+	n->record.connection = *connection;
+	loop_post(e->loop, on_news, n);
+}
+
+/* --- Snapshots ------------------------------------------------------------------------------- */
+
+static struct tls_certificate *choose_https(void *ctx, struct bytes server_name)
+{
+	return snapshot_certificate(ctx, server_name);
+}
+
+static struct tls_certificate *choose_tunnel(void *ctx, struct bytes server_name)
+{
+	(void)server_name; /* one certificate has all tunnel names */
+	return snapshot_tunnel_certificate(ctx);
+}
+
+static void drop_snapshot(void *ctx)
+{
+	snapshot_unref(ctx);
+}
+
+/* Builds a snapshot and gives it to every worker. */
+static int spread_snapshot(struct edge *e, struct err *err)
+{
+	static const char *const https_alpn[] = { "h2", "http/1.1", NULL };
+	struct snapshot *s = snapshot_build(e->store, e->snapshot, err);
+
+	if (!s)
+		return err_wrap(err, "reading the routes");
+	struct tls_context *https = tls_context_server(choose_https, snapshot_ref(s), drop_snapshot, https_alpn, err);
+	struct tls_context *tunnel = tls_context_server(choose_tunnel, snapshot_ref(s), drop_snapshot, NULL, err);
+	if (!https || !tunnel) {
+		tls_context_unref(https);
+		tls_context_unref(tunnel);
+		snapshot_unref(s);
+		return err_wrap(err, "preparing TLS");
+	}
+	/* At the start directly: a worker that accepts must have certificates. */
+	void (*give)(struct worker *, struct snapshot *, struct tls_context *, struct tls_context *) =
+		e->threads_started ? worker_post_snapshot : worker_set_snapshot;
+	for (size_t i = 0; i < e->worker_count; i++)
+		give(e->workers[i], snapshot_ref(s), tls_context_ref(https), tls_context_ref(tunnel));
+	tls_context_unref(https);
+	tls_context_unref(tunnel);
+	snapshot_unref(e->snapshot);
+	e->snapshot = s;
+	int64_t wait_ms = (snapshot_renew_at(s) - clock_wall_now()) / USEC_PER_MSEC;
+	timer_set(&e->renew, wait_ms > RETRY_SNAPSHOT_MS ? wait_ms : RETRY_SNAPSHOT_MS);
+	return 0;
+}
+
+static void on_renew(struct timer *t)
+{
+	struct edge *e = CONTAINER_OF(t, struct edge, renew);
+	struct err err = { 0 };
+
+	if (spread_snapshot(e, &err) < 0) {
+		log_error(COMPONENT, "cannot renew certificates", LOG_STR("error", err.text));
+		timer_set(&e->renew, RETRY_SNAPSHOT_MS);
+	}
+}
+
+/* --- What the control plane asks of us ------------------------------------------------------- */
+
+static int hook_changed(void *ctx, struct err *err)
+{
+	return spread_snapshot(ctx, err);
+}
+
+static char *hook_connections(void *ctx, const struct uuid *tunnel)
+{
+	const struct edge *e = ctx;
+
+	return directory_json(e->directory, tunnel);
+}
+
+static size_t hook_connection_count(void *ctx, const struct uuid *tunnel)
+{
+	const struct edge *e = ctx;
+
+	return directory_count(e->directory, tunnel);
+}
+
+static void hook_disconnect(void *ctx, const struct uuid *tunnel, const struct uuid *connector)
+{
+	struct edge *e = ctx;
+
+	for (size_t i = 0; i < e->worker_count; i++)
+		worker_post_disconnect(e->workers[i], tunnel, connector);
+}
+
+static char *hook_status(void *ctx)
+{
+	const struct edge *e = ctx;
+	int64_t requests = 0;
+
+	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
+		requests += metric_get(&metric_requests[i]);
+	return mem_printf("{\"version\":\"%s\",\"tls\":\"%s\",\"location\":\"%s\",\"uptime_seconds\":%lld,\"workers\":%zu,"
+			  "\"tunnel_connections\":%zu,\"visitors\":%lld,\"exchanges\":%ld,\"requests\":%lld,"
+			  "\"revision\":%lld}",
+			  ADIT_VERSION, tls_library_version(), e->config->location,
+			  (long long)((clock_now() - e->started_at) / USEC_PER_SEC), e->worker_count,
+			  directory_count(e->directory, NULL), (long long)metric_get(&metric_visitors),
+			  exchange_live_count(), (long long)requests, (long long)snapshot_revision(e->snapshot));
+}
+
+/* --- Listeners ------------------------------------------------------------------------------- */
+
+static void on_connector(void *worker, int fd, const struct address *peer)
+{
+	struct worker *w = worker;
+
+	/* The connections of one connector are spread over the workers. */
+	worker_post_connector(edge_next_worker(w->edge), fd, peer);
+}
+
+/* Each worker gets a socket of its own on the address. */
+static int listen_on_all(struct edge *e, const char *text, const char *what,
+			 void (*on_accept)(void *worker, int fd, const struct address *peer), struct err *err)
+{
+	struct address address;
+	char shown[ADDRESS_TEXT_SIZE];
+
+	if (address_parse(bytes_str(text), &address, err) < 0)
+		return err_wrap(err, "%s", what);
+	for (size_t i = 0; i < e->worker_count; i++) {
+		int fd = listen_open(&address, true, err);
+		if (fd < 0)
+			return err_wrap(err, "%s", what);
+		worker_listen(e->workers[i], fd, on_accept);
+	}
+	log_info(COMPONENT, "listening", LOG_STR("for", what), LOG_STR("address", address_text(&address, shown)));
+	return 0;
+}
+
+static int listen_on_texts(struct edge *e, const struct edge_texts *texts, const char *what,
+			   void (*on_accept)(void *worker, int fd, const struct address *peer), struct err *err)
+{
+	for (size_t i = 0; i < texts->count; i++)
+		if (listen_on_all(e, texts->list[i], what, on_accept, err) < 0)
+			return err->code;
+	return 0;
+}
+
+static uint16_t first_https_port(const struct edge_config *cfg)
+{
+	struct address address;
+
+	if (cfg->https.count == 0 || address_parse(bytes_str(cfg->https.list[0]), &address, NULL) < 0)
+		return 443;
+	return address_port(&address);
+}
+
+/* --- Life ------------------------------------------------------------------------------------ */
+
+static void *worker_thread(void *arg)
+{
+	struct worker *w = arg;
+
+	loop_run(w->loop);
+	return NULL;
+}
+
+static void on_grace_over(struct timer *t)
+{
+	struct edge *e = CONTAINER_OF(t, struct edge, grace);
+
+	log_warn(COMPONENT, "grace period over: ending what still runs");
+	for (size_t i = 0; i < e->worker_count; i++)
+		worker_post_abort(e->workers[i]);
+}
+
+/* A thread that waits for the workers, so that the control loop can serve them meanwhile. */
+static void join_workers(void *arg)
+{
+	struct edge *e = arg;
+
+	for (size_t i = 0; i < e->threads_started; i++)
+		pthread_join(e->threads[i], NULL);
+}
+
+static void on_workers_ended(void *arg)
+{
+	struct edge *e = arg;
+
+	timer_stop(&e->grace);
+	loop_stop(e->loop);
+}
+
+static void on_signal(void *arg, int signum)
+{
+	struct edge *e = arg;
+
+	if (e->is_stopping) {
+		on_grace_over(&e->grace);
+		return;
+	}
+	e->is_stopping = true;
+	log_info(COMPONENT, "stopping", LOG_STR("signal", signum == SIGINT ? "interrupt" : "terminated"));
+	notify_service_manager("STOPPING=1");
+	local_listeners_set_ready(e->local, false);
+	timer_set(&e->grace, e->config->grace_period / USEC_PER_MSEC);
+	for (size_t i = 0; i < e->worker_count; i++)
+		worker_post_drain(e->workers[i]);
+	loop_work(e->loop, join_workers, on_workers_ended, e);
+}
+
+static int make_workers(struct edge *e, struct err *err)
+{
+	e->worker_count = (size_t)e->config->workers;
+	e->workers = mem_alloc_array(e->worker_count, sizeof(e->workers[0]));
+	e->threads = mem_alloc_array(e->worker_count, sizeof(e->threads[0]));
+	for (size_t i = 0; i < e->worker_count; i++) {
+		const struct worker_start start = {
+			.index = i,
+			.edge = e,
+			.location = e->config->location,
+			.https_port = first_https_port(e->config),
+			.control = e->gateway,
+		};
+		e->workers[i] = worker_new(&start, err);
+		if (!e->workers[i])
+			return err->code;
+	}
+	for (size_t i = 0; i < e->worker_count; i++) {
+		e->workers[i]->peers = e->workers;
+		e->workers[i]->peer_count = e->worker_count;
+	}
+	return 0;
+}
+
+static int start(struct edge *e, struct err *err)
+{
+	const struct edge_config *cfg = e->config;
+	const struct control_hooks hooks = {
+		.ctx = e,
+		.changed = hook_changed,
+		.connections = hook_connections,
+		.connection_count = hook_connection_count,
+		.disconnect = hook_disconnect,
+		.status = hook_status,
+	};
+	const struct control_options options = {
+		.public_url = cfg->public_url,
+		.edge_addresses = (const char *const *)cfg->advertise.list,
+		.edge_address_count = cfg->advertise.count,
+	};
+
+	e->store = store_open(cfg->data_dir, false, err);
+	e->loop = e->store ? loop_new(err) : NULL;
+	if (!e->loop)
+		return err->code;
+	timer_init(&e->renew, e->loop, on_renew);
+	timer_init(&e->grace, e->loop, on_grace_over);
+	e->directory = directory_new();
+	e->control = control_plane_new(e->store, e->loop, &hooks, &options);
+	e->gateway = control_gateway_new(e->loop, e->control);
+	if (make_workers(e, err) < 0 || spread_snapshot(e, err) < 0)
+		return err->code;
+	if (listen_on_texts(e, &cfg->https, "https", visitor_accept_https, err) < 0 ||
+	    listen_on_texts(e, &cfg->http, "http", visitor_accept_http, err) < 0 ||
+	    listen_on_texts(e, &cfg->tunnel, "tunnel", on_connector, err) < 0)
+		return err->code;
+	e->local = local_listeners_new(e->loop, e->gateway, cfg, err);
+	if (!e->local)
+		return err->code;
+	for (; e->threads_started < e->worker_count; e->threads_started++) {
+		int ret = pthread_create(&e->threads[e->threads_started], NULL, worker_thread,
+					 e->workers[e->threads_started]);
+		if (ret)
+			return err_set_errno(err, E_IO, ret, "starting a worker");
+	}
+	return 0;
+}
+
+static void stop(struct edge *e)
+{
+	if (!e->is_stopping) {
+		/* The start failed half-way. */
+		for (size_t i = 0; i < e->threads_started; i++)
+			worker_post_abort(e->workers[i]);
+		join_workers(e);
+	}
+	if (e->loop) {
+		timer_stop(&e->renew);
+		timer_stop(&e->grace);
+	}
+	if (e->local)
+		local_listeners_close(e->local);
+	/* What workers posted last still runs when the loop is freed, and may answer back to them: so the
+	 * control loop goes before the workers' loops, and asks nothing of a control plane that is gone. */
+	e->control = control_plane_free(e->control);
+	if (e->gateway)
+		control_gateway_close(e->gateway);
+	loop_free(e->loop);
+	local_listeners_free(e->local);
+	for (size_t i = 0; i < e->worker_count; i++)
+		worker_free(e->workers[i]);
+	mem_free(e->workers);
+	mem_free(e->threads);
+	control_gateway_free(e->gateway);
+	directory_free(e->directory);
+	snapshot_unref(e->snapshot);
+	store_close(e->store);
+}
+
+static void register_metrics(void)
+{
+	metric_register(&metric_visitors);
+	metric_register(&metric_visitors_refused);
+	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
+		metric_register(&metric_requests[i]);
+	metric_register(&metric_tunnel_sessions);
+	metric_register(&metric_tunnel_registered);
+	metric_register(&metric_tunnel_refused);
+}
+
+int edge_run(const struct edge_config *cfg)
+{
+	struct edge e = { .config = cfg, .started_at = clock_now() };
+	struct err err = { 0 };
+
+	signal(SIGPIPE, SIG_IGN);
+	tls_global_init();
+	register_metrics();
+	bool has_started = start(&e, &err) == 0;
+	if (has_started) {
+		struct loop_signal *term = loop_signal_new(e.loop, SIGTERM, on_signal, &e);
+		struct loop_signal *interrupt = loop_signal_new(e.loop, SIGINT, on_signal, &e);
+		local_listeners_set_ready(e.local, true);
+		log_info(COMPONENT, "edge is ready", LOG_STR("version", ADIT_VERSION), LOG_STR("control", cfg->public_url),
+			 LOG_INT("workers", e.worker_count), LOG_STR("tls", tls_library_version()));
+		notify_service_manager("READY=1");
+		loop_run(e.loop);
+		loop_signal_free(term);
+		loop_signal_free(interrupt);
+	} else {
+		log_error(COMPONENT, "cannot start", LOG_STR("error", err.text));
+	}
+	stop(&e);
+	if (has_started)
+		log_info(COMPONENT, "edge has stopped");
+	return has_started ? 0 : 1;
+}

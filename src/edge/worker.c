@@ -1,0 +1,211 @@
+#include "edge/worker.h"
+
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "edge/forward/forward.h"
+#include "edge/listen/arrival.h"
+#include "edge/listen/visitor.h"
+#include "edge/route/error_page.h"
+#include "edge/route/route.h"
+#include "edge/tunnels/accept.h"
+#include "edge/tunnels/registry.h"
+#include "io/conn.h"
+#include "tls/tls.h"
+
+static const struct handler visitor_handlers[] = {
+	{ "route", route_handle },
+	{ "forward", forward_handle },
+};
+
+static const struct handler redirect_handlers[] = {
+	{ "redirect", route_redirect },
+};
+
+struct worker *worker_new(const struct worker_start *start, struct err *err)
+{
+	struct loop *loop = loop_new(err);
+
+	if (!loop)
+		return NULL;
+	struct worker *w = mem_alloc(sizeof(*w));
+	w->index = start->index;
+	w->loop = loop;
+	w->edge = start->edge;
+	w->location = start->location;
+	w->https_port = start->https_port;
+	w->control = start->control;
+	w->tunnels = map_new();
+	list_init(&w->visitors_open);
+	list_init(&w->handshakes);
+	w->visitors = (struct handler_chain){
+		.handlers = visitor_handlers,
+		.count = ARRAY_LEN(visitor_handlers),
+		.ctx = w,
+		.answer_failure = error_page_answer,
+	};
+	w->redirect = (struct handler_chain){
+		.handlers = redirect_handlers,
+		.count = ARRAY_LEN(redirect_handlers),
+		.ctx = w,
+		.answer_failure = error_page_answer,
+	};
+	return w;
+}
+
+struct worker *worker_free(struct worker *w)
+{
+	if (!w)
+		return NULL;
+	for (size_t i = 0; i < w->listener_count; i++)
+		listener_free(w->listeners[i]);
+	mem_free(w->listeners);
+	loop_free(w->loop);
+	registry_free(w);
+	tls_context_unref(w->https_tls);
+	tls_context_unref(w->tunnel_tls);
+	snapshot_unref(w->snapshot);
+	return mem_free(w);
+}
+
+void worker_listen(struct worker *w, int fd, void (*on_accept)(void *worker, int fd, const struct address *peer))
+{
+	w->listeners = mem_resize(w->listeners, (w->listener_count + 1) * sizeof(w->listeners[0]));
+	w->listeners[w->listener_count++] = listener_new(w->loop, fd, on_accept, w);
+}
+
+/* --- From other threads ---------------------------------------------------------------------- */
+
+struct new_snapshot {
+	struct worker *worker;
+	struct snapshot *snapshot;
+	struct tls_context *https_tls, *tunnel_tls;
+};
+
+void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, struct tls_context *https_tls,
+			 struct tls_context *tunnel_tls)
+{
+	/* Running exchanges and handshakes hold references of their own. */
+	snapshot_unref(w->snapshot);
+	tls_context_unref(w->https_tls);
+	tls_context_unref(w->tunnel_tls);
+	w->snapshot = snapshot;
+	w->https_tls = https_tls;
+	w->tunnel_tls = tunnel_tls;
+	registry_drop_deleted(w);
+}
+
+static void on_snapshot(void *arg)
+{
+	struct new_snapshot *n = arg;
+
+	worker_set_snapshot(n->worker, n->snapshot, n->https_tls, n->tunnel_tls);
+	mem_free(n);
+}
+
+void worker_post_snapshot(struct worker *w, struct snapshot *snapshot, struct tls_context *https_tls,
+			  struct tls_context *tunnel_tls)
+{
+	struct new_snapshot *n = mem_alloc(sizeof(*n));
+
+	*n = (struct new_snapshot){ w, snapshot, https_tls, tunnel_tls };
+	loop_post(w->loop, on_snapshot, n);
+}
+
+struct new_connector {
+	struct worker *worker;
+	int fd;
+	struct address peer;
+};
+
+static void on_connector(void *arg)
+{
+	struct new_connector *n = arg;
+
+	if (n->worker->is_draining)
+		close(n->fd); /* allowed: a socket that never reached a loop */
+	else
+		accept_connector(n->worker, n->fd, &n->peer);
+	mem_free(n);
+}
+
+void worker_post_connector(struct worker *w, int fd, const struct address *peer)
+{
+	struct new_connector *n = mem_alloc(sizeof(*n));
+
+	*n = (struct new_connector){ w, fd, *peer };
+	loop_post(w->loop, on_connector, n);
+}
+
+struct disconnect {
+	struct worker *worker;
+	struct uuid tunnel, connector;
+	bool has_connector;
+};
+
+static void on_disconnect(void *arg)
+{
+	struct disconnect *d = arg;
+
+	registry_disconnect(d->worker, &d->tunnel, d->has_connector ? &d->connector : NULL);
+	mem_free(d);
+}
+
+void worker_post_disconnect(struct worker *w, const struct uuid *tunnel, const struct uuid *connector)
+{
+	struct disconnect *d = mem_alloc(sizeof(*d));
+
+	d->worker = w;
+	d->tunnel = *tunnel;
+	d->has_connector = connector != NULL;
+	if (connector)
+		d->connector = *connector;
+	loop_post(w->loop, on_disconnect, d);
+}
+
+/* --- Leaving --------------------------------------------------------------------------------- */
+
+void worker_check_drained(struct worker *w)
+{
+	if (!w->is_draining || w->visitor_count)
+		return;
+	if (w->session_count)
+		registry_close_all(w); /* visitors are served: let the connectors go elsewhere */
+	else
+		loop_stop(w->loop);
+}
+
+static void on_drain(void *arg)
+{
+	struct worker *w = arg;
+
+	if (w->is_draining)
+		return;
+	w->is_draining = true;
+	for (size_t i = 0; i < w->listener_count; i++)
+		listener_free(w->listeners[i]);
+	w->listener_count = 0;
+	arrival_cancel_all(w);
+	visitor_drain_all(w);
+	worker_check_drained(w);
+}
+
+void worker_post_drain(struct worker *w)
+{
+	loop_post(w->loop, on_drain, w);
+}
+
+static void on_abort(void *arg)
+{
+	struct worker *w = arg;
+
+	on_drain(w);
+	visitor_close_all(w);
+	registry_close_all(w);
+	worker_check_drained(w);
+}
+
+void worker_post_abort(struct worker *w)
+{
+	loop_post(w->loop, on_abort, w);
+}
