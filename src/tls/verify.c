@@ -48,19 +48,37 @@ static void append_date(char *text, size_t size, const char *words, time_t when)
 	append(text, size, "; it %s %s", words, date);
 }
 
+static bool has_name_of(gnutls_x509_crt_t leaf, gnutls_x509_subject_alt_name_t wanted)
+{
+	for (unsigned i = 0;; i++) {
+		char first[1];
+		size_t size = sizeof(first);
+		unsigned type;
+		int ret = gnutls_x509_crt_get_subject_alt_name2(leaf, i, first, &size, &type, NULL);
+		if (ret < 0 && ret != GNUTLS_E_SHORT_MEMORY_BUFFER)
+			return false; /* no further one, or not readable */
+		if (type == wanted)
+			return true;
+	}
+}
+
 static void append_names(char *text, size_t size, gnutls_x509_crt_t leaf)
 {
 	int listed = 0;
 
+	if (!has_name_of(leaf, GNUTLS_SAN_DNSNAME) && !has_name_of(leaf, GNUTLS_SAN_IPADDRESS)) {
+		append(text, size, "; it names no host (a common name does not count)");
+		return;
+	}
 	append(text, size, "; it is for another name");
 	for (unsigned i = 0; listed < 3; i++) {
 		char name[SERVER_NAME_MAX_BYTES + 1] = "";
 		size_t name_size = sizeof(name);
 		int type = gnutls_x509_crt_get_subject_alt_name(leaf, i, name, &name_size, NULL);
-		if (type == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+		if (type < 0 && type != GNUTLS_E_SHORT_MEMORY_BUFFER)
 			break;
 		if (type != GNUTLS_SAN_DNSNAME)
-			continue; /* also a name that is too long */
+			continue;
 		append(text, size, "%s%.*s", listed++ ? ", " : " (", (int)name_size, name);
 	}
 	if (listed)
@@ -93,19 +111,27 @@ static gnutls_alert_description_t alert_for(unsigned status)
 	return GNUTLS_A_BAD_CERTIFICATE;
 }
 
+/* The server's own certificate; NULL when it cannot be read. */
+static gnutls_x509_crt_t import_leaf(struct tls_session *s)
+{
+	unsigned count = 0;
+	const gnutls_datum_t *chain = gnutls_certificate_get_peers(s->gnutls, &count);
+	gnutls_x509_crt_t leaf;
+
+	if (count == 0 || gnutls_x509_crt_init(&leaf) < 0)
+		return NULL;
+	if (gnutls_x509_crt_import(leaf, &chain[0], GNUTLS_X509_FMT_DER) < 0) {
+		gnutls_x509_crt_deinit(leaf);
+		return NULL;
+	}
+	return leaf;
+}
+
 static void explain(struct tls_session *s, unsigned status)
 {
 	char text[300] = "";
-	unsigned count = 0;
-	const gnutls_datum_t *chain = gnutls_certificate_get_peers(s->gnutls, &count);
-	gnutls_x509_crt_t leaf = NULL;
+	gnutls_x509_crt_t leaf = import_leaf(s);
 
-	if (count == 0 || gnutls_x509_crt_init(&leaf) < 0)
-		leaf = NULL;
-	if (leaf && gnutls_x509_crt_import(leaf, &chain[0], GNUTLS_X509_FMT_DER) < 0) {
-		gnutls_x509_crt_deinit(leaf);
-		leaf = NULL;
-	}
 	if (leaf) {
 		if (status & GNUTLS_CERT_UNEXPECTED_OWNER)
 			append_names(text, sizeof(text), leaf);
@@ -163,6 +189,14 @@ int tls_verify_server(gnutls_session_t gnutls)
 		err_wrap(&s->handshake->refusal, "certificate of \"%s\"", s->server_name);
 		s->handshake->refusal_alert = GNUTLS_A_BAD_CERTIFICATE;
 		return GNUTLS_E_CERTIFICATE_ERROR;
+	}
+	if (status == 0 && wanted[0].type == GNUTLS_DT_DNS_HOSTNAME) {
+		/* GnuTLS falls back to the common name where there are no SANs; RFC 9525 §6.3 forbids it. */
+		gnutls_x509_crt_t leaf = import_leaf(s);
+		if (!leaf || !has_name_of(leaf, GNUTLS_SAN_DNSNAME))
+			status = GNUTLS_CERT_UNEXPECTED_OWNER;
+		if (leaf)
+			gnutls_x509_crt_deinit(leaf);
 	}
 	if (status != 0) {
 		explain(s, status);
