@@ -28,5 +28,5 @@ void *arena_alloc(struct arena *a, size_t size) __attribute__((returns_nonnull))
 /* Not zeroed, no alignment: for bytes. */
 uint8_t *arena_alloc_bytes(struct arena *a, size_t size) __attribute__((returns_nonnull));
 struct bytes arena_copy(struct arena *a, struct bytes b);
-char *arena_strdup(struct arena *a, struct bytes b);                /* with a NUL */
+char *arena_strdup(struct arena *a, struct bytes b); /* with a NUL */
 struct bytes arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -184,5 +184,6 @@ void *bufq_chunk_take(void)
 void bufq_chunk_return(void *chunk)
 {
 	if (chunk)
-		chunk_free(CONTAINER_OF((uint8_t(*)[BUFQ_CHUNK_BYTES])chunk, struct bufq_chunk, data));
+		chunk_free(
+			CONTAINER_OF((uint8_t(*)[BUFQ_CHUNK_BYTES])chunk, struct bufq_chunk, data));
 }

@@ -19,7 +19,9 @@ struct bytes {
 #define BYTES_LIT(literal) ((struct bytes){ (const uint8_t *)("" literal), sizeof(literal) - 1 })
 /* For printf: printf(BYTES_FMT, BYTES_ARG(b)). */
 #define BYTES_FMT "%.*s"
-#define BYTES_ARG(b) (int)((b).len > 1 << 20 ? 1 << 20 : (b).len), (const char *)((b).ptr ? (b).ptr : (const uint8_t *)"")
+#define BYTES_ARG(b)                                  \
+	(int)((b).len > 1 << 20 ? 1 << 20 : (b).len), \
+		(const char *)((b).ptr ? (b).ptr : (const uint8_t *)"")
 
 static inline struct bytes bytes_of(const void *ptr, size_t len)
 {

@@ -15,14 +15,14 @@
 
 /* From a member back to the struct that embeds it. */
 #define CONTAINER_OF(ptr, type, member) \
-	((type *)((char *)(uintptr_t)(ptr)-__builtin_offsetof(type, member)))
+	((type *)((char *)(uintptr_t)(ptr) - __builtin_offsetof(type, member)))
 
 /* Moves a pointer out of a variable and leaves NULL behind. */
-#define TAKE(p)                       \
-	({                            \
+#define TAKE(p)                         \
+	({                              \
 		__typeof__(p) t_ = (p); \
-		(p) = NULL;           \
-		t_;                   \
+		(p) = NULL;             \
+		t_;                     \
 	})
 
 noreturn void check_failed(const char *file, int line, const char *what);

@@ -2,8 +2,10 @@
 
 #include "base/mem.h"
 
-static const char std_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-static const char url_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const char std_alphabet[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char url_alphabet[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 static bool is_padded(enum base64_form form)
 {
@@ -22,7 +24,8 @@ size_t base64_encode(enum base64_form form, struct bytes src, char *dst)
 	size_t i = 0;
 
 	for (; i + 3 <= src.len; i += 3) {
-		uint32_t v = (uint32_t)src.ptr[i] << 16 | (uint32_t)src.ptr[i + 1] << 8 | src.ptr[i + 2];
+		uint32_t v =
+			(uint32_t)src.ptr[i] << 16 | (uint32_t)src.ptr[i + 1] << 8 | src.ptr[i + 2];
 		*at++ = alphabet[v >> 18];
 		*at++ = alphabet[v >> 12 & 63];
 		*at++ = alphabet[v >> 6 & 63];

@@ -7,10 +7,10 @@
 #include "base/bytes.h"
 
 enum base64_form {
-	BASE64_STD,        /* padded, + and / */
-	BASE64_STD_RAW,    /* no padding, + and / */
-	BASE64_URL,        /* padded, - and _ */
-	BASE64_URL_RAW,    /* no padding, - and _ */
+	BASE64_STD,     /* padded, + and / */
+	BASE64_STD_RAW, /* no padding, + and / */
+	BASE64_URL,     /* padded, - and _ */
+	BASE64_URL_RAW, /* no padding, - and _ */
 };
 
 /* Bytes that encoding `len` may need, without a NUL. */

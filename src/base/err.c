@@ -61,9 +61,9 @@ int err_wrap(struct err *err, const char *fmt, ...)
 const char *err_name(int code)
 {
 	static const char *const names[] = {
-		"ok",      "again",  "closed",    "io",      "parse",    "limit",
-		"timeout", "refused", "not found", "exists",  "invalid",  "denied",
-		"tls",     "protocol", "cancelled", "unsupported", "busy", "internal",
+		"ok",      "again",    "closed",    "io",          "parse",   "limit",
+		"timeout", "refused",  "not found", "exists",      "invalid", "denied",
+		"tls",     "protocol", "cancelled", "unsupported", "busy",    "internal",
 	};
 	size_t index = code <= 0 ? (size_t)-code : 0;
 

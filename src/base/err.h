@@ -11,29 +11,29 @@
 
 enum err_code {
 	E_OK = 0,
-	E_AGAIN = -1,       /* nothing now, an event will follow */
-	E_CLOSED = -2,      /* the peer ended the connection */
-	E_IO = -3,          /* the operating system refused; sys_errno says why */
-	E_PARSE = -4,       /* malformed input */
-	E_LIMIT = -5,       /* larger than a limit of base/limits.h */
-	E_TIMEOUT = -6,     /* a deadline passed */
-	E_REFUSED = -7,     /* the peer refused the connection */
+	E_AGAIN = -1,   /* nothing now, an event will follow */
+	E_CLOSED = -2,  /* the peer ended the connection */
+	E_IO = -3,      /* the operating system refused; sys_errno says why */
+	E_PARSE = -4,   /* malformed input */
+	E_LIMIT = -5,   /* larger than a limit of base/limits.h */
+	E_TIMEOUT = -6, /* a deadline passed */
+	E_REFUSED = -7, /* the peer refused the connection */
 	E_NOT_FOUND = -8,
-	E_EXISTS = -9,      /* taken already, or in conflict */
-	E_INVALID = -10,    /* the caller's or user's argument makes no sense */
-	E_DENIED = -11,     /* who asks may not */
-	E_TLS = -12,        /* handshake or certificate failure */
-	E_PROTOCOL = -13,   /* the peer broke the protocol */
-	E_CANCELLED = -14,  /* given up by our side */
+	E_EXISTS = -9,     /* taken already, or in conflict */
+	E_INVALID = -10,   /* the caller's or user's argument makes no sense */
+	E_DENIED = -11,    /* who asks may not */
+	E_TLS = -12,       /* handshake or certificate failure */
+	E_PROTOCOL = -13,  /* the peer broke the protocol */
+	E_CANCELLED = -14, /* given up by our side */
 	E_UNSUPPORTED = -15,
-	E_BUSY = -16,       /* in use, e.g. a tunnel with live connections */
+	E_BUSY = -16, /* in use, e.g. a tunnel with live connections */
 	E_INTERNAL = -17,
 };
 
 struct err {
-	int code;        /* enum err_code; 0 when never set */
-	int sys_errno;   /* errno where there was one, else 0 */
-	char text[480];  /* one line for a person, no newline */
+	int code;       /* enum err_code; 0 when never set */
+	int sys_errno;  /* errno where there was one, else 0 */
+	char text[480]; /* one line for a person, no newline */
 };
 
 /* Fills *err and returns `code`. */

@@ -54,9 +54,9 @@
 /* Words read through pointers in one message, as a multiple of its size: stops small messages that
  * point at themselves. */
 #define LIMIT_CAPNP_TRAVERSAL_FACTOR 8
-#define LIMIT_RPC_ANSWERS 16       /* questions one control stream may have open */
-#define LIMIT_FEATURES 64          /* feature strings of one connector */
-#define LIMIT_FEATURE_BYTES 128    /* one of them, and version and arch */
+#define LIMIT_RPC_ANSWERS 16          /* questions one control stream may have open */
+#define LIMIT_FEATURES 64             /* feature strings of one connector */
+#define LIMIT_FEATURE_BYTES 128       /* one of them, and version and arch */
 #define LIMIT_SESSIONS_PER_TUNNEL 256 /* 64 replicas of four connections */
 
 /* --- Connections ---------------------------------------------------------------------------- */
@@ -66,13 +66,13 @@
 
 /* Deadlines in milliseconds. */
 #define LIMIT_TLS_HANDSHAKE_MS 15000
-#define LIMIT_REQUEST_HEAD_MS 30000    /* slow-loris: the head must be complete by then */
-#define LIMIT_KEEPALIVE_IDLE_MS 75000  /* between requests of one visitor; nginx's default */
-#define LIMIT_BODY_IDLE_MS 300000      /* no byte in either direction of an exchange */
-#define LIMIT_REGISTER_MS 10000        /* connector: TLS up until registered */
-#define LIMIT_TUNNEL_PING_MS 15000     /* stock connectors never ping: the edge does */
+#define LIMIT_REQUEST_HEAD_MS 30000   /* slow-loris: the head must be complete by then */
+#define LIMIT_KEEPALIVE_IDLE_MS 75000 /* between requests of one visitor; nginx's default */
+#define LIMIT_BODY_IDLE_MS 300000     /* no byte in either direction of an exchange */
+#define LIMIT_REGISTER_MS 10000       /* connector: TLS up until registered */
+#define LIMIT_TUNNEL_PING_MS 15000    /* stock connectors never ping: the edge does */
 #define LIMIT_TUNNEL_PONG_MS 10000
-#define LIMIT_LINGER_MS 2000           /* closing: wait for the peer to read the rest */
+#define LIMIT_LINGER_MS 2000 /* closing: wait for the peer to read the rest */
 
 /* --- Configuration -------------------------------------------------------------------------- */
 

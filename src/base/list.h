@@ -77,6 +77,6 @@ static inline struct list *list_pop(struct list *head)
 #define LIST_ENTRY(node, type, member) CONTAINER_OF(node, type, member)
 
 /* The body may remove the current node, but no other. */
-#define LIST_FOR_EACH(it, head) \
+#define LIST_FOR_EACH(it, head)                                                   \
 	for (struct list *it = (head)->next, *it##_next = it->next; it != (head); \
 	     it = it##_next, it##_next = it->next)

@@ -20,7 +20,8 @@ static int file_fd = -1;
 
 static const char *const level_names[] = { "debug", "info", "warn", "error", "fatal" };
 static const char *const level_short[] = { "DBG", "INF", "WRN", "ERR", "FTL" };
-static const char *const level_colour[] = { "\033[2m", "\033[32m", "\033[33m", "\033[31m", "\033[31m" };
+static const char *const level_colour[] = { "\033[2m", "\033[32m", "\033[33m", "\033[31m",
+					    "\033[31m" };
 
 struct line {
 	char text[LINE_BYTES];
@@ -99,7 +100,8 @@ static void put_escaped(struct line *l, struct bytes b)
 static bool needs_quotes(struct bytes b)
 {
 	for (size_t i = 0; i < b.len; i++)
-		if (b.ptr[i] <= ' ' || b.ptr[i] == '"' || b.ptr[i] == '\\' || b.ptr[i] == '=' || b.ptr[i] == 0x7f)
+		if (b.ptr[i] <= ' ' || b.ptr[i] == '"' || b.ptr[i] == '\\' || b.ptr[i] == '=' ||
+		    b.ptr[i] == 0x7f)
 			return true;
 	return b.len == 0;
 }

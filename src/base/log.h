@@ -26,9 +26,11 @@ struct log_field {
 	int64_t number;
 };
 
-#define LOG_STR(k, v) ((struct log_field){ .key = (k), .type = LOG_FIELD_BYTES, .text = bytes_str(v) })
+#define LOG_STR(k, v) \
+	((struct log_field){ .key = (k), .type = LOG_FIELD_BYTES, .text = bytes_str(v) })
 #define LOG_BYTES(k, v) ((struct log_field){ .key = (k), .type = LOG_FIELD_BYTES, .text = (v) })
-#define LOG_INT(k, v) ((struct log_field){ .key = (k), .type = LOG_FIELD_INT, .number = (int64_t)(v) })
+#define LOG_INT(k, v) \
+	((struct log_field){ .key = (k), .type = LOG_FIELD_INT, .number = (int64_t)(v) })
 #define LOG_BOOL(k, v) ((struct log_field){ .key = (k), .type = LOG_FIELD_BOOL, .number = (v) })
 
 /* Set once at start, before other threads exist. Default: info, console, stderr. */
@@ -42,11 +44,11 @@ bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *component, const char *message,
 	       const struct log_field *fields);
 
-#define log_at_(level, component, message, ...)                                                    \
-	do {                                                                                       \
-		if (log_enabled(level))                                                            \
-			log_write(level, component, message,                                       \
-				  (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ) { 0 } }); \
+#define log_at_(level, component, message, ...)                                                   \
+	do {                                                                                      \
+		if (log_enabled(level))                                                           \
+			log_write(level, component, message,                                      \
+				  (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } }); \
 	} while (0)
 
 #define log_debug(component, message, ...) log_at_(LOG_DEBUG, component, message, __VA_ARGS__)

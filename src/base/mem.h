@@ -21,8 +21,8 @@ void *mem_try_resize(void *ptr, size_t size) MUST_USE;
 /* NULL is fine; returns NULL: p = mem_free(p). */
 void *mem_free(void *ptr);
 
-char *mem_strdup(const char *text);        /* NULL gives NULL; owned by the caller */
-char *mem_strndup(struct bytes text);      /* adds a NUL; owned by the caller */
+char *mem_strdup(const char *text);                       /* NULL gives NULL; owned by the caller */
+char *mem_strndup(struct bytes text);                     /* adds a NUL; owned by the caller */
 char *mem_printf(const char *fmt, ...) PRINTF_LIKE(1, 2); /* owned by the caller */
 
 /* For CLEANUP(mem_freep). */

@@ -17,8 +17,8 @@ int metrics_print(struct buf *out)
 
 	for (struct metric *m = first; m; m = m->next) {
 		if (strcmp(previous, m->name) != 0) {
-			ret = buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
-					 m->type == METRIC_COUNTER ? "counter" : "gauge");
+			ret = buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help,
+					 m->name, m->type == METRIC_COUNTER ? "counter" : "gauge");
 			if (ret < 0)
 				return ret;
 			previous = m->name;

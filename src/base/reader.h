@@ -42,9 +42,27 @@ static inline uint64_t reader_uint_(struct reader *r, size_t size, bool little)
 	return v;
 }
 
-static inline uint8_t reader_u8(struct reader *r) { return (uint8_t)reader_uint_(r, 1, true); }
-static inline uint16_t reader_u16le(struct reader *r) { return (uint16_t)reader_uint_(r, 2, true); }
-static inline uint32_t reader_u32le(struct reader *r) { return (uint32_t)reader_uint_(r, 4, true); }
-static inline uint64_t reader_u64le(struct reader *r) { return reader_uint_(r, 8, true); }
-static inline uint16_t reader_u16be(struct reader *r) { return (uint16_t)reader_uint_(r, 2, false); }
-static inline uint32_t reader_u32be(struct reader *r) { return (uint32_t)reader_uint_(r, 4, false); }
+static inline uint8_t reader_u8(struct reader *r)
+{
+	return (uint8_t)reader_uint_(r, 1, true);
+}
+static inline uint16_t reader_u16le(struct reader *r)
+{
+	return (uint16_t)reader_uint_(r, 2, true);
+}
+static inline uint32_t reader_u32le(struct reader *r)
+{
+	return (uint32_t)reader_uint_(r, 4, true);
+}
+static inline uint64_t reader_u64le(struct reader *r)
+{
+	return reader_uint_(r, 8, true);
+}
+static inline uint16_t reader_u16be(struct reader *r)
+{
+	return (uint16_t)reader_uint_(r, 2, false);
+}
+static inline uint32_t reader_u32be(struct reader *r)
+{
+	return (uint32_t)reader_uint_(r, 4, false);
+}

@@ -11,7 +11,7 @@ struct secret {
 };
 
 void secret_set(struct secret *s, struct bytes value); /* copies; wipes what was there */
-void secret_done(struct secret *s);                     /* wipes and frees */
+void secret_done(struct secret *s);                    /* wipes and frees */
 /* Time depends on the lengths only. */
 bool secret_eq(const struct secret *s, struct bytes other);
 bool secret_bytes_eq(struct bytes a, struct bytes b);

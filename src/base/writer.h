@@ -48,9 +48,27 @@ static inline void writer_uint_(struct writer *w, uint64_t v, size_t size, bool 
 	writer_put(w, bytes_of(b, size));
 }
 
-static inline void writer_u8(struct writer *w, uint8_t v) { writer_uint_(w, v, 1, true); }
-static inline void writer_u16le(struct writer *w, uint16_t v) { writer_uint_(w, v, 2, true); }
-static inline void writer_u32le(struct writer *w, uint32_t v) { writer_uint_(w, v, 4, true); }
-static inline void writer_u64le(struct writer *w, uint64_t v) { writer_uint_(w, v, 8, true); }
-static inline void writer_u16be(struct writer *w, uint16_t v) { writer_uint_(w, v, 2, false); }
-static inline void writer_u32be(struct writer *w, uint32_t v) { writer_uint_(w, v, 4, false); }
+static inline void writer_u8(struct writer *w, uint8_t v)
+{
+	writer_uint_(w, v, 1, true);
+}
+static inline void writer_u16le(struct writer *w, uint16_t v)
+{
+	writer_uint_(w, v, 2, true);
+}
+static inline void writer_u32le(struct writer *w, uint32_t v)
+{
+	writer_uint_(w, v, 4, true);
+}
+static inline void writer_u64le(struct writer *w, uint64_t v)
+{
+	writer_uint_(w, v, 8, true);
+}
+static inline void writer_u16be(struct writer *w, uint16_t v)
+{
+	writer_uint_(w, v, 2, false);
+}
+static inline void writer_u32be(struct writer *w, uint32_t v)
+{
+	writer_uint_(w, v, 4, false);
+}

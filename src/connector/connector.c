@@ -70,7 +70,8 @@ static void on_signal(void *arg, int signum)
 		return;
 	}
 	c->is_stopping = true;
-	log_info(COMPONENT, "Initiating graceful shutdown", LOG_STR("signal", signum == SIGINT ? "interrupt" : "terminated"));
+	log_info(COMPONENT, "Initiating graceful shutdown",
+		 LOG_STR("signal", signum == SIGINT ? "interrupt" : "terminated"));
 	notify_service_manager("STOPPING=1");
 	timer_set(&c->grace, c->config->grace_period / USEC_PER_MSEC);
 	dialer_drain(c->dialer);
@@ -85,9 +86,11 @@ int connector_run(const struct connector_config *cfg)
 
 	signal(SIGPIPE, SIG_IGN);
 	tls_global_init();
-	log_info(COMPONENT, "Starting tunnel", LOG_STR("tunnelID", uuid_text(&cfg->tunnel_id, tunnel)));
+	log_info(COMPONENT, "Starting tunnel",
+		 LOG_STR("tunnelID", uuid_text(&cfg->tunnel_id, tunnel)));
 	log_info(COMPONENT, "Version " ADIT_VERSION);
-	log_info(COMPONENT, "Generated Connector ID", LOG_STR("connectorID", uuid_text(&connector_id, id)));
+	log_info(COMPONENT, "Generated Connector ID",
+		 LOG_STR("connectorID", uuid_text(&connector_id, id)));
 	log_info(COMPONENT, "Initial protocol http2");
 
 	c.loop = loop_new(&err);

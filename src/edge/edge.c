@@ -43,7 +43,8 @@ struct edge {
 
 struct worker *edge_next_worker(struct edge *e)
 {
-	return e->workers[atomic_fetch_add_explicit(&e->next_worker, 1, memory_order_relaxed) % e->worker_count];
+	return e->workers[atomic_fetch_add_explicit(&e->next_worker, 1, memory_order_relaxed) %
+			  e->worker_count];
 }
 
 /* --- The directory, told by workers ---------------------------------------------------------- */
@@ -122,8 +123,10 @@ static int spread_snapshot(struct edge *e, struct err *err)
 
 	if (!s)
 		return err_wrap(err, "reading the routes");
-	struct tls_context *https = tls_context_server(choose_https, snapshot_ref(s), drop_snapshot, https_alpn, err);
-	struct tls_context *tunnel = tls_context_server(choose_tunnel, snapshot_ref(s), drop_snapshot, NULL, err);
+	struct tls_context *https =
+		tls_context_server(choose_https, snapshot_ref(s), drop_snapshot, https_alpn, err);
+	struct tls_context *tunnel =
+		tls_context_server(choose_tunnel, snapshot_ref(s), drop_snapshot, NULL, err);
 	if (!https || !tunnel) {
 		tls_context_unref(https);
 		tls_context_unref(tunnel);
@@ -131,10 +134,12 @@ static int spread_snapshot(struct edge *e, struct err *err)
 		return err_wrap(err, "preparing TLS");
 	}
 	/* At the start directly: a worker that accepts must have certificates. */
-	void (*give)(struct worker *, struct snapshot *, struct tls_context *, struct tls_context *) =
+	void (*give)(struct worker *, struct snapshot *, struct tls_context *,
+		     struct tls_context *) =
 		e->threads_started ? worker_post_snapshot : worker_set_snapshot;
 	for (size_t i = 0; i < e->worker_count; i++)
-		give(e->workers[i], snapshot_ref(s), tls_context_ref(https), tls_context_ref(tunnel));
+		give(e->workers[i], snapshot_ref(s), tls_context_ref(https),
+		     tls_context_ref(tunnel));
 	tls_context_unref(https);
 	tls_context_unref(tunnel);
 	snapshot_unref(e->snapshot);
@@ -191,13 +196,15 @@ static char *hook_status(void *ctx)
 
 	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
 		requests += metric_get(&metric_requests[i]);
-	return mem_printf("{\"version\":\"%s\",\"tls\":\"%s\",\"location\":\"%s\",\"uptime_seconds\":%lld,\"workers\":%zu,"
-			  "\"tunnel_connections\":%zu,\"visitors\":%lld,\"exchanges\":%ld,\"requests\":%lld,"
-			  "\"revision\":%lld}",
-			  ADIT_VERSION, tls_library_version(), e->config->location,
-			  (long long)((clock_now() - e->started_at) / USEC_PER_SEC), e->worker_count,
-			  directory_count(e->directory, NULL), (long long)metric_get(&metric_visitors),
-			  exchange_live_count(), (long long)requests, (long long)snapshot_revision(e->snapshot));
+	return mem_printf(
+		"{\"version\":\"%s\",\"tls\":\"%s\",\"location\":\"%s\",\"uptime_seconds\":%lld,\"workers\":%zu,"
+		"\"tunnel_connections\":%zu,\"visitors\":%lld,\"exchanges\":%ld,\"requests\":%lld,"
+		"\"revision\":%lld}",
+		ADIT_VERSION, tls_library_version(), e->config->location,
+		(long long)((clock_now() - e->started_at) / USEC_PER_SEC), e->worker_count,
+		directory_count(e->directory, NULL), (long long)metric_get(&metric_visitors),
+		exchange_live_count(), (long long)requests,
+		(long long)snapshot_revision(e->snapshot));
 }
 
 /* --- Listeners ------------------------------------------------------------------------------- */
@@ -212,7 +219,8 @@ static void on_connector(void *worker, int fd, const struct address *peer)
 
 /* Each worker gets a socket of its own on the address. */
 static int listen_on_all(struct edge *e, const char *text, const char *what,
-			 void (*on_accept)(void *worker, int fd, const struct address *peer), struct err *err)
+			 void (*on_accept)(void *worker, int fd, const struct address *peer),
+			 struct err *err)
 {
 	struct address address;
 	char shown[ADDRESS_TEXT_SIZE];
@@ -225,12 +233,14 @@ static int listen_on_all(struct edge *e, const char *text, const char *what,
 			return err_wrap(err, "%s", what);
 		worker_listen(e->workers[i], fd, on_accept);
 	}
-	log_info(COMPONENT, "listening", LOG_STR("for", what), LOG_STR("address", address_text(&address, shown)));
+	log_info(COMPONENT, "listening", LOG_STR("for", what),
+		 LOG_STR("address", address_text(&address, shown)));
 	return 0;
 }
 
 static int listen_on_texts(struct edge *e, const struct edge_texts *texts, const char *what,
-			   void (*on_accept)(void *worker, int fd, const struct address *peer), struct err *err)
+			   void (*on_accept)(void *worker, int fd, const struct address *peer),
+			   struct err *err)
 {
 	for (size_t i = 0; i < texts->count; i++)
 		if (listen_on_all(e, texts->list[i], what, on_accept, err) < 0)
@@ -242,7 +252,8 @@ static uint16_t first_https_port(const struct edge_config *cfg)
 {
 	struct address address;
 
-	if (cfg->https.count == 0 || address_parse(bytes_str(cfg->https.list[0]), &address, NULL) < 0)
+	if (cfg->https.count == 0 ||
+	    address_parse(bytes_str(cfg->https.list[0]), &address, NULL) < 0)
 		return 443;
 	return address_port(&address);
 }
@@ -292,7 +303,8 @@ static void on_signal(void *arg, int signum)
 		return;
 	}
 	e->is_stopping = true;
-	log_info(COMPONENT, "stopping", LOG_STR("signal", signum == SIGINT ? "interrupt" : "terminated"));
+	log_info(COMPONENT, "stopping",
+		 LOG_STR("signal", signum == SIGINT ? "interrupt" : "terminated"));
 	notify_service_manager("STOPPING=1");
 	local_listeners_set_ready(e->local, false);
 	timer_set(&e->grace, e->config->grace_period / USEC_PER_MSEC);
@@ -424,8 +436,9 @@ int edge_run(const struct edge_config *cfg)
 		struct loop_signal *term = loop_signal_new(e.loop, SIGTERM, on_signal, &e);
 		struct loop_signal *interrupt = loop_signal_new(e.loop, SIGINT, on_signal, &e);
 		local_listeners_set_ready(e.local, true);
-		log_info(COMPONENT, "edge is ready", LOG_STR("version", ADIT_VERSION), LOG_STR("control", cfg->public_url),
-			 LOG_INT("workers", e.worker_count), LOG_STR("tls", tls_library_version()));
+		log_info(COMPONENT, "edge is ready", LOG_STR("version", ADIT_VERSION),
+			 LOG_STR("control", cfg->public_url), LOG_INT("workers", e.worker_count),
+			 LOG_STR("tls", tls_library_version()));
 		notify_service_manager("READY=1");
 		loop_run(e.loop);
 		loop_signal_free(term);

@@ -68,7 +68,8 @@ struct worker *worker_free(struct worker *w)
 	return mem_free(w);
 }
 
-void worker_listen(struct worker *w, int fd, void (*on_accept)(void *worker, int fd, const struct address *peer))
+void worker_listen(struct worker *w, int fd,
+		   void (*on_accept)(void *worker, int fd, const struct address *peer))
 {
 	w->listeners = mem_resize(w->listeners, (w->listener_count + 1) * sizeof(w->listeners[0]));
 	w->listeners[w->listener_count++] = listener_new(w->loop, fd, on_accept, w);
@@ -103,8 +104,8 @@ static void on_snapshot(void *arg)
 	mem_free(n);
 }
 
-void worker_post_snapshot(struct worker *w, struct snapshot *snapshot, struct tls_context *https_tls,
-			  struct tls_context *tunnel_tls)
+void worker_post_snapshot(struct worker *w, struct snapshot *snapshot,
+			  struct tls_context *https_tls, struct tls_context *tunnel_tls)
 {
 	struct new_snapshot *n = mem_alloc(sizeof(*n));
 
@@ -151,7 +152,8 @@ static void on_disconnect(void *arg)
 	mem_free(d);
 }
 
-void worker_post_disconnect(struct worker *w, const struct uuid *tunnel, const struct uuid *connector)
+void worker_post_disconnect(struct worker *w, const struct uuid *tunnel,
+			    const struct uuid *connector)
 {
 	struct disconnect *d = mem_alloc(sizeof(*d));
 

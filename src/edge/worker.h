@@ -22,23 +22,23 @@ struct worker;
 struct worker {
 	size_t index;
 	struct loop *loop;
-	struct edge *edge;             /* borrowed; see edge/edge.h for what other threads may read */
-	struct snapshot *snapshot;     /* counted */
-	const char *location;          /* this node's name in CF-Ray and registrations; borrowed */
-	uint16_t https_port;           /* where plain HTTP is redirected to */
-	struct worker *const *peers;   /* every worker, this one too; borrowed, fixed before threads start */
+	struct edge *edge;         /* borrowed; see edge/edge.h for what other threads may read */
+	struct snapshot *snapshot; /* counted */
+	const char *location;      /* this node's name in CF-Ray and registrations; borrowed */
+	uint16_t https_port;       /* where plain HTTP is redirected to */
+	struct worker *const *peers; /* every worker, this one too; borrowed, fixed before threads start */
 	size_t peer_count;
 	struct control_gateway *control; /* borrowed; thread-safe to ask */
 
-	struct map *tunnels;           /* tunnel id -> struct tunnel_entry (edge/tunnels/registry.c) */
+	struct map *tunnels; /* tunnel id -> struct tunnel_entry (edge/tunnels/registry.c) */
 	struct tls_context *https_tls, *tunnel_tls; /* counted */
-	struct handler_chain visitors; /* route -> control | forward */
-	struct handler_chain redirect; /* plain HTTP */
-	struct list visitors_open;     /* visitors' connections (edge/listen/visitor.c) */
-	struct list handshakes;        /* TLS handshakes under way (edge/listen/arrival.c) */
+	struct handler_chain visitors;              /* route -> control | forward */
+	struct handler_chain redirect;              /* plain HTTP */
+	struct list visitors_open; /* visitors' connections (edge/listen/visitor.c) */
+	struct list handshakes;    /* TLS handshakes under way (edge/listen/arrival.c) */
 	size_t visitor_count;
-	size_t session_count;          /* tunnel connections, registered or not */
-	struct listener **listeners;   /* owned */
+	size_t session_count;        /* tunnel connections, registered or not */
+	struct listener **listeners; /* owned */
 	size_t listener_count;
 	bool is_draining;
 };
@@ -56,7 +56,8 @@ struct worker *worker_new(const struct worker_start *start, struct err *err);
 /* After its thread has ended. */
 struct worker *worker_free(struct worker *w);
 /* Before the thread starts. Takes the descriptor over; `on_accept` runs on the worker. */
-void worker_listen(struct worker *w, int fd, void (*on_accept)(void *worker, int fd, const struct address *peer));
+void worker_listen(struct worker *w, int fd,
+		   void (*on_accept)(void *worker, int fd, const struct address *peer));
 
 /* Before the thread starts: the first routes and certificates; takes one reference of each over. */
 void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, struct tls_context *https_tls,
@@ -65,12 +66,13 @@ void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, struct tls
 /* --- From other threads --- */
 
 /* worker_set_snapshot() on the worker's own thread, in a later turn. */
-void worker_post_snapshot(struct worker *w, struct snapshot *snapshot, struct tls_context *https_tls,
-			  struct tls_context *tunnel_tls);
+void worker_post_snapshot(struct worker *w, struct snapshot *snapshot,
+			  struct tls_context *https_tls, struct tls_context *tunnel_tls);
 /* A connection accepted elsewhere that shall live here. */
 void worker_post_connector(struct worker *w, int fd, const struct address *peer);
 /* Closes live connections of the tunnel, of one connector when not NULL. */
-void worker_post_disconnect(struct worker *w, const struct uuid *tunnel, const struct uuid *connector);
+void worker_post_disconnect(struct worker *w, const struct uuid *tunnel,
+			    const struct uuid *connector);
 /* Stop listening, finish what runs, then stop the loop; worker_post_abort() ends it at once. */
 void worker_post_drain(struct worker *w);
 void worker_post_abort(struct worker *w);

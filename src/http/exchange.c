@@ -191,7 +191,8 @@ void exchange_start(struct exchange *x, const struct handler_chain *chain)
 			return;
 		}
 	}
-	exchange_failed(x, FAILURE_EDGE, 500, 0, "Internal error", "No handler answered the request.");
+	exchange_failed(x, FAILURE_EDGE, 500, 0, "Internal error",
+			"No handler answered the request.");
 	exchange_fail(x);
 }
 
@@ -243,7 +244,8 @@ void exchange_fail(struct exchange *x)
 	note(x, PENDING_FAILED);
 }
 
-void exchange_answer_whole(struct exchange *x, int status, struct bytes content_type, struct bytes data)
+void exchange_answer_whole(struct exchange *x, int status, struct bytes content_type,
+			   struct bytes data)
 {
 	char length[24];
 	bool has_body = status >= 200 && status != 204 && status != 304;
@@ -280,8 +282,8 @@ void exchange_release_producer(struct exchange *x)
 	note(x, PENDING_CANCEL);
 }
 
-enum handled exchange_failed(struct exchange *x, enum failure_hop hop, int status, int code, const char *title,
-			     const char *detail_fmt, ...)
+enum handled exchange_failed(struct exchange *x, enum failure_hop hop, int status, int code,
+			     const char *title, const char *detail_fmt, ...)
 {
 	char detail[512];
 	va_list args;

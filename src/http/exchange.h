@@ -37,14 +37,14 @@ enum failure_hop {
 
 struct failure {
 	enum failure_hop hop;
-	int status;             /* what the visitor gets: 404, 502, 530 … */
-	int code;               /* Cloudflare's number where there is one (1033), else 0 */
-	struct bytes title;     /* "Bad gateway"; static or in the exchange's arena, as all below */
-	struct bytes detail;    /* one sentence for a person */
-	struct bytes origin;    /* "http://localhost:3000"; empty when not known */
-	struct bytes rule;      /* "1: app.example.com /api"; empty when not known */
-	struct bytes errno_name;/* "ECONNREFUSED"; empty when there is none */
-	bool was_sent;          /* the origin may have seen the request: no retry */
+	int status;          /* what the visitor gets: 404, 502, 530 … */
+	int code;            /* Cloudflare's number where there is one (1033), else 0 */
+	struct bytes title;  /* "Bad gateway"; static or in the exchange's arena, as all below */
+	struct bytes detail; /* one sentence for a person */
+	struct bytes origin; /* "http://localhost:3000"; empty when not known */
+	struct bytes rule;   /* "1: app.example.com /api"; empty when not known */
+	struct bytes errno_name; /* "ECONNREFUSED"; empty when there is none */
+	bool was_sent;           /* the origin may have seen the request: no retry */
 };
 
 /* --- Bodies ---------------------------------------------------------------------------------- */
@@ -146,7 +146,7 @@ struct exchange {
 	const struct exchange_answerer *answerer; /* NULL: none yet, or released */
 	void *answerer_ctx;
 	bool answerer_is_gone;
-	bool has_head;   /* exchange_respond() was called */
+	bool has_head; /* exchange_respond() was called */
 	bool has_failed;
 
 	/* Facts for handlers and logs. */
@@ -155,9 +155,9 @@ struct exchange {
 	struct bytes host;         /* lower case, no port */
 	bool is_tls;
 	usec started_at, head_at;
-	void *route;               /* what the route handler found; borrowed from `snapshot` */
+	void *route; /* what the route handler found; borrowed from `snapshot` */
 	const struct handler_chain *chain; /* borrowed */
-	void *snapshot;            /* counted by whoever set drop_snapshot */
+	void *snapshot;                    /* counted by whoever set drop_snapshot */
 	void (*drop_snapshot)(void *snapshot);
 	/* Called once when the exchange ends, both sides released: the access log. */
 	void (*on_end)(struct exchange *x, void *ctx);
@@ -168,14 +168,15 @@ struct exchange {
 
 /* Fresh, with empty heads; freed when both sides have released it. Body queues hold
  * LIMIT_BODY_QUEUE_BYTES; change x->*_body.queue.capacity before starting when a window bounds it. */
-struct exchange *exchange_new(struct loop *loop, const struct exchange_producer *producer, void *ctx);
+struct exchange *exchange_new(struct loop *loop, const struct exchange_producer *producer,
+			      void *ctx);
 /* Walks the handlers. x->request is complete; its body may still come. Events may follow on this
  * turn, never inside the call. */
 void exchange_start(struct exchange *x, const struct handler_chain *chain);
 
 /* --- Calls of the answerer --- */
 void exchange_answer_by(struct exchange *x, const struct exchange_answerer *answerer, void *ctx);
-void exchange_respond(struct exchange *x);  /* x->response is complete */
+void exchange_respond(struct exchange *x); /* x->response is complete */
 /* x->failure is filled in; releases the answerer. Before the head the chain's answer_failure gets it
  * (which may answer as a new answerer), else the producer's on_failed. */
 void exchange_fail(struct exchange *x);
@@ -183,7 +184,8 @@ void exchange_release_answerer(struct exchange *x);
 /* Answers at once with a body that is already there: a page, a redirect, a JSON object. The status
  * and further fields are in x->response already; content-type (may be empty) and content-length are set
  * here; a HEAD request gets no body. Data is copied. */
-void exchange_answer_whole(struct exchange *x, int status, struct bytes content_type, struct bytes data);
+void exchange_answer_whole(struct exchange *x, int status, struct bytes content_type,
+			   struct bytes data);
 
 /* --- Calls of the producer --- */
 /* The response was delivered, or the visitor left before: then the answerer gets on_cancelled. */

@@ -39,7 +39,8 @@ int address_split(struct bytes text, struct bytes *ret_host, uint16_t *ret_port,
 	if (text.len && text.ptr[0] == '[') {
 		size_t end = bytes_index(text, ']');
 		if (end + 1 >= text.len || text.ptr[end + 1] != ':')
-			return err_set(err, E_INVALID, "\"" BYTES_FMT "\" is not [ADDRESS]:PORT", BYTES_ARG(text));
+			return err_set(err, E_INVALID, "\"" BYTES_FMT "\" is not [ADDRESS]:PORT",
+				       BYTES_ARG(text));
 		host = bytes_from(bytes_first(text, end), 1);
 		port_text = bytes_from(text, end + 2);
 	} else {
@@ -47,16 +48,19 @@ int address_split(struct bytes text, struct bytes *ret_host, uint16_t *ret_port,
 		while (colon > 0 && text.ptr[colon - 1] != ':')
 			colon--;
 		if (colon == 0)
-			return err_set(err, E_INVALID, "\"" BYTES_FMT "\" has no port", BYTES_ARG(text));
+			return err_set(err, E_INVALID, "\"" BYTES_FMT "\" has no port",
+				       BYTES_ARG(text));
 		host = bytes_first(text, colon - 1);
 		port_text = bytes_from(text, colon);
 		if (bytes_index(host, ':') < host.len)
-			return err_set(err, E_INVALID, "\"" BYTES_FMT "\": an IPv6 address needs brackets: [ADDRESS]:PORT",
+			return err_set(err, E_INVALID,
+				       "\"" BYTES_FMT
+				       "\": an IPv6 address needs brackets: [ADDRESS]:PORT",
 				       BYTES_ARG(text));
 	}
 	if (!bytes_to_u64(port_text, &port) || port > 65535)
-		return err_set(err, E_INVALID, "\"" BYTES_FMT "\": \"" BYTES_FMT "\" is not a port", BYTES_ARG(text),
-			       BYTES_ARG(port_text));
+		return err_set(err, E_INVALID, "\"" BYTES_FMT "\": \"" BYTES_FMT "\" is not a port",
+			       BYTES_ARG(text), BYTES_ARG(port_text));
 	*ret_host = host;
 	*ret_port = (uint16_t)port;
 	return 0;
@@ -72,8 +76,9 @@ int address_parse(struct bytes text, struct address *ret, struct err *err)
 		struct address a;
 		memset(&a, 0, sizeof(a));
 		if (path.len == 0 || path.len >= sizeof(a.local.sun_path))
-			return err_set(err, E_INVALID, "\"" BYTES_FMT "\": a socket path has 1 to %zu bytes", BYTES_ARG(text),
-				       sizeof(a.local.sun_path) - 1);
+			return err_set(err, E_INVALID,
+				       "\"" BYTES_FMT "\": a socket path has 1 to %zu bytes",
+				       BYTES_ARG(text), sizeof(a.local.sun_path) - 1);
 		a.local.sun_family = AF_UNIX;
 		memcpy(a.local.sun_path, path.ptr, path.len);
 		a.len = (socklen_t)sizeof(a.local);
@@ -88,7 +93,8 @@ int address_parse(struct bytes text, struct address *ret, struct err *err)
 	if (bytes_eq(host, BYTES_LIT("localhost")))
 		host = BYTES_LIT("127.0.0.1");
 	if (!address_from_ip(host, port, ret))
-		return err_set(err, E_INVALID, "\"" BYTES_FMT "\" is not an IP address and port", BYTES_ARG(text));
+		return err_set(err, E_INVALID, "\"" BYTES_FMT "\" is not an IP address and port",
+			       BYTES_ARG(text));
 	return 0;
 }
 

@@ -56,7 +56,8 @@ static inline void byte_stream_set_events(struct byte_stream *s,
 
 /* > 0: that many bytes. 0: the peer has ended its side. E_AGAIN: nothing now, on_readable() follows.
  * Other negative codes: the connection is dead. */
-static inline ssize_t byte_stream_read(struct byte_stream *s, uint8_t *dst, size_t cap, struct err *err)
+static inline ssize_t byte_stream_read(struct byte_stream *s, uint8_t *dst, size_t cap,
+				       struct err *err)
 {
 	return s->ops->read(s, dst, cap, err);
 }

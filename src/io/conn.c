@@ -22,7 +22,7 @@
 struct conn {
 	struct byte_stream base;
 	uint32_t magic;
-	int fd; /* owned */
+	int fd;                   /* owned */
 	struct loop_watch *watch; /* owned */
 	int interest;
 	struct bufq out;

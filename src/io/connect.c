@@ -13,7 +13,8 @@
 /* RFC 8305 §5: the delay before the next address is tried beside the first. */
 #define RACE_DELAY_MS 250
 
-struct try {
+struct
+try {
 	struct conn_attempt *attempt;
 	int fd; /* -1: not started or failed */
 	struct loop_watch *watch;
@@ -89,7 +90,10 @@ static void try_failed(struct conn_attempt *a, size_t index, int sys_errno)
 		close(t->fd);
 	t->fd = -1;
 	a->failed++;
-	err_set_errno(&a->err, sys_errno == ECONNREFUSED ? E_REFUSED : sys_errno == ETIMEDOUT ? E_TIMEOUT : E_IO,
+	err_set_errno(&a->err,
+		      sys_errno == ECONNREFUSED ? E_REFUSED
+		      : sys_errno == ETIMEDOUT  ? E_TIMEOUT
+						: E_IO,
 		      sys_errno, "connect to %s", address_text(&a->addresses[index], text));
 	if (a->started < a->address_count)
 		start_next(a);
@@ -175,11 +179,13 @@ static void on_deadline(struct timer *t)
 	if (a->is_resolving)
 		err_set(&a->err, E_TIMEOUT, "looking up %s: timed out", a->host);
 	else
-		err_set_errno(&a->err, E_TIMEOUT, ETIMEDOUT, "connect to %s", address_text(&a->addresses[0], text));
+		err_set_errno(&a->err, E_TIMEOUT, ETIMEDOUT, "connect to %s",
+			      address_text(&a->addresses[0], text));
 	finish(a);
 }
 
-static struct conn_attempt *attempt_new(struct loop *l, int64_t timeout_ms, conn_done *done, void *ctx)
+static struct conn_attempt *attempt_new(struct loop *l, int64_t timeout_ms, conn_done *done,
+					void *ctx)
 {
 	struct conn_attempt *a = mem_alloc(sizeof(*a));
 
@@ -194,8 +200,8 @@ static struct conn_attempt *attempt_new(struct loop *l, int64_t timeout_ms, conn
 	return a;
 }
 
-struct conn_attempt *conn_connect(struct loop *l, const struct address *to, int64_t timeout_ms, conn_done *done,
-				  void *ctx)
+struct conn_attempt *conn_connect(struct loop *l, const struct address *to, int64_t timeout_ms,
+				  conn_done *done, void *ctx)
 {
 	struct conn_attempt *a = attempt_new(l, timeout_ms, done, ctx);
 
@@ -267,8 +273,8 @@ static void on_looked_up(void *arg)
 	start_next(a);
 }
 
-struct conn_attempt *conn_connect_name(struct loop *l, struct bytes host, uint16_t port, int64_t timeout_ms,
-				       conn_done *done, void *ctx)
+struct conn_attempt *conn_connect_name(struct loop *l, struct bytes host, uint16_t port,
+				       int64_t timeout_ms, conn_done *done, void *ctx)
 {
 	struct address literal;
 

@@ -103,7 +103,8 @@ static void on_ready(void *arg, int events)
 }
 
 struct listener *listener_new(struct loop *loop, int fd,
-			      void (*on_accept)(void *ctx, int fd, const struct address *peer), void *ctx)
+			      void (*on_accept)(void *ctx, int fd, const struct address *peer),
+			      void *ctx)
 {
 	struct listener *l = mem_alloc(sizeof(*l));
 

@@ -135,7 +135,8 @@ static void arm_wheel(struct loop *l, usec at)
 	usec now = loop_now(l);
 
 	l->armed_for = at;
-	uv_timer_start(&l->wheel_timer, on_wheel, at > now ? (uint64_t)((at - now + 999) / 1000) : 0, 0);
+	uv_timer_start(&l->wheel_timer, on_wheel,
+		       at > now ? (uint64_t)((at - now + 999) / 1000) : 0, 0);
 }
 
 /* The first tick after the last one whose slot is not empty. */
@@ -362,7 +363,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	w->fn(w->arg, ready);
 }
 
-struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*fn)(void *arg, int events), void *arg)
+struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*fn)(void *arg, int events),
+				  void *arg)
 {
 	struct loop_watch *w = mem_alloc(sizeof(*w));
 
@@ -411,7 +413,8 @@ static void on_signal(uv_signal_t *handle, int signum)
 	s->fn(s->arg, signum);
 }
 
-struct loop_signal *loop_signal_new(struct loop *l, int signum, void (*fn)(void *arg, int signum), void *arg)
+struct loop_signal *loop_signal_new(struct loop *l, int signum, void (*fn)(void *arg, int signum),
+				    void *arg)
 {
 	struct loop_signal *s = mem_alloc(sizeof(*s));
 

@@ -68,8 +68,8 @@ struct loop_watch; /* readiness of one descriptor (level-triggered) */
 
 /* The watch starts with no interest. The descriptor stays the caller's; close it after
  * loop_watch_free(). */
-struct loop_watch *loop_watch_new(struct loop *l, int fd,
-				  void (*fn)(void *arg, int events), void *arg);
+struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*fn)(void *arg, int events),
+				  void *arg);
 void loop_watch_set(struct loop_watch *w, int events);
 struct loop_watch *loop_watch_free(struct loop_watch *w);
 

@@ -26,7 +26,7 @@ struct pipe {
 	pthread_mutex_t lock; /* guards everything below */
 	struct bufq queue;
 	bool writer_gone, reader_gone, aborted;
-	bool writer_waits;  /* a write fell short */
+	bool writer_waits; /* a write fell short */
 	bool data_posted, room_posted;
 	int refs; /* two ends and posted notices */
 	struct pipe_writer writer;

@@ -15,8 +15,8 @@ struct pipe_writer;
 struct pipe_reader;
 
 struct pipe_events {
-	void (*on_data)(void *ctx);  /* reader: bytes, the end or the abort may be waiting */
-	void (*on_room)(void *ctx);  /* writer: there is room again, or the reader has gone */
+	void (*on_data)(void *ctx); /* reader: bytes, the end or the abort may be waiting */
+	void (*on_room)(void *ctx); /* writer: there is room again, or the reader has gone */
 };
 
 /* Both ends may be made on any thread before they are used. */

@@ -29,12 +29,12 @@ enum stream_kind {
 
 /* Why a stream or session ended; each driver maps it to its protocol in one place. */
 enum reason {
-	REASON_DONE,          /* both sides ended well */
-	REASON_CANCELLED,     /* whoever wanted it has left */
-	REASON_FAILED,        /* our side could not go on */
-	REASON_REFUSED,       /* not processed at all: may be sent again elsewhere */
-	REASON_PROTOCOL,      /* the peer broke the protocol */
-	REASON_LOST,          /* the connection died under it */
+	REASON_DONE,      /* both sides ended well */
+	REASON_CANCELLED, /* whoever wanted it has left */
+	REASON_FAILED,    /* our side could not go on */
+	REASON_REFUSED,   /* not processed at all: may be sent again elsewhere */
+	REASON_PROTOCOL,  /* the peer broke the protocol */
+	REASON_LOST,      /* the connection died under it */
 	REASON_TIMEOUT,
 	REASON_FLOOD,
 };
@@ -42,35 +42,35 @@ const char *reason_text(enum reason why);
 
 /* The connector's answer to an opened stream. */
 struct answer {
-	const struct head *head;      /* status and the origin's fields; 101 for an upgrade */
-	bool from_connector;          /* the connector failed: status is its own, not the origin's */
+	const struct head *head; /* status and the origin's fields; 101 for an upgrade */
+	bool from_connector;     /* the connector failed: status is its own, not the origin's */
 	bool flow_rate_limited;
-	struct bytes failure_json;    /* adit_reason: what failed, as a JSON object; empty if none */
+	struct bytes failure_json; /* adit_reason: what failed, as a JSON object; empty if none */
 };
 
 /* --- Registration (control.c speaks it over any driver) --------------------------------------- */
 
 struct registration {
-	struct bytes account;         /* account tag, text */
-	struct bytes secret;          /* raw bytes */
+	struct bytes account; /* account tag, text */
+	struct bytes secret;  /* raw bytes */
 	struct uuid tunnel;
-	uint8_t index;                /* of the connection, 0-based */
-	struct uuid connector;        /* ClientInfo.clientId */
+	uint8_t index;         /* of the connection, 0-based */
+	struct uuid connector; /* ClientInfo.clientId */
 	struct bytes version, arch;
 	const struct bytes *features; /* feature_count of them */
 	size_t feature_count;
-	uint8_t attempts;             /* numPreviousAttempts */
-	struct bytes local_ip;        /* 4 or 16 bytes, or empty */
+	uint8_t attempts;      /* numPreviousAttempts */
+	struct bytes local_ip; /* 4 or 16 bytes, or empty */
 };
 
 struct registered {
 	bool ok;
-	struct uuid connection;       /* ok */
-	struct bytes location;        /* ok: the edge node's name */
-	bool remotely_managed;        /* ok */
-	struct bytes cause;           /* not ok: for a person */
-	bool should_retry;            /* not ok */
-	bool is_duplicate;            /* not ok: EDUPCONN */
+	struct uuid connection; /* ok */
+	struct bytes location;  /* ok: the edge node's name */
+	bool remotely_managed;  /* ok */
+	struct bytes cause;     /* not ok: for a person */
+	bool should_retry;      /* not ok */
+	bool is_duplicate;      /* not ok: EDUPCONN */
 };
 
 /* --- Events ---------------------------------------------------------------------------------- */
@@ -110,9 +110,9 @@ enum session_side { SESSION_EDGE, SESSION_CONNECTOR };
 
 struct session_start {
 	enum session_side side;
-	struct byte_stream *stream;          /* h2: an established TLS stream, taken over */
-	const struct session_events *events; /* borrowed, static */
-	void *ctx;                           /* the session's owner */
+	struct byte_stream *stream;              /* h2: an established TLS stream, taken over */
+	const struct session_events *events;     /* borrowed, static */
+	void *ctx;                               /* the session's owner */
 	const struct registration *registration; /* connector: copied */
 	/* Connector: its ingress rules as JSON, copied; sent after a registration of index 0 that is not
 	 * remotely managed. Empty: none is sent. */
@@ -123,8 +123,8 @@ struct transport {
 	const char *name; /* "http2", "quic": in logs, metrics, flags */
 	struct session *(*start)(struct loop *l, const struct session_start *how);
 	/* Edge. NULL when the session takes no more. Sets the stream's context and events at once. */
-	struct stream *(*open)(struct session *s, enum stream_kind kind, const struct head *head, bool fin,
-			       const struct stream_events *events, void *ctx);
+	struct stream *(*open)(struct session *s, enum stream_kind kind, const struct head *head,
+			       bool fin, const struct stream_events *events, void *ctx);
 	/* Connector. Once per stream. */
 	void (*answer)(struct stream *st, const struct answer *a, bool fin);
 	size_t (*write)(struct stream *st, struct bytes data, bool fin);
@@ -163,16 +163,32 @@ struct stream {
 extern const struct transport h2_transport;
 
 /* How users call it. */
-static inline struct stream *session_open(struct session *s, enum stream_kind kind, const struct head *head,
-					  bool fin, const struct stream_events *events, void *ctx)
+static inline struct stream *session_open(struct session *s, enum stream_kind kind,
+					  const struct head *head, bool fin,
+					  const struct stream_events *events, void *ctx)
 {
 	return s->transport->open(s, kind, head, fin, events, ctx);
 }
-static inline void session_reply(struct session *s, const struct registered *r) { s->transport->reply(s, r); }
-static inline void session_drain(struct session *s) { s->transport->drain(s); }
-static inline void session_close(struct session *s, enum reason why) { s->transport->close(s, why); }
-static inline bool session_can_open(const struct session *s) { return s->transport->can_open(s); }
-static inline size_t session_stream_count(const struct session *s) { return s->transport->stream_count(s); }
+static inline void session_reply(struct session *s, const struct registered *r)
+{
+	s->transport->reply(s, r);
+}
+static inline void session_drain(struct session *s)
+{
+	s->transport->drain(s);
+}
+static inline void session_close(struct session *s, enum reason why)
+{
+	s->transport->close(s, why);
+}
+static inline bool session_can_open(const struct session *s)
+{
+	return s->transport->can_open(s);
+}
+static inline size_t session_stream_count(const struct session *s)
+{
+	return s->transport->stream_count(s);
+}
 static inline bool session_has_feature(const struct session *s, const char *feature)
 {
 	return s->transport->has_feature(s, feature);
@@ -189,8 +205,15 @@ static inline void stream_finish(struct stream *st, const struct fields *trailer
 {
 	st->session->transport->finish(st, trailers);
 }
-static inline void stream_consume(struct stream *st, size_t n) { st->session->transport->consume(st, n); }
-static inline void stream_reset(struct stream *st, enum reason why) { st->session->transport->reset(st, why); }
+static inline void stream_consume(struct stream *st, size_t n)
+{
+	st->session->transport->consume(st, n);
+}
+static inline void stream_reset(struct stream *st, enum reason why)
+{
+	st->session->transport->reset(st, why);
+}
 
 /* Extensions of ours, named as docs/wire.md does. */
-#define FEATURE_REASON "adit_reason" /* failures carry a JSON object that names hop, rule and errno */
+#define FEATURE_REASON \
+	"adit_reason" /* failures carry a JSON object that names hop, rule and errno */

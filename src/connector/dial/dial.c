@@ -27,21 +27,21 @@ static const struct bytes edge_server_name = BYTES_LIT("h2.cftunnel.com");
 static const char *const features[] = { "serialized_headers", FEATURE_REASON };
 
 enum dial_state {
-	DIAL_IDLE,       /* not started, or waiting for its turn */
+	DIAL_IDLE, /* not started, or waiting for its turn */
 	DIAL_CONNECTING,
 	DIAL_HANDSHAKE,
 	DIAL_REGISTERING,
 	DIAL_REGISTERED,
-	DIAL_WAITING,    /* for the backoff to end */
-	DIAL_DONE,       /* drained */
+	DIAL_WAITING, /* for the backoff to end */
+	DIAL_DONE,    /* drained */
 };
 
 struct connection {
 	struct dialer *dialer;
 	unsigned index;
 	enum dial_state state;
-	size_t edge;          /* which address is dialled next */
-	unsigned failures;    /* since the last registration */
+	size_t edge;       /* which address is dialled next */
+	unsigned failures; /* since the last registration */
 	bool was_refused;
 	struct conn_attempt *attempt;
 	struct tls_handshake *handshake;
@@ -110,8 +110,8 @@ static void try_later(struct connection *c)
 	wait = wait / 2 + (int64_t)random_below((uint64_t)wait / 2 + 1);
 	c->failures++;
 	c->state = DIAL_WAITING;
-	log_info(COMPONENT, "Retrying connection", LOG_INT("connIndex", c->index), LOG_INT("inMs", wait),
-		 LOG_STR("edge", edge_text(c)));
+	log_info(COMPONENT, "Retrying connection", LOG_INT("connIndex", c->index),
+		 LOG_INT("inMs", wait), LOG_STR("edge", edge_text(c)));
 	timer_set(&c->retry, wait);
 }
 
@@ -119,8 +119,9 @@ static void dial_failed(struct connection *c, const struct err *err)
 {
 	const struct connector_config *config = c->dialer->config;
 
-	log_error(COMPONENT, "Unable to establish connection with the edge", LOG_INT("connIndex", c->index),
-		  LOG_STR("edge", edge_text(c)), LOG_STR("error", err->text));
+	log_error(COMPONENT, "Unable to establish connection with the edge",
+		  LOG_INT("connIndex", c->index), LOG_STR("edge", edge_text(c)),
+		  LOG_STR("error", err->text));
 	c->edge = (c->edge + 1) % config->edge_count;
 	try_later(c);
 }
@@ -138,8 +139,9 @@ static void on_registered(struct session *s, const struct registered *r)
 		c->was_refused = true;
 		if (r->is_duplicate)
 			c->edge = (c->edge + 1) % d->config->edge_count;
-		log_error(COMPONENT, "Register tunnel error from server side", LOG_INT("connIndex", c->index),
-			  LOG_BYTES("error", r->cause), LOG_STR("edge", edge_text(c)));
+		log_error(COMPONENT, "Register tunnel error from server side",
+			  LOG_INT("connIndex", c->index), LOG_BYTES("error", r->cause),
+			  LOG_STR("edge", edge_text(c)));
 		return; /* the session closes itself */
 	}
 	c->was_refused = false;
@@ -162,7 +164,8 @@ static void on_registered(struct session *s, const struct registered *r)
 	d->events->on_first_registered(d->ctx);
 }
 
-static void on_stream(struct session *s, struct stream *st, enum stream_kind kind, const struct head *head, bool fin)
+static void on_stream(struct session *s, struct stream *st, enum stream_kind kind,
+		      const struct head *head, bool fin)
 {
 	struct connection *c = s->ctx;
 
@@ -182,7 +185,8 @@ static void on_session_closed(struct session *s, enum reason why, const struct e
 
 	c->session = NULL;
 	if (c->dialer->is_draining) {
-		log_info(COMPONENT, "Unregistered tunnel connection", LOG_INT("connIndex", c->index), LOG_INT("event", 0));
+		log_info(COMPONENT, "Unregistered tunnel connection",
+			 LOG_INT("connIndex", c->index), LOG_INT("event", 0));
 		connection_done(c);
 		check_drained(c->dialer);
 		return;
@@ -206,8 +210,8 @@ static void on_register_timeout(struct timer *t)
 {
 	struct connection *c = CONTAINER_OF(t, struct connection, deadline);
 
-	log_error(COMPONENT, "The edge did not answer the registration in time", LOG_INT("connIndex", c->index),
-		  LOG_STR("edge", edge_text(c)));
+	log_error(COMPONENT, "The edge did not answer the registration in time",
+		  LOG_INT("connIndex", c->index), LOG_STR("edge", edge_text(c)));
 	if (c->session)
 		session_close(c->session, REASON_TIMEOUT);
 }
@@ -264,7 +268,8 @@ static void on_connected(void *ctx, struct byte_stream *stream, const struct err
 		return;
 	}
 	c->state = DIAL_HANDSHAKE;
-	c->handshake = tls_connect(c->dialer->tls, stream, edge_server_name, LIMIT_TLS_HANDSHAKE_MS, on_tls, c);
+	c->handshake = tls_connect(c->dialer->tls, stream, edge_server_name, LIMIT_TLS_HANDSHAKE_MS,
+				   on_tls, c);
 }
 
 static void dial(struct connection *c)
@@ -279,7 +284,8 @@ static void dial(struct connection *c)
 		dial_failed(c, &err);
 		return;
 	}
-	c->attempt = conn_connect_name(d->loop, host, port, d->config->dial_timeout / USEC_PER_MSEC, on_connected, c);
+	c->attempt = conn_connect_name(d->loop, host, port, d->config->dial_timeout / USEC_PER_MSEC,
+				       on_connected, c);
 }
 
 static void on_retry(struct timer *t)
@@ -289,8 +295,9 @@ static void on_retry(struct timer *t)
 
 /* --- Life ------------------------------------------------------------------------------------ */
 
-struct dialer *dialer_new(struct loop *loop, const struct connector_config *config, const struct uuid *connector,
-			  struct server *server, const struct dialer_events *events, void *ctx, struct err *err)
+struct dialer *dialer_new(struct loop *loop, const struct connector_config *config,
+			  const struct uuid *connector, struct server *server,
+			  const struct dialer_events *events, void *ctx, struct err *err)
 {
 	size_t count = config->ha_connections;
 	struct dialer *d = mem_alloc(sizeof(*d) + count * sizeof(d->connections[0]));
@@ -315,8 +322,9 @@ struct dialer *dialer_new(struct loop *loop, const struct connector_config *conf
 	d->feature_count = ARRAY_LEN(features) + config->feature_count;
 	d->features = mem_alloc_array(d->feature_count, sizeof(*d->features));
 	for (size_t i = 0; i < d->feature_count; i++)
-		d->features[i] = bytes_str(i < ARRAY_LEN(features) ? features[i] :
-								      config->features[i - ARRAY_LEN(features)]);
+		d->features[i] = bytes_str(i < ARRAY_LEN(features)
+						   ? features[i]
+						   : config->features[i - ARRAY_LEN(features)]);
 	d->count = count;
 	for (size_t i = 0; i < count; i++) {
 		struct connection *c = &d->connections[i];

@@ -20,8 +20,9 @@ struct dialer_events {
 };
 
 /* `config`, `server` and `events` are borrowed for life. NULL when the edge's CA is unusable. */
-struct dialer *dialer_new(struct loop *loop, const struct connector_config *config, const struct uuid *connector,
-			  struct server *server, const struct dialer_events *events, void *ctx, struct err *err);
+struct dialer *dialer_new(struct loop *loop, const struct connector_config *config,
+			  const struct uuid *connector, struct server *server,
+			  const struct dialer_events *events, void *ctx, struct err *err);
 /* Only after on_drained (or before anything was dialled). */
 struct dialer *dialer_free(struct dialer *d);
 /* Connection 0 first; the others follow as soon as it has registered. */

@@ -36,7 +36,8 @@ struct origin_set *origin_set_new(struct loop *loop, struct ingress *ingress, st
 		o->rule = ingress_rule(ingress, i);
 		list_init(&o->idle);
 		set->count++;
-		if (o->rule->is_tls && !o->rule->unserved_reason && !(o->tls = tls_of(o->rule, err))) {
+		if (o->rule->is_tls && !o->rule->unserved_reason &&
+		    !(o->tls = tls_of(o->rule, err))) {
 			err_wrap(err, "rule %u (%s)", o->rule->index, o->rule->service);
 			return origin_set_unref(set);
 		}
@@ -67,13 +68,13 @@ struct ingress *origin_set_ingress(struct origin_set *set)
 	return set->ingress;
 }
 
-enum handled origin_failed(struct exchange *x, const struct ingress_rule *rule, const struct err *err,
-			   const char *title, bool was_sent)
+enum handled origin_failed(struct exchange *x, const struct ingress_rule *rule,
+			   const struct err *err, const char *title, bool was_sent)
 {
 	int status = err->code == E_TIMEOUT ? 504 : 502;
 
-	exchange_failed(x, FAILURE_ORIGIN, status, 0, title, "The service %s did not answer: %s.", rule->service,
-			err->text);
+	exchange_failed(x, FAILURE_ORIGIN, status, 0, title, "The service %s did not answer: %s.",
+			rule->service, err->text);
 	x->failure.origin = bytes_str(rule->service);
 	x->failure.rule = arena_printf(&x->arena, "%u: %s", rule->index, rule->label);
 	x->failure.errno_name = bytes_str(err_errno_name(err->sys_errno));
@@ -99,7 +100,8 @@ enum handled origin_handle(struct exchange *x, void *ctx)
 
 	(void)ctx;
 	if (rule->unserved_reason) {
-		exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Service not supported", "%s.", rule->unserved_reason);
+		exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Service not supported", "%s.",
+				rule->unserved_reason);
 		x->failure.origin = bytes_str(rule->service);
 		x->failure.rule = arena_printf(&x->arena, "%u: %s", rule->index, rule->label);
 		return HANDLED_FAILED;

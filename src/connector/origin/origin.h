@@ -21,5 +21,5 @@ struct ingress *origin_set_ingress(struct origin_set *set); /* borrowed */
 enum handled origin_handle(struct exchange *x, void *ctx);
 
 /* Fills x->failure with hop, origin and rule. */
-enum handled origin_failed(struct exchange *x, const struct ingress_rule *rule, const struct err *err,
-			   const char *title, bool was_sent);
+enum handled origin_failed(struct exchange *x, const struct ingress_rule *rule,
+			   const struct err *err, const char *title, bool was_sent);

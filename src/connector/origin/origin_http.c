@@ -21,26 +21,26 @@ enum state {
 
 struct origin_conn {
 	uint32_t magic;
-	struct origin *origin;       /* borrowed; the exchange or the pool keeps its set */
-	struct exchange *x;          /* NULL while idle */
+	struct origin *origin; /* borrowed; the exchange or the pool keeps its set */
+	struct exchange *x;    /* NULL while idle */
 	enum state state;
 	struct conn_attempt *attempt;
 	struct tls_handshake *handshake;
-	struct byte_stream *stream;  /* owned */
-	struct list node;            /* in origin->idle */
+	struct byte_stream *stream; /* owned */
+	struct list node;           /* in origin->idle */
 	struct timer idle;
 
-	bool is_reused;        /* has served a request before this one */
-	bool request_is_out;   /* head and whole body were written */
-	bool heard;            /* any byte of the response came */
-	bool request_is_raw;   /* upgrade: no framing */
+	bool is_reused;      /* has served a request before this one */
+	bool request_is_out; /* head and whole body were written */
+	bool heard;          /* any byte of the response came */
+	bool request_is_raw; /* upgrade: no framing */
 	bool request_is_chunked;
-	bool keep_alive;       /* the response allows another request */
+	bool keep_alive; /* the response allows another request */
 
-	struct buf in;         /* received, not yet used; empty and without memory mostly */
+	struct buf in; /* received, not yet used; empty and without memory mostly */
 	size_t scanned;
 	struct h1_response_info info;
-	uint64_t body_left;    /* of a length-delimited response */
+	uint64_t body_left; /* of a length-delimited response */
 	struct h1_chunked chunked;
 };
 
@@ -155,7 +155,8 @@ static void pump_request(struct origin_conn *c)
 		if (c->request_is_chunked) {
 			char line[20];
 			/* Head, payload and end of a chunk go together or not at all. */
-			if (byte_stream_backlog(c->stream) + run.len + 32 > LIMIT_WRITE_BACKLOG_BYTES)
+			if (byte_stream_backlog(c->stream) + run.len + 32 >
+			    LIMIT_WRITE_BACKLOG_BYTES)
 				return;
 			size_t len = h1_print_chunk_head(run.len, line);
 			(void)byte_stream_write(c->stream, bytes_of(line, len));
@@ -258,10 +259,11 @@ static int take_head(struct origin_conn *c, struct bytes *data)
 		if (len == 0)
 			return 0;
 		if (len < 0)
-			err_set(&err, E_LIMIT, "the response head is larger than %d bytes", LIMIT_HEAD_BYTES);
+			err_set(&err, E_LIMIT, "the response head is larger than %d bytes",
+				LIMIT_HEAD_BYTES);
 		struct head head = { 0 };
-		if (len < 0 || h1_parse_response(bytes_first(*data, (size_t)len), x->request.method, &x->arena, &head,
-						 &c->info, &err) < 0) {
+		if (len < 0 || h1_parse_response(bytes_first(*data, (size_t)len), x->request.method,
+						 &x->arena, &head, &c->info, &err) < 0) {
 			fail_protocol(c, &err);
 			return -1;
 		}
@@ -311,7 +313,8 @@ static int take_body(struct origin_conn *c, struct bytes *data)
 				fail_protocol(c, &err);
 				return -1;
 			}
-			if (ret == 2 && h1_chunked_trailers(&c->chunked, &x->arena, &body->trailers, &err) < 0) {
+			if (ret == 2 && h1_chunked_trailers(&c->chunked, &x->arena, &body->trailers,
+							    &err) < 0) {
 				fail_protocol(c, &err);
 				return -1;
 			}
@@ -325,7 +328,8 @@ static int take_body(struct origin_conn *c, struct bytes *data)
 		return 2;
 	}
 	if (x->response.length == HEAD_LENGTH_KNOWN) {
-		struct bytes part = bytes_first(*data, c->body_left < SIZE_MAX ? (size_t)c->body_left : SIZE_MAX);
+		struct bytes part = bytes_first(
+			*data, c->body_left < SIZE_MAX ? (size_t)c->body_left : SIZE_MAX);
 		size_t taken = body_write(body, part);
 		*data = bytes_from(*data, taken);
 		c->body_left -= taken;
@@ -386,7 +390,8 @@ static enum fed feed_kept(struct origin_conn *c, struct bytes more)
 	buf_init(&c->in, LIMIT_HEAD_BYTES + READ_BYTES);
 	if (buf_append(&kept, more) < 0) {
 		buf_done(&kept);
-		err_set(&err, E_LIMIT, "the response head is larger than %d bytes", LIMIT_HEAD_BYTES);
+		err_set(&err, E_LIMIT, "the response head is larger than %d bytes",
+			LIMIT_HEAD_BYTES);
 		fail_protocol(c, &err);
 		return FED_GONE;
 	}
@@ -404,8 +409,8 @@ static void on_end_of_input(struct origin_conn *c, ssize_t n, struct err *err)
 	}
 	if (n == 0)
 		err_set(err, E_CLOSED,
-			c->heard ? "the connection was closed in the middle of the response" :
-				   "the connection was closed without a response");
+			c->heard ? "the connection was closed in the middle of the response"
+				 : "the connection was closed without a response");
 	fail(c, err, "Service closed the connection");
 }
 
@@ -414,8 +419,8 @@ static bool can_read_direct(const struct origin_conn *c)
 {
 	if (c->in.len)
 		return false;
-	return c->state == CONN_RAW ||
-	       (c->state == CONN_BODY && !c->info.is_chunked && (c->info.ends_by_close || c->body_left));
+	return c->state == CONN_RAW || (c->state == CONN_BODY && !c->info.is_chunked &&
+					(c->info.ends_by_close || c->body_left));
 }
 
 static void read_direct(struct origin_conn *c)
@@ -582,7 +587,8 @@ static void on_connected(void *ctx, struct byte_stream *stream, const struct err
 		return;
 	}
 	if (c->origin->tls) {
-		const char *name = rule->origin.origin_server_name ? rule->origin.origin_server_name : rule->host;
+		const char *name = rule->origin.origin_server_name ? rule->origin.origin_server_name
+								   : rule->host;
 		c->state = CONN_HANDSHAKE;
 		c->handshake = tls_connect(c->origin->tls, stream, bytes_str(name),
 					   rule->origin.tls_timeout / USEC_PER_MSEC, on_tls, c);
@@ -617,7 +623,8 @@ static void origin_connect(struct origin *o, struct exchange *x)
 		}
 		c->attempt = conn_connect(x->loop, &address, timeout_ms, on_connected, c);
 	} else {
-		c->attempt = conn_connect_name(x->loop, bytes_str(rule->host), rule->port, timeout_ms, on_connected, c);
+		c->attempt = conn_connect_name(x->loop, bytes_str(rule->host), rule->port,
+					       timeout_ms, on_connected, c);
 	}
 }
 

@@ -7,10 +7,10 @@
 
 /* One rule's service: how to reach it and its idle connections. */
 struct origin {
-	struct origin_set *set;         /* borrowed: the set owns its origins */
+	struct origin_set *set; /* borrowed: the set owns its origins */
 	const struct ingress_rule *rule;
-	struct tls_context *tls;        /* counted; NULL for plain services */
-	struct list idle;               /* struct origin_conn, the latest first */
+	struct tls_context *tls; /* counted; NULL for plain services */
+	struct list idle;        /* struct origin_conn, the latest first */
 	size_t idle_count;
 };
 

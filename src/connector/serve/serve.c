@@ -48,7 +48,8 @@ static void pump_response(struct serving *s)
 	struct bytes run;
 
 	while (!s->response_ended && body_peek(body, &run, 1)) {
-		bool fin = body->has_ended && run.len == bufq_len(&body->queue) && body->trailers.count == 0;
+		bool fin = body->has_ended && run.len == bufq_len(&body->queue) &&
+			   body->trailers.count == 0;
 		size_t taken = stream_write(s->stream, run, fin);
 		body_consume(body, taken);
 		if (taken < run.len)
@@ -132,7 +133,8 @@ static char *failure_json(const struct failure *f)
 {
 	json_t *object = json_object();
 
-	json_object_set_new(object, "hop", json_string(f->hop == FAILURE_ORIGIN ? "origin" : "connector"));
+	json_object_set_new(object, "hop",
+			    json_string(f->hop == FAILURE_ORIGIN ? "origin" : "connector"));
 	json_object_set_new(object, "status", json_integer(f->status));
 	set_text(object, "title", f->title);
 	set_text(object, "detail", f->detail);
@@ -149,11 +151,13 @@ static void on_failed(struct exchange *x)
 	struct serving *s = x->producer_ctx;
 	const struct failure *f = &x->failure;
 
-	log_error(COMPONENT, "Unable to reach the origin service. The service may be down or it may not be "
-			     "responding to traffic from adit",
-		  LOG_BYTES("error", f->detail), LOG_STR("cfRay", x->id), LOG_INT("connIndex", s->index),
-		  LOG_BYTES("ingressRule", f->rule), LOG_BYTES("originService", f->origin),
-		  LOG_BYTES("errno", f->errno_name), LOG_BYTES("host", x->host), LOG_INT("status", f->status));
+	log_error(COMPONENT,
+		  "Unable to reach the origin service. The service may be down or it may not be "
+		  "responding to traffic from adit",
+		  LOG_BYTES("error", f->detail), LOG_STR("cfRay", x->id),
+		  LOG_INT("connIndex", s->index), LOG_BYTES("ingressRule", f->rule),
+		  LOG_BYTES("originService", f->origin), LOG_BYTES("errno", f->errno_name),
+		  LOG_BYTES("host", x->host), LOG_INT("status", f->status));
 	if (x->has_head) {
 		stream_reset(s->stream, REASON_FAILED); /* on_closed releases the exchange */
 		return;
@@ -167,7 +171,7 @@ static void on_failed(struct exchange *x)
 	};
 	stream_answer(s->stream, &answer, true);
 	s->response_ended = true;
-	free(json); /* jansson's own allocation */
+	free(json); /* allowed: jansson's own allocation */
 }
 
 static const struct exchange_producer producer = {
@@ -227,8 +231,9 @@ static enum handled ingress_handle(struct exchange *x, void *ctx)
 	const struct ingress_rule *rule =
 		ingress_match(origin_set_ingress(s->origins), x->host, decoded_path(x), &index);
 	if (!rule)
-		return exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Path too complex",
-				       "The path needs more work to match rule %zu than the limit allows.", index);
+		return exchange_failed(
+			x, FAILURE_CONNECTOR, 502, 0, "Path too complex",
+			"The path needs more work to match rule %zu than the limit allows.", index);
 	x->route = (void *)(uintptr_t)rule;
 	return HANDLED_NEXT;
 }
@@ -246,7 +251,8 @@ static enum handled headers_handle(struct exchange *x, void *ctx)
 	fields_remove_text(f, BYTES_LIT("cf-trace-id"));
 	ret |= fields_add(f, &x->arena, BYTES_LIT("Cf-Warp-Tag-Id"), bytes_str(s->connector_id));
 	for (size_t i = 0; i < s->config->tag_count; i++)
-		ret |= fields_add(f, &x->arena, arena_printf(&x->arena, "Cf-Warp-Tag-%s", s->config->tags[i].name),
+		ret |= fields_add(f, &x->arena,
+				  arena_printf(&x->arena, "Cf-Warp-Tag-%s", s->config->tags[i].name),
 				  bytes_str(s->config->tags[i].value));
 	if (host) {
 		ret |= fields_set(f, &x->arena, HEAD_X_FORWARDED_HOST, x->request.authority);
@@ -254,7 +260,8 @@ static enum handled headers_handle(struct exchange *x, void *ctx)
 	}
 	if (ret < 0)
 		return exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Too many header fields",
-				       "The request has more than %d header fields.", LIMIT_HEAD_FIELDS);
+				       "The request has more than %d header fields.",
+				       LIMIT_HEAD_FIELDS);
 	return HANDLED_NEXT;
 }
 
@@ -273,12 +280,13 @@ static void read_request_id(struct exchange *x)
 
 	if (!ray)
 		return;
-	struct bytes id = bytes_first(bytes_first(ray->value, bytes_index(ray->value, '-')), sizeof(x->id) - 1);
+	struct bytes id = bytes_first(bytes_first(ray->value, bytes_index(ray->value, '-')),
+				      sizeof(x->id) - 1);
 	memcpy(x->id, id.ptr, id.len);
 }
 
-void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind, const struct head *head, bool fin,
-		      unsigned index)
+void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind,
+		      const struct head *head, bool fin, unsigned index)
 {
 	struct exchange *x = exchange_new(s->loop, &producer, NULL);
 	struct serving *serving = arena_alloc(&x->arena, sizeof(*serving));
@@ -310,13 +318,14 @@ void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind
 		return;
 	}
 	exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Stream not supported",
-			kind == STREAM_TCP ? "This connector does not carry raw TCP streams." :
-					     "This connector takes its configuration from its own file only.");
+			kind == STREAM_TCP
+				? "This connector does not carry raw TCP streams."
+				: "This connector takes its configuration from its own file only.");
 	exchange_fail(x);
 }
 
-struct server *server_new(struct loop *loop, const struct connector_config *config, const struct uuid *connector,
-			  struct origin_set *origins)
+struct server *server_new(struct loop *loop, const struct connector_config *config,
+			  const struct uuid *connector, struct origin_set *origins)
 {
 	struct server *s = mem_alloc(sizeof(*s));
 
@@ -324,7 +333,9 @@ struct server *server_new(struct loop *loop, const struct connector_config *conf
 	s->config = config;
 	uuid_text(connector, s->connector_id);
 	s->origins = origin_set_ref(origins);
-	s->chain = (struct handler_chain){ .handlers = handlers, .count = ARRAY_LEN(handlers), .ctx = s };
+	s->chain = (struct handler_chain){ .handlers = handlers,
+					   .count = ARRAY_LEN(handlers),
+					   .ctx = s };
 	return s;
 }
 

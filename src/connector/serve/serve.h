@@ -11,12 +11,12 @@ struct origin_set;
 struct server;
 
 /* `config` is borrowed for life; `origins` is counted. */
-struct server *server_new(struct loop *loop, const struct connector_config *config, const struct uuid *connector,
-			  struct origin_set *origins);
+struct server *server_new(struct loop *loop, const struct connector_config *config,
+			  const struct uuid *connector, struct origin_set *origins);
 struct server *server_free(struct server *s);
 /* From now on new exchanges use these rules; running ones finish on theirs. */
 void server_set_origins(struct server *s, struct origin_set *origins);
 
 /* For session_events.on_stream; `index` is the connection's, for the log. */
-void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind, const struct head *head, bool fin,
-		      unsigned index);
+void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind,
+		      const struct head *head, bool fin, unsigned index);

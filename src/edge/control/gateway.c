@@ -13,10 +13,10 @@ struct control_gateway {
 /* One request under way. */
 struct passage {
 	struct control_gateway *gateway;
-	struct loop *loop;       /* the exchange's */
-	struct exchange *x;      /* NULL once the asker has left */
+	struct loop *loop;  /* the exchange's */
+	struct exchange *x; /* NULL once the asker has left */
 	struct buf body;
-	bool is_asked;           /* the control thread has it; until then it is the worker's to free */
+	bool is_asked; /* the control thread has it; until then it is the worker's to free */
 	struct control_request request;
 };
 
@@ -72,7 +72,8 @@ static void on_request_data(struct exchange *x)
 		if (buf_append(&p->body, run) < 0) {
 			passage_free(p);
 			exchange_failed(x, FAILURE_VISITOR, 413, 0, "Request too large",
-					"The control plane takes requests of up to %d bytes.", LIMIT_API_BODY_BYTES);
+					"The control plane takes requests of up to %d bytes.",
+					LIMIT_API_BODY_BYTES);
 			exchange_fail(x);
 			return;
 		}
@@ -117,7 +118,8 @@ enum handled control_gateway_handle(struct exchange *x, struct control_gateway *
 	p->x = x;
 	buf_init(&p->body, LIMIT_API_BODY_BYTES);
 	arena_init(&p->request.arena);
-	(void)head_copy(&p->request.head, &x->request, &p->request.arena); /* within its limit already */
+	(void)head_copy(&p->request.head, &x->request,
+			&p->request.arena); /* within its limit already */
 	p->request.client_ip = arena_copy(&p->request.arena, x->client_ip);
 	p->request.is_admin = is_admin;
 	p->request.answered = on_answered;

@@ -189,7 +189,8 @@ static void far_response_room(void *ctx)
 		far_on_response_data(c->y);
 }
 
-static const struct pipe_events far_pipes = { .on_data = far_request_ready, .on_room = far_response_room };
+static const struct pipe_events far_pipes = { .on_data = far_request_ready,
+					      .on_room = far_response_room };
 
 static void far_start(void *arg)
 {
@@ -329,9 +330,11 @@ static void near_request_room(void *ctx)
 	near_send_request(c);
 }
 
-static const struct pipe_events near_pipes = { .on_data = near_response_ready, .on_room = near_request_room };
+static const struct pipe_events near_pipes = { .on_data = near_response_ready,
+					       .on_room = near_request_room };
 
-enum handled crossing_start(struct worker *here, struct worker *there, struct exchange *x, const struct uuid *tunnel)
+enum handled crossing_start(struct worker *here, struct worker *there, struct exchange *x,
+			    const struct uuid *tunnel)
 {
 	struct crossing *c = mem_alloc(sizeof(*c));
 
@@ -348,10 +351,12 @@ enum handled crossing_start(struct worker *here, struct worker *there, struct ex
 	memcpy(c->id, x->id, sizeof(c->id));
 	c->is_tls = x->is_tls;
 	c->has_body = x->request.is_upgrade || x->request.length != HEAD_LENGTH_NONE;
-	pipe_new(LIMIT_BODY_QUEUE_BYTES, there->loop, here->loop, &c->response_writer, &c->response_reader);
+	pipe_new(LIMIT_BODY_QUEUE_BYTES, there->loop, here->loop, &c->response_writer,
+		 &c->response_reader);
 	pipe_reader_set_events(c->response_reader, &near_pipes, c);
 	if (c->has_body) {
-		pipe_new(LIMIT_BODY_QUEUE_BYTES, here->loop, there->loop, &c->request_writer, &c->request_reader);
+		pipe_new(LIMIT_BODY_QUEUE_BYTES, here->loop, there->loop, &c->request_writer,
+			 &c->request_reader);
 		pipe_writer_set_events(c->request_writer, &near_pipes, c);
 	}
 	post(there, c, far_start);

@@ -87,10 +87,11 @@ static const struct exchange_answerer answerer = {
 
 enum handled forward_no_connector(struct exchange *x)
 {
-	return exchange_failed(x, FAILURE_TUNNEL, 530, 1033, "Tunnel not connected",
-			       "The route to %.*s exists, but no connector of its tunnel is connected to this edge. "
-			       "Start it with \"adit tunnel run\".",
-			       BYTES_ARG(x->host));
+	return exchange_failed(
+		x, FAILURE_TUNNEL, 530, 1033, "Tunnel not connected",
+		"The route to %.*s exists, but no connector of its tunnel is connected to this edge. "
+		"Start it with \"adit tunnel run\".",
+		BYTES_ARG(x->host));
 }
 
 static bool open_stream(struct forward *f, struct tunnel_session *ts)
@@ -98,8 +99,8 @@ static bool open_stream(struct forward *f, struct tunnel_session *ts)
 	struct exchange *x = f->x;
 	bool fin = x->request.length == HEAD_LENGTH_NONE && !x->request.is_upgrade;
 
-	f->stream = session_open(ts->session, x->request.is_upgrade ? STREAM_WEBSOCKET : STREAM_HTTP, &x->request,
-				 fin, &stream_events, f);
+	f->stream = session_open(ts->session, x->request.is_upgrade ? STREAM_WEBSOCKET : STREAM_HTTP,
+				 &x->request, fin, &stream_events, f);
 	if (!f->stream)
 		return false;
 	f->session = ts;
@@ -154,7 +155,8 @@ static void pump_request(struct forward *f)
 	struct bytes run;
 
 	while (f->stream && !f->request_ended && body_peek(body, &run, 1)) {
-		bool fin = body->has_ended && run.len == bufq_len(&body->queue) && body->trailers.count == 0;
+		bool fin = body->has_ended && run.len == bufq_len(&body->queue) &&
+			   body->trailers.count == 0;
 		size_t taken = stream_write(f->stream, run, fin);
 		body_consume(body, taken);
 		if (taken < run.len)
@@ -236,10 +238,11 @@ static void on_answer(struct stream *st, const struct answer *a)
 	struct exchange *x = f->x;
 
 	if (a->from_connector && a->head->status >= 500) {
-		exchange_failed(x, FAILURE_CONNECTOR, a->head->status, 0, "Bad gateway",
-				"The connector is up, but could not reach the service behind it. Its log has the reason "
-				"under request id %s.",
-				x->id);
+		exchange_failed(
+			x, FAILURE_CONNECTOR, a->head->status, 0, "Bad gateway",
+			"The connector is up, but could not reach the service behind it. Its log has the reason "
+			"under request id %s.",
+			x->id);
 		x->failure.was_sent = true;
 		read_reason(x, a->failure_json);
 		drop_stream(f, REASON_DONE);
@@ -247,8 +250,9 @@ static void on_answer(struct stream *st, const struct answer *a)
 		return;
 	}
 	if (head_copy(&x->response, a->head, &x->arena) < 0) {
-		exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Bad gateway",
-				"The service's response has more header fields than this edge carries.");
+		exchange_failed(
+			x, FAILURE_CONNECTOR, 502, 0, "Bad gateway",
+			"The service's response has more header fields than this edge carries.");
 		drop_stream(f, REASON_PROTOCOL);
 		exchange_fail(x);
 		return;
@@ -313,7 +317,8 @@ static bool may_retry(const struct forward *f, enum reason why)
 {
 	const struct exchange *x = f->x;
 	bool body_untouched = x->request_body.total == bufq_len(&x->request_body.queue);
-	bool is_safe = bytes_eq(x->request.method, BYTES_LIT("GET")) || bytes_eq(x->request.method, BYTES_LIT("HEAD")) ||
+	bool is_safe = bytes_eq(x->request.method, BYTES_LIT("GET")) ||
+		       bytes_eq(x->request.method, BYTES_LIT("HEAD")) ||
 		       bytes_eq(x->request.method, BYTES_LIT("OPTIONS"));
 
 	if (f->attempts >= MAX_ATTEMPTS || x->has_head || !body_untouched || !x->producer)
@@ -334,14 +339,16 @@ static void on_stream_closed(struct stream *st, enum reason why)
 	if (may_retry(f, why)) {
 		struct tunnel_session *next = registry_choose(f->worker, &f->tunnel, f->session);
 		if (next && open_stream(f, next)) {
-			log_debug(COMPONENT, "request sent again over another connection", LOG_STR("id", x->id));
+			log_debug(COMPONENT, "request sent again over another connection",
+				  LOG_STR("id", x->id));
 			pump_request(f);
 			return;
 		}
 	}
-	exchange_failed(x, FAILURE_TUNNEL, 502, 0, "Tunnel connection lost",
-			"The connection to the connector ended (%s) before the response was complete.",
-			reason_text(why));
+	exchange_failed(
+		x, FAILURE_TUNNEL, 502, 0, "Tunnel connection lost",
+		"The connection to the connector ended (%s) before the response was complete.",
+		reason_text(why));
 	x->failure.was_sent = why != REASON_REFUSED;
 	exchange_fail(x);
 }

@@ -63,12 +63,13 @@ static int append_to_list(struct exchange *x, enum head_name token, struct bytes
 	for (size_t i = 0; i < f->count; i++) {
 		if (f->list[i].token != token || f->list[i].value.len == 0)
 			continue;
-		joined = joined.len ? arena_printf(&x->arena, BYTES_FMT ", " BYTES_FMT, BYTES_ARG(joined),
-						   BYTES_ARG(f->list[i].value)) :
-				      f->list[i].value;
+		joined = joined.len ? arena_printf(&x->arena, BYTES_FMT ", " BYTES_FMT,
+						   BYTES_ARG(joined), BYTES_ARG(f->list[i].value))
+				    : f->list[i].value;
 	}
 	if (joined.len)
-		ours = arena_printf(&x->arena, BYTES_FMT ", " BYTES_FMT, BYTES_ARG(joined), BYTES_ARG(ours));
+		ours = arena_printf(&x->arena, BYTES_FMT ", " BYTES_FMT, BYTES_ARG(joined),
+				    BYTES_ARG(ours));
 	return fields_set(f, &x->arena, token, ours);
 }
 
@@ -96,9 +97,10 @@ enum handled rewrite_request(struct exchange *x, struct bytes loop_token, const 
 	int ret = 0;
 
 	if (has_looped(f, loop_token))
-		return exchange_failed(x, FAILURE_EDGE, 508, 0, "Loop detected",
-				       "The request has passed this edge before: the origin of %.*s leads back here.",
-				       BYTES_ARG(x->host));
+		return exchange_failed(
+			x, FAILURE_EDGE, 508, 0, "Loop detected",
+			"The request has passed this edge before: the origin of %.*s leads back here.",
+			BYTES_ARG(x->host));
 	head_strip_hop_by_hop(h);
 	strip_forgeries(f);
 	fields_remove(f, HEAD_EXPECT); /* met by this edge: it reads bodies as they come */
@@ -109,10 +111,12 @@ enum handled rewrite_request(struct exchange *x, struct bytes loop_token, const 
 	ret |= fields_set(f, &x->arena, HEAD_CF_CONNECTING_IP, x->client_ip);
 	ret |= fields_set(f, &x->arena, HEAD_CF_RAY, rewrite_ray(x, location));
 	ret |= fields_set(f, &x->arena, HEAD_CF_VISITOR,
-			  x->is_tls ? BYTES_LIT("{\"scheme\":\"https\"}") : BYTES_LIT("{\"scheme\":\"http\"}"));
+			  x->is_tls ? BYTES_LIT("{\"scheme\":\"https\"}")
+				    : BYTES_LIT("{\"scheme\":\"http\"}"));
 	if (ret < 0)
 		return exchange_failed(x, FAILURE_VISITOR, 431, 0, "Request header fields too large",
-				       "The request has more than %d header fields.", LIMIT_HEAD_FIELDS);
+				       "The request has more than %d header fields.",
+				       LIMIT_HEAD_FIELDS);
 	return HANDLED_NEXT;
 }
 
@@ -124,7 +128,8 @@ void rewrite_response(struct exchange *x, const char *location)
 	head_strip_hop_by_hop(&x->response);
 	for (size_t i = 0; i < f->count; i++) {
 		struct bytes name = f->list[i].name;
-		if (f->list[i].token == HEAD_CF_RESPONSE_HEADERS || f->list[i].token == HEAD_CF_RESPONSE_META ||
+		if (f->list[i].token == HEAD_CF_RESPONSE_HEADERS ||
+		    f->list[i].token == HEAD_CF_RESPONSE_META ||
 		    bytes_eq_nocase(bytes_first(name, 7), BYTES_LIT("cf-int-")) ||
 		    bytes_eq_nocase(bytes_first(name, 15), BYTES_LIT("cf-cloudflared-")))
 			continue;

@@ -24,14 +24,16 @@ static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
 	done(w, stream, err);
 }
 
-void arrival_start(struct worker *w, int fd, const struct address *peer, struct tls_context *tls, arrival_done *done)
+void arrival_start(struct worker *w, int fd, const struct address *peer, struct tls_context *tls,
+		   arrival_done *done)
 {
 	struct arrival *a = mem_alloc(sizeof(*a));
 
 	a->worker = w;
 	a->done = done;
 	list_append(&w->handshakes, &a->node);
-	a->handshake = tls_accept(tls, conn_adopt(w->loop, fd, peer), LIMIT_TLS_HANDSHAKE_MS, on_tls, a);
+	a->handshake =
+		tls_accept(tls, conn_adopt(w->loop, fd, peer), LIMIT_TLS_HANDSHAKE_MS, on_tls, a);
 }
 
 void arrival_cancel_all(struct worker *w)

@@ -65,10 +65,12 @@ static enum handled metrics_handle(struct exchange *x, void *ctx)
 		if (ret < 0)
 			buf_clear(&out);
 		exchange_answer_whole(x, ret < 0 ? 500 : 200,
-				      BYTES_LIT("text/plain; version=0.0.4; charset=utf-8"), buf_bytes(&out));
+				      BYTES_LIT("text/plain; version=0.0.4; charset=utf-8"),
+				      buf_bytes(&out));
 		buf_done(&out);
 	} else {
-		exchange_answer_whole(x, 404, plain, BYTES_LIT("There are /metrics and /ready here.\n"));
+		exchange_answer_whole(x, 404, plain,
+				      BYTES_LIT("There are /metrics and /ready here.\n"));
 	}
 	return HANDLED_TAKEN;
 }
@@ -125,7 +127,8 @@ static void on_metrics(void *ctx, int fd, const struct address *peer)
 /* --- Life ------------------------------------------------------------------------------------ */
 
 static int listen_on(struct local_listeners *l, struct address *address, const char *what,
-		     void (*on_accept)(void *ctx, int fd, const struct address *peer), struct err *err)
+		     void (*on_accept)(void *ctx, int fd, const struct address *peer),
+		     struct err *err)
 {
 	char shown[ADDRESS_TEXT_SIZE];
 	int fd = listen_open(address, false, err);
@@ -134,7 +137,8 @@ static int listen_on(struct local_listeners *l, struct address *address, const c
 		return err_wrap(err, "%s", what);
 	l->listeners = mem_resize(l->listeners, (l->listener_count + 1) * sizeof(l->listeners[0]));
 	l->listeners[l->listener_count++] = listener_new(l->loop, fd, on_accept, l);
-	log_info(COMPONENT, "listening", LOG_STR("for", what), LOG_STR("address", address_text(address, shown)));
+	log_info(COMPONENT, "listening", LOG_STR("for", what),
+		 LOG_STR("address", address_text(address, shown)));
 	return 0;
 }
 

@@ -26,15 +26,15 @@ struct metric metric_visitors_refused = {
 	.help = "Connections closed because a worker had too many",
 };
 
-#define REQUESTS(class_)                                           \
-	{                                                          \
-		.name = "adit_edge_requests_total",                \
-		.labels = "code=\"" class_ "\"",                   \
-		.help = "Requests of visitors by class of answer", \
+#define REQUESTS(class_)                                                             \
+	{                                                                            \
+		.name = "adit_edge_requests_total", .labels = "code=\"" class_ "\"", \
+		.help = "Requests of visitors by class of answer",                   \
 	}
 /* By the first digit of the status; requests that got no head count as 5xx. */
 struct metric metric_requests[6] = {
-	[1] = REQUESTS("1xx"), [2] = REQUESTS("2xx"), [3] = REQUESTS("3xx"), [4] = REQUESTS("4xx"), [5] = REQUESTS("5xx"),
+	[1] = REQUESTS("1xx"), [2] = REQUESTS("2xx"), [3] = REQUESTS("3xx"),
+	[4] = REQUESTS("4xx"), [5] = REQUESTS("5xx"),
 };
 
 struct visitor {
@@ -61,9 +61,11 @@ static void on_end(struct exchange *x, void *ctx)
 	int status = x->has_head ? x->response.status : 0;
 
 	metric_add(&metric_requests[status >= 100 && status < 600 ? status / 100 : 5], 1);
-	log_debug("edge/access-log", "request", LOG_STR("id", x->id), LOG_BYTES("client", x->client_ip),
-		  LOG_BYTES("method", x->request.method), LOG_BYTES("host", x->host), LOG_INT("status", status),
-		  LOG_INT("bytes", x->response_body.total), LOG_INT("requestBytes", x->request_body.total),
+	log_debug("edge/access-log", "request", LOG_STR("id", x->id),
+		  LOG_BYTES("client", x->client_ip), LOG_BYTES("method", x->request.method),
+		  LOG_BYTES("host", x->host), LOG_INT("status", status),
+		  LOG_INT("bytes", x->response_body.total),
+		  LOG_INT("requestBytes", x->request_body.total),
 		  LOG_INT("firstByteUs", x->has_head ? x->head_at - x->started_at : -1),
 		  LOG_INT("totalUs", loop_now(w->loop) - x->started_at));
 }
@@ -83,7 +85,8 @@ static void on_closed(void *ctx, const struct err *why)
 	struct worker *w = v->worker;
 
 	if (why && why->code)
-		log_debug(COMPONENT, "visitor's connection ended", LOG_STR("client", v->ip), LOG_STR("error", why->text));
+		log_debug(COMPONENT, "visitor's connection ended", LOG_STR("client", v->ip),
+			  LOG_STR("error", why->text));
 	list_remove(&v->node);
 	mem_free(v);
 	w->visitor_count--;
@@ -103,7 +106,8 @@ static struct visitor *visitor_new(struct worker *w, const struct address *peer)
 	return v;
 }
 
-static void serve_h1(struct visitor *v, struct byte_stream *stream, const struct handler_chain *chain, bool is_tls)
+static void serve_h1(struct visitor *v, struct byte_stream *stream,
+		     const struct handler_chain *chain, bool is_tls)
 {
 	const struct h1_server_options options = {
 		.chain = chain,
@@ -117,7 +121,8 @@ static void serve_h1(struct visitor *v, struct byte_stream *stream, const struct
 	v->h1 = h1_server_new(stream, &options);
 }
 
-static void serve_h2(struct visitor *v, struct byte_stream *stream, const struct handler_chain *chain)
+static void serve_h2(struct visitor *v, struct byte_stream *stream,
+		     const struct handler_chain *chain)
 {
 	const struct h2_server_options options = {
 		.chain = chain,

@@ -12,8 +12,9 @@
 #define PAGE_BYTES (32 * 1024)
 
 static const char *const hop_names[] = {
-	[FAILURE_EDGE] = "edge",     [FAILURE_TUNNEL] = "tunnel",   [FAILURE_CONNECTOR] = "connector",
-	[FAILURE_ORIGIN] = "origin", [FAILURE_VISITOR] = "request",
+	[FAILURE_EDGE] = "edge",           [FAILURE_TUNNEL] = "tunnel",
+	[FAILURE_CONNECTOR] = "connector", [FAILURE_ORIGIN] = "origin",
+	[FAILURE_VISITOR] = "request",
 };
 
 /* --- HTML ------------------------------------------------------------------------------------ */
@@ -62,10 +63,8 @@ static int put_hops(struct buf *out, enum failure_hop failed)
 		enum failure_hop hop;
 		const char *name;
 	} hops[] = {
-		{ FAILURE_VISITOR, "You" },
-		{ FAILURE_EDGE, "Edge" },
-		{ FAILURE_TUNNEL, "Tunnel" },
-		{ FAILURE_CONNECTOR, "Connector" },
+		{ FAILURE_VISITOR, "You" },    { FAILURE_EDGE, "Edge" },
+		{ FAILURE_TUNNEL, "Tunnel" },  { FAILURE_CONNECTOR, "Connector" },
 		{ FAILURE_ORIGIN, "Service" },
 	};
 	bool reached = true;
@@ -75,7 +74,10 @@ static int put_hops(struct buf *out, enum failure_hop failed)
 		bool is_failed = hops[i].hop == failed;
 		const char *state = is_failed ? "failed" : reached ? "ok" : "not reached";
 		ret |= buf_printf(out, "<li class=\"%s\"><b>%s</b><span>%s</span></li>",
-				  is_failed ? "bad" : reached ? "ok" : "none", hops[i].name, state);
+				  is_failed ? "bad"
+				  : reached ? "ok"
+					    : "none",
+				  hops[i].name, state);
 		if (is_failed)
 			reached = false;
 	}
@@ -150,15 +152,16 @@ static int put_json(struct buf *out, struct exchange *x)
 	char *text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
 	int ret = text ? buf_append_str(out, text) : -1;
-	free(text); /* jansson's own allocation */
+	free(text); /* allowed: jansson's own allocation */
 	return ret < 0 ? ret : buf_append_str(out, "\n");
 }
 
 static int put_plain(struct buf *out, struct exchange *x)
 {
 	const struct failure *f = &x->failure;
-	int ret = buf_printf(out, "error code: %d: " BYTES_FMT ": " BYTES_FMT, f->code ? f->code : f->status,
-			     BYTES_ARG(f->title), BYTES_ARG(f->detail));
+	int ret = buf_printf(out, "error code: %d: " BYTES_FMT ": " BYTES_FMT,
+			     f->code ? f->code : f->status, BYTES_ARG(f->title),
+			     BYTES_ARG(f->detail));
 
 	if (f->origin.len)
 		ret |= buf_printf(out, " origin=" BYTES_FMT, BYTES_ARG(f->origin));
@@ -179,7 +182,8 @@ static bool accepts(const struct exchange *x, struct bytes type)
 			continue;
 		struct bytes rest = f->list[i].value, part;
 		while (bytes_split(&rest, ',', &part))
-			if (bytes_eq_nocase(bytes_trim(bytes_first(part, bytes_index(part, ';'))), type))
+			if (bytes_eq_nocase(bytes_trim(bytes_first(part, bytes_index(part, ';'))),
+					    type))
 				return true;
 	}
 	return false;
@@ -193,11 +197,14 @@ void error_page_answer(struct exchange *x, void *worker)
 	struct buf page;
 	int ret;
 
-	enum log_level level = f->hop == FAILURE_VISITOR || f->hop == FAILURE_EDGE ? LOG_DEBUG : LOG_WARN;
-	log_at_(level, COMPONENT, "request failed", LOG_STR("id", x->id), LOG_BYTES("host", x->host),
-		LOG_INT("status", f->status), LOG_INT("code", f->code), LOG_STR("hop", hop_names[f->hop]),
-		LOG_BYTES("error", f->title), LOG_BYTES("detail", f->detail), LOG_BYTES("origin", f->origin),
-		LOG_BYTES("rule", f->rule), LOG_BYTES("errno", f->errno_name), LOG_BYTES("client", x->client_ip));
+	enum log_level level =
+		f->hop == FAILURE_VISITOR || f->hop == FAILURE_EDGE ? LOG_DEBUG : LOG_WARN;
+	log_at_(level, COMPONENT, "request failed", LOG_STR("id", x->id),
+		LOG_BYTES("host", x->host), LOG_INT("status", f->status), LOG_INT("code", f->code),
+		LOG_STR("hop", hop_names[f->hop]), LOG_BYTES("error", f->title),
+		LOG_BYTES("detail", f->detail), LOG_BYTES("origin", f->origin),
+		LOG_BYTES("rule", f->rule), LOG_BYTES("errno", f->errno_name),
+		LOG_BYTES("client", x->client_ip));
 
 	buf_init(&page, PAGE_BYTES);
 	if (accepts(x, BYTES_LIT("text/html"))) {
@@ -214,7 +221,8 @@ void error_page_answer(struct exchange *x, void *worker)
 		buf_clear(&page); /* an absurdly long host or rule: the status says it all */
 	x->response = (struct head){ 0 };
 	(void)fields_set(&x->response.fields, &x->arena, HEAD_CF_RAY, rewrite_ray(x, w->location));
-	(void)fields_add(&x->response.fields, &x->arena, BYTES_LIT("Cache-Control"), BYTES_LIT("no-store"));
+	(void)fields_add(&x->response.fields, &x->arena, BYTES_LIT("Cache-Control"),
+			 BYTES_LIT("no-store"));
 	exchange_answer_whole(x, f->status, type, buf_bytes(&page));
 	buf_done(&page);
 }

@@ -19,7 +19,8 @@ enum handled route_handle(struct exchange *x, void *worker)
 	x->snapshot = snapshot_ref(w->snapshot);
 	x->drop_snapshot = drop_snapshot;
 	if (x->host.len == 0)
-		return exchange_failed(x, FAILURE_VISITOR, 400, 0, "Bad request", "The request names no host.");
+		return exchange_failed(x, FAILURE_VISITOR, 400, 0, "Bad request",
+				       "The request names no host.");
 	if (bytes_eq(x->host, bytes_str(snapshot_control_host(w->snapshot))))
 		return control_gateway_handle(x, w->control, false);
 	const struct snapshot_route *route =
@@ -41,14 +42,16 @@ enum handled route_redirect(struct exchange *x, void *worker)
 
 	x->host = host;
 	if (host.len == 0)
-		return exchange_failed(x, FAILURE_VISITOR, 400, 0, "Bad request", "The request names no host.");
+		return exchange_failed(x, FAILURE_VISITOR, 400, 0, "Bad request",
+				       "The request names no host.");
 	if (w->https_port == 443)
 		location = arena_printf(&x->arena, "https://" BYTES_FMT BYTES_FMT, BYTES_ARG(host),
 					BYTES_ARG(x->request.path));
 	else
-		location = arena_printf(&x->arena, "https://" BYTES_FMT ":%u" BYTES_FMT, BYTES_ARG(host),
-					w->https_port, BYTES_ARG(x->request.path));
+		location = arena_printf(&x->arena, "https://" BYTES_FMT ":%u" BYTES_FMT,
+					BYTES_ARG(host), w->https_port, BYTES_ARG(x->request.path));
 	(void)fields_set(&x->response.fields, &x->arena, HEAD_LOCATION, location);
-	exchange_answer_whole(x, 301, BYTES_LIT("text/plain; charset=utf-8"), BYTES_LIT("Moved to HTTPS.\n"));
+	exchange_answer_whole(x, 301, BYTES_LIT("text/plain; charset=utf-8"),
+			      BYTES_LIT("Moved to HTTPS.\n"));
 	return HANDLED_TAKEN;
 }

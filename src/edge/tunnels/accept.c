@@ -38,7 +38,8 @@ static const struct session_events events = {
 static void on_tls(struct worker *w, struct byte_stream *stream, const struct err *err)
 {
 	if (!stream) {
-		log_debug(COMPONENT, "connection without a TLS handshake", LOG_STR("error", err->text));
+		log_debug(COMPONENT, "connection without a TLS handshake",
+			  LOG_STR("error", err->text));
 		return;
 	}
 	struct tunnel_session *ts = mem_alloc(sizeof(*ts));
@@ -77,7 +78,8 @@ static void on_register(struct session *s, const struct registration *r)
 	struct tunnel_session *ts = s->ctx;
 	struct worker *w = ts->worker;
 	const struct snapshot_tunnel *tunnel = snapshot_tunnel(w->snapshot, &r->tunnel);
-	char id[UUID_TEXT_SIZE], connection[UUID_TEXT_SIZE], connector[UUID_TEXT_SIZE], ip[ADDRESS_TEXT_SIZE];
+	char id[UUID_TEXT_SIZE], connection[UUID_TEXT_SIZE], connector[UUID_TEXT_SIZE],
+		ip[ADDRESS_TEXT_SIZE];
 	struct err err = { 0 };
 
 	if (!tunnel) {
@@ -124,7 +126,8 @@ static void on_register(struct session *s, const struct registration *r)
 	metric_add(&metric_tunnel_sessions, 1);
 	log_info(COMPONENT, "connector registered", LOG_STR("tunnel", tunnel->name),
 		 LOG_STR("tunnelID", uuid_text(&ts->tunnel, id)),
-		 LOG_STR("connector", uuid_text(&ts->connector, connector)), LOG_INT("connIndex", ts->index),
+		 LOG_STR("connector", uuid_text(&ts->connector, connector)),
+		 LOG_INT("connIndex", ts->index),
 		 LOG_STR("connection", uuid_text(&ts->connection, connection)), LOG_STR("peer", ip),
 		 LOG_BYTES("version", r->version), LOG_STR("protocol", s->transport->name),
 		 LOG_INT("worker", w->index));
@@ -141,7 +144,8 @@ static void on_draining(struct session *s)
 	const struct tunnel_session *ts = s->ctx;
 	char connection[UUID_TEXT_SIZE];
 
-	log_info(COMPONENT, "connector is leaving", LOG_STR("connection", uuid_text(&ts->connection, connection)),
+	log_info(COMPONENT, "connector is leaving",
+		 LOG_STR("connection", uuid_text(&ts->connection, connection)),
 		 LOG_INT("connIndex", ts->index));
 }
 
@@ -153,12 +157,15 @@ static void on_closed(struct session *s, enum reason why, const struct err *err)
 	if (list_is_linked(&ts->node)) {
 		registry_remove(ts);
 		metric_add(&metric_tunnel_sessions, -1);
-		log_info(COMPONENT, "connector disconnected", LOG_STR("connection", uuid_text(&ts->connection, connection)),
+		log_info(COMPONENT, "connector disconnected",
+			 LOG_STR("connection", uuid_text(&ts->connection, connection)),
 			 LOG_INT("connIndex", ts->index), LOG_STR("reason", reason_text(why)),
 			 LOG_STR("error", err && err->code ? err->text : ""));
 	} else {
-		log_debug(COMPONENT, "connection ended unregistered", LOG_STR("peer", address_text(s->peer, peer)),
-			  LOG_STR("reason", reason_text(why)), LOG_STR("error", err && err->code ? err->text : ""));
+		log_debug(COMPONENT, "connection ended unregistered",
+			  LOG_STR("peer", address_text(s->peer, peer)),
+			  LOG_STR("reason", reason_text(why)),
+			  LOG_STR("error", err && err->code ? err->text : ""));
 	}
 	struct worker *w = ts->worker;
 	mem_free(ts);

@@ -109,12 +109,12 @@ static json_t *connector_of(json_t *out, const struct row *row)
 	size_t i;
 
 	uuid_text(&row->r.connector, id);
-	json_array_foreach(out, i, it)
-		if (strcmp(json_string_value(json_object_get(it, "id")), id) == 0)
-			return it;
+	json_array_foreach(out, i, it) if (strcmp(json_string_value(json_object_get(it, "id")),
+						  id) == 0) return it;
 	json_t *features = json_array();
 	for (size_t f = 0; f < row->r.feature_count; f++)
-		json_array_append_new(features, json_stringn_nocheck(row->features[f], strlen(row->features[f])));
+		json_array_append_new(
+			features, json_stringn_nocheck(row->features[f], strlen(row->features[f])));
 	it = json_object();
 	json_object_set_new(it, "id", json_uuid(&row->r.connector));
 	json_object_set_new(it, "features", features);
@@ -148,6 +148,6 @@ char *directory_json(const struct directory *d, const struct uuid *tunnel)
 	char *text = json_dumps(out, JSON_COMPACT);
 	json_decref(out);
 	char *copy = mem_strdup(text ? text : "[]");
-	free(text); /* jansson's own allocation */
+	free(text); /* allowed: jansson's own allocation */
 	return copy;
 }

@@ -23,6 +23,7 @@ struct directory *directory_free(struct directory *d);
 /* Copies. */
 void directory_add(struct directory *d, const struct directory_record *r);
 void directory_remove(struct directory *d, const struct uuid *connection);
-size_t directory_count(const struct directory *d, const struct uuid *tunnel); /* NULL: of all tunnels */
+size_t directory_count(const struct directory *d,
+		       const struct uuid *tunnel); /* NULL: of all tunnels */
 /* The `connections` array of CONTROL §3.2, one element per connector; JSON text owned by the caller. */
 char *directory_json(const struct directory *d, const struct uuid *tunnel);

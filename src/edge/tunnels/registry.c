@@ -8,10 +8,10 @@
 
 struct tunnel_entry {
 	struct uuid tunnel;
-	struct list sessions;  /* struct tunnel_session, on this worker */
+	struct list sessions; /* struct tunnel_session, on this worker */
 	size_t local_count;
 	size_t remote_total;
-	size_t remote[];       /* sessions per worker, by index; the own one stays 0 */
+	size_t remote[]; /* sessions per worker, by index; the own one stays 0 */
 };
 
 /* From one worker to another: a session came (+1) or went (-1). */
@@ -59,7 +59,8 @@ static void close_replaced(struct worker *w, const struct uuid *tunnel, const st
 		return;
 	LIST_FOR_EACH(node, &e->sessions) {
 		struct tunnel_session *ts = LIST_ENTRY(node, struct tunnel_session, node);
-		if (ts->index == index && uuid_eq(&ts->connector, connector) && !uuid_eq(&ts->connection, connection))
+		if (ts->index == index && uuid_eq(&ts->connector, connector) &&
+		    !uuid_eq(&ts->connection, connection))
 			session_close(ts->session, REASON_LOST);
 	}
 }
@@ -109,7 +110,8 @@ int registry_add(struct tunnel_session *ts, const struct directory_record *recor
 	struct tunnel_entry *e = entry_make(w, &ts->tunnel);
 
 	if (e->local_count + e->remote_total >= LIMIT_SESSIONS_PER_TUNNEL)
-		return err_set(err, E_LIMIT, "the tunnel has %d connections already", LIMIT_SESSIONS_PER_TUNNEL);
+		return err_set(err, E_LIMIT, "the tunnel has %d connections already",
+			       LIMIT_SESSIONS_PER_TUNNEL);
 	close_replaced(w, &ts->tunnel, &ts->connector, ts->index, &ts->connection);
 	list_append(&e->sessions, &ts->node);
 	e->local_count++;
@@ -175,7 +177,8 @@ struct worker *registry_other_worker(struct worker *w, const struct uuid *tunnel
 }
 
 /* Closes those for which `wanted` holds. Closing reports later, so the lists stay as they are. */
-static void close_where(struct worker *w, bool (*wanted)(const struct tunnel_session *ts, const void *arg),
+static void close_where(struct worker *w,
+			bool (*wanted)(const struct tunnel_session *ts, const void *arg),
 			const void *arg)
 {
 	size_t cursor = 0;
@@ -199,7 +202,8 @@ static bool is_of(const struct tunnel_session *ts, const void *arg)
 {
 	const struct who *who = arg;
 
-	return uuid_eq(&ts->tunnel, who->tunnel) && (!who->connector || uuid_eq(&ts->connector, who->connector));
+	return uuid_eq(&ts->tunnel, who->tunnel) &&
+	       (!who->connector || uuid_eq(&ts->connector, who->connector));
 }
 
 static bool is_deleted(const struct tunnel_session *ts, const void *arg)
