@@ -67,7 +67,8 @@ static bool send_queued(struct conn *c)
 		struct bytes runs[WRITE_RUNS];
 		struct iovec iov[WRITE_RUNS];
 		int n = bufq_peek(&c->out, runs, WRITE_RUNS);
-		for (int i = 0; i < n; i++)
+		size_t offered = 0;
+		for (int i = 0; i < n; offered += runs[i++].len)
 			iov[i] = (struct iovec){ (void *)(uintptr_t)runs[i].ptr, runs[i].len };
 		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)n };
 		ssize_t sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
@@ -76,6 +77,8 @@ static bool send_queued(struct conn *c)
 		if (sent < 0)
 			return errno == EAGAIN || errno == EWOULDBLOCK;
 		bufq_consume(&c->out, (size_t)sent);
+		if ((size_t)sent < offered)
+			break; /* the kernel is full: asking again would only say so */
 	}
 	return true;
 }
