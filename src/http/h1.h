@@ -79,5 +79,8 @@ int h1_print_request(const struct head *head, enum h1_framing framing, bool keep
 		     bool canonical, struct buf *out);
 int h1_print_response(const struct head *head, enum h1_framing framing, bool keep_alive,
 		      bool canonical, struct buf *out);
+/* Trailer lines, without the "0\r\n" before and the empty line after them. Fields that may not be
+ * trailers are dropped. Errors as above. */
+int h1_print_trailers(const struct fields *trailers, struct buf *out);
 /* "1a2b\r\n"; `dst` has 20 bytes; returns its length. The chunk's data and "\r\n" follow. */
 size_t h1_print_chunk_head(uint64_t size, char dst[20]);

@@ -170,7 +170,7 @@ int h1_chunked_next(struct h1_chunked *c, struct bytes *data, struct bytes *ret_
 
 /* Fields that decide about framing, routing, rights or the content must be known before the body
  * (RFC 9110 §6.5.1); late ones would slip past whoever checked the head. */
-static bool may_be_trailer(struct bytes name)
+bool h1_may_be_trailer(struct bytes name)
 {
 	static const struct bytes refused[] = {
 		BYTES_LIT("age"),
@@ -218,7 +218,7 @@ int h1_chunked_trailers(struct h1_chunked *c, struct arena *a, struct fields *re
 		int code = h1_parse_field(line, &name, &value, err);
 		if (code < 0)
 			return code;
-		if (!may_be_trailer(name))
+		if (!h1_may_be_trailer(name))
 			continue;
 		if (fields_add(&trailers, a, name, value) < 0)
 			return err_set(err, E_LIMIT, "more than %d trailers", LIMIT_HEAD_FIELDS);

@@ -149,6 +149,23 @@ int h1_print_response(const struct head *head, enum h1_framing framing, bool kee
 	return ret;
 }
 
+int h1_print_trailers(const struct fields *trailers, struct buf *out)
+{
+	size_t start = out->len;
+
+	for (size_t i = 0; i < trailers->count; i++) {
+		const struct field *field = &trailers->list[i];
+		if (!h1_may_be_trailer(field->name))
+			continue;
+		int ret = print_field(field->name, field->value, false, out);
+		if (ret < 0) {
+			out->len = start;
+			return ret;
+		}
+	}
+	return 0;
+}
+
 size_t h1_print_chunk_head(uint64_t size, char dst[20])
 {
 	return (size_t)snprintf(dst, 20, "%" PRIx64 "\r\n", size);
