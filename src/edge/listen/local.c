@@ -61,7 +61,7 @@ static enum handled metrics_handle(struct exchange *x, void *ctx)
 		ret |= buf_printf(&out,
 				  "# HELP adit_edge_exchanges Requests under way now\n"
 				  "# TYPE adit_edge_exchanges gauge\nadit_edge_exchanges %ld\n",
-				  exchange_live_count());
+				  exchange_live_count() - 1); /* but for this one */
 		if (ret < 0)
 			buf_clear(&out);
 		exchange_answer_whole(x, ret < 0 ? 500 : 200,
