@@ -811,6 +811,46 @@ static void an_endless_rest_is_not_waited_for(void **state)
 	assert_int_equal(t.exchanges, 1);
 }
 
+static void an_unwanted_body_is_read_while_the_answer_waits(void **state)
+{
+	size_t written = 0, taken;
+
+	connect_with(256, NULL);
+	t.visitor_reads = false;
+	send("POST /hold HTTP/1.1\r\n" HOST "Content-Length: 1000000\r\n\r\n01234");
+	respond(413, HEAD_LENGTH_KNOWN, 1000);
+	for (int i = 0; i < 100; i++)
+		send_body("0123456789");
+	end_body();
+	loop_settle(t.loop);
+	/* The visitor reads nothing before it has sent a good part. */
+	while ((taken = byte_stream_write(t.visitor, BYTES_LIT("0123456789"))) > 0) {
+		written += taken;
+		loop_settle(t.loop);
+	}
+	assert_true(written > 60000 && written < 100000);
+	t.visitor_reads = true;
+	byte_stream_want_read(t.visitor);
+	assert_got_status("HTTP/1.1 413 ");
+	assert_true(t.got.len > 1000);
+	assert_is_closed(0);
+}
+
+static void a_body_without_room_is_thrown_away_when_the_answerer_leaves(void **state)
+{
+	static uint8_t data[LIMIT_BODY_QUEUE_BYTES + 1000];
+
+	connect();
+	t.is_parked = true;
+	(void)byte_stream_write(t.visitor, BYTES_LIT("POST /hold HTTP/1.1\r\n" HOST
+						     "Transfer-Encoding: chunked\r\n\r\n103e8\r\n"));
+	send_bytes(bytes_of(data, sizeof(data)));
+	respond(204, HEAD_LENGTH_NONE, 0);
+	end_body();
+	send("\r\n0\r\n\r\n" GET("/whole"));
+	assert_got("HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n" WHOLE);
+}
+
 static void a_broken_rest_is_not_read_as_a_request(void **state)
 {
 	connect();
@@ -1189,6 +1229,8 @@ int main(void)
 		CASE(an_early_answer_lets_a_small_rest_pass),
 		CASE(an_early_answer_does_not_wait_for_a_large_rest),
 		CASE(an_endless_rest_is_not_waited_for),
+		CASE(an_unwanted_body_is_read_while_the_answer_waits),
+		CASE(a_body_without_room_is_thrown_away_when_the_answerer_leaves),
 		CASE(a_broken_rest_is_not_read_as_a_request),
 		CASE(after_101_the_connection_is_raw),
 		CASE(a_visitor_may_end_its_side_of_a_raw_connection),
