@@ -101,6 +101,11 @@ void edge_session_down(struct edge *e, const struct uuid *connection)
 
 static struct tls_certificate *choose_https(void *ctx, struct bytes server_name)
 {
+	struct address literal;
+
+	/* Some clients send the address they dialled, which RFC 6066 does not allow: no name, then. */
+	if (address_from_ip(server_name, 0, &literal))
+		server_name = BYTES_NONE;
 	return snapshot_certificate(ctx, server_name);
 }
 
