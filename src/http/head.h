@@ -74,8 +74,8 @@ struct fields {
 
 /* What the message's framing said about its body. */
 enum head_length {
-	HEAD_LENGTH_NONE,    /* there is no body */
-	HEAD_LENGTH_KNOWN,   /* content_length bytes */
+	HEAD_LENGTH_NONE,  /* there is no body */
+	HEAD_LENGTH_KNOWN, /* content_length bytes */
 	HEAD_LENGTH_UNKNOWN, /* until the end of the stream (chunked, h2 without content-length, close) */
 };
 
