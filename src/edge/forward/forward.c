@@ -97,7 +97,9 @@ enum handled forward_no_connector(struct exchange *x)
 static bool open_stream(struct forward *f, struct tunnel_session *ts)
 {
 	struct exchange *x = f->x;
-	bool fin = x->request.length == HEAD_LENGTH_NONE && !x->request.is_upgrade;
+	bool is_empty = x->request.length == HEAD_LENGTH_NONE ||
+			(x->request.length == HEAD_LENGTH_KNOWN && x->request.content_length == 0);
+	bool fin = is_empty && !x->request.is_upgrade;
 
 	f->stream = session_open(ts->session, x->request.is_upgrade ? STREAM_WEBSOCKET : STREAM_HTTP,
 				 &x->request, fin, &stream_events, f);
