@@ -449,15 +449,15 @@ static int take_document(struct edge_config *c, const struct yaml_doc *doc, stru
 
 int edge_config_load(struct edge_config *c, const char *path, struct err *err)
 {
-	struct yaml_doc *doc = yaml_load(path, err);
-	int rc;
+	struct err why = { 0 };
+	struct yaml_doc *doc = yaml_load(path, &why);
+	int rc = doc ? take_document(c, doc, &why) : why.code;
 
-	if (!doc)
-		return err && err->code ? err->code : E_IO;
-	rc = take_document(c, doc, err);
 	yaml_free(doc);
 	if (rc == 0)
 		text_set(&c->file_name, path);
+	else if (err)
+		*err = why;
 	return rc;
 }
 
@@ -469,7 +469,9 @@ int edge_config_flag(struct edge_config *c, const char *key, const char *value, 
 	if (row == ARRAY_LEN(settings))
 		return err_set(err, E_NOT_FOUND, "there is no setting '%.100s'", key);
 	rc = take_value(c, row, FROM_FLAG, value, err);
-	return rc < 0 ? err_wrap(err, "--%s", key) : 0;
+	if (rc < 0)
+		err_wrap(err, "--%s", key);
+	return rc < 0 ? rc : 0;
 }
 
 /* --- What depends on the control host ------------------------------------------------------- */

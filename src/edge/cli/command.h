@@ -1,0 +1,112 @@
+/* What the files of the command line share. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "edge/edge_config.h"
+
+#define EXIT_DONE 0
+#define EXIT_FAILED 1
+#define EXIT_USAGE 2
+
+#define CLI_WORDS_MAX 4
+#define CLI_FLAGS_MAX 64
+
+struct control;
+struct store;
+
+/* One invocation. */
+struct cli {
+	const struct command *command;
+	const char *words[CLI_WORDS_MAX]; /* what is no flag, after the command's own words */
+	size_t word_count;
+	struct cli_flag {
+		const char *name, *value; /* name without dashes */
+	} flags[CLI_FLAGS_MAX];
+	size_t flag_count;
+	bool is_json;
+	const char *data_dir;
+	int (*run)(const struct edge_config *cfg);
+
+	struct edge_config config; /* once cli_load_config() worked */
+	bool has_config;
+	/* Who answers cli_ask(), once decided. */
+	enum { ASKS_NOBODY, ASKS_SOCKET, ASKS_FILES } asks;
+	struct store *store;     /* owned; of ASKS_FILES */
+	struct control *control; /* owned; of ASKS_FILES */
+};
+
+struct command_flag {
+	const char *name, *argument, *help;
+};
+
+#define COMMAND_FLAGS_MAX 4
+
+struct command {
+	const char *path;     /* "zone add" */
+	const char *argument; /* "ZONE"; "" when it takes no word */
+	const char *summary;
+	const char *details; /* more for its own help; NULL: nothing */
+	size_t word_min, word_max;
+	bool takes_data;     /* --data, --config and every setting */
+	bool shows_settings; /* lists them in its help */
+	bool takes_json;
+	struct command_flag flags[COMMAND_FLAGS_MAX]; /* ended by a NULL name */
+	int (*handle)(struct cli *c);
+};
+
+extern const struct command cli_commands[];
+extern const size_t cli_command_count;
+
+/* The last value given for one of the command's own flags; NULL: none. */
+const char *cli_flag(const struct cli *c, const char *name);
+
+/* Prints "adit-edge: why" and returns EXIT_FAILED. */
+int cli_fail(const struct err *err);
+int cli_usage_error(const struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Help: everything, one group ("zone"), or one command. */
+void cli_help(FILE *out, const char *topic);
+int cli_version(struct cli *c);
+
+/* DIR/edge.yml, or the file --config names, then the flags. Call once. */
+int cli_load_config(struct cli *c, struct err *err);
+/* Then what the control host decides, which `store` knows. */
+int cli_complete_config(struct cli *c, struct store *store, struct err *err);
+/* Opens the state that is there; E_NOT_FOUND says what to do. */
+struct store *cli_open_store(struct cli *c, struct err *err);
+
+/* --- Asking (cli_ask.c) ----------------------------------------------------------------------- */
+
+/* One administration request, to the edge that runs on this state, or to the files when none does. The
+ * body's reference is taken; NULL: none. 0 with *ret owned, or the error's code with its message. */
+int cli_ask(struct cli *c, const char *method, const char *path, json_t *body, json_t **ret,
+	    struct err *err);
+/* Percent-encoded, owned. */
+char *cli_path(const char *prefix, const char *name, const char *suffix);
+void cli_done(struct cli *c);
+
+/* --- Printing --------------------------------------------------------------------------------- */
+
+void cli_print_json(const json_t *value);
+/* Columns as wide as their widest cell; cells[rows][columns], the first row is the heading. */
+void cli_print_table(const char *const *cells, size_t rows, size_t columns);
+
+/* --- Commands --------------------------------------------------------------------------------- */
+
+int cli_init(struct cli *c);
+int cli_run(struct cli *c);
+int cli_check(struct cli *c);
+int cli_cert(struct cli *c);
+int cli_zone_add(struct cli *c);
+int cli_zone_list(struct cli *c);
+int cli_zone_remove(struct cli *c);
+int cli_user_add(struct cli *c);
+int cli_user_list(struct cli *c);
+int cli_user_password(struct cli *c);
+int cli_user_link(struct cli *c);
+int cli_status(struct cli *c);
+int cli_backup(struct cli *c);
+int cli_restore(struct cli *c);

@@ -1,0 +1,268 @@
+/* The table of commands, and the help that is made from it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "edge/cli/command.h"
+
+static int help(struct cli *c);
+
+const struct command cli_commands[] = {
+	{ "init",
+	  "",
+	  "create the state of an edge, or complete it",
+	  "Creates the database, the master key, the built-in CA (DIR/ca.pem), a zone and the first\n"
+	  "administrator, with a link to sign in once. What is there already stays as it is, so it may be\n"
+	  "run again. With a new --control HOST the control host changes; a running edge must be restarted\n"
+	  "then. Settings given here shape what is printed; those to keep belong in DIR/edge.yml.",
+	  0,
+	  0,
+	  true,
+	  false,
+	  false,
+	  { { "zone", "ZONE", "domain whose hostnames this edge serves, like example.com" },
+	    { "control", "HOST", "where the API and the pages live (adit.ZONE)" },
+	    { "admin", "EMAIL", "first administrator (admin@ZONE)" } },
+	  cli_init },
+	{ "run",
+	  "",
+	  "serve, in the foreground",
+	  "Serves until SIGTERM or SIGINT, then lets requests in flight finish. Flags win over DIR/edge.yml,\n"
+	  "which holds the same names without dashes (\"https: 0.0.0.0:8443\"; a list where a flag may be\n"
+	  "given more than once).",
+	  0,
+	  0,
+	  true,
+	  true,
+	  false,
+	  { { 0 } },
+	  cli_run },
+	{ "check",
+	  "",
+	  "validate configuration, state and certificates",
+	  "Starts nothing and changes nothing. Says what is wrong, with file, line and column.",
+	  0,
+	  0,
+	  true,
+	  true,
+	  false,
+	  { { 0 } },
+	  cli_check },
+	{ "status", "", "how the edge is doing", NULL, 0, 0, true, false, true, { { 0 } }, cli_status },
+	{ "cert",
+	  "",
+	  "print a login certificate (cert.pem)",
+	  "Prints what `adit tunnel login` would fetch, for scripts and hosts without a browser. Whoever has\n"
+	  "it can create tunnels and route hostnames of the zone: keep it readable by its owner only.",
+	  0,
+	  0,
+	  true,
+	  false,
+	  false,
+	  { { "zone", "ZONE", "zone the certificate is for; may be left out when there is one" } },
+	  cli_cert },
+	{ "zone add",
+	  "ZONE",
+	  "serve another domain",
+	  NULL,
+	  1,
+	  1,
+	  true,
+	  false,
+	  true,
+	  { { 0 } },
+	  cli_zone_add },
+	{ "zone list",
+	  "",
+	  "domains that are served",
+	  NULL,
+	  0,
+	  0,
+	  true,
+	  false,
+	  true,
+	  { { 0 } },
+	  cli_zone_list },
+	{ "zone remove",
+	  "ZONE",
+	  "forget a domain that has no routes",
+	  NULL,
+	  1,
+	  1,
+	  true,
+	  false,
+	  false,
+	  { { 0 } },
+	  cli_zone_remove },
+	{ "user add",
+	  "EMAIL",
+	  "add an administrator",
+	  "Prints a link to sign in once; `adit-edge user password` sets a password.",
+	  1,
+	  1,
+	  true,
+	  false,
+	  true,
+	  { { 0 } },
+	  cli_user_add },
+	{ "user list", "", "administrators", NULL, 0, 0, true, false, true, { { 0 } }, cli_user_list },
+	{ "user password",
+	  "EMAIL",
+	  "set a password",
+	  "Asks for it on a terminal, else reads one line of standard input.",
+	  1,
+	  1,
+	  true,
+	  false,
+	  false,
+	  { { 0 } },
+	  cli_user_password },
+	{ "user link",
+	  "EMAIL",
+	  "print a link to sign in once",
+	  NULL,
+	  1,
+	  1,
+	  true,
+	  false,
+	  true,
+	  { { 0 } },
+	  cli_user_link },
+	{ "backup",
+	  "FILE",
+	  "write database and key to one file",
+	  "A running edge goes on meanwhile. FILE holds the master key: keep it as safe as DIR itself.",
+	  1,
+	  1,
+	  true,
+	  false,
+	  false,
+	  { { 0 } },
+	  cli_backup },
+	{ "restore",
+	  "FILE",
+	  "make a state directory from a backup",
+	  "DIR must be empty or missing, and no edge may run on it.",
+	  1,
+	  1,
+	  true,
+	  false,
+	  false,
+	  { { 0 } },
+	  cli_restore },
+	{ "version", "", "print the version", NULL, 0, 0, false, false, false, { { 0 } }, cli_version },
+	{ "help", "[COMMAND]", "explain a command", NULL, 0, 2, false, false, false, { { 0 } }, help },
+};
+const size_t cli_command_count = ARRAY_LEN(cli_commands);
+
+/* "zone" is the group of "zone add". */
+static bool is_in_group(const char *path, const char *group)
+{
+	size_t len = strlen(group);
+
+	return !strncmp(path, group, len) && path[len] == ' ';
+}
+
+static void print_commands(FILE *out, const char *group)
+{
+	for (size_t i = 0; i < cli_command_count; i++) {
+		const struct command *command = &cli_commands[i];
+		char left[64];
+
+		if (group && !is_in_group(command->path, group))
+			continue;
+		snprintf(left, sizeof(left), "%s %s", command->path, command->argument);
+		fprintf(out, "  %-22s %s\n", left, command->summary);
+	}
+}
+
+static void print_flag(FILE *out, const char *name, const char *argument, const char *text,
+		       const char *preset)
+{
+	char left[64];
+
+	snprintf(left, sizeof(left), "--%s %s", name, argument);
+	fprintf(out, "  %-24s %s", left, text);
+	if (preset)
+		fprintf(out, " (%s)", preset);
+	fputc('\n', out);
+}
+
+static void print_command(FILE *out, const struct command *command)
+{
+	const struct edge_setting *settings;
+	size_t count;
+
+	fprintf(out, "adit-edge %s: %s\n\nUsage: adit-edge %s%s%s%s\n", command->path,
+		command->summary, command->path, command->takes_data ? " [flags]" : "",
+		command->argument[0] ? " " : "", command->argument);
+	if (command->details)
+		fprintf(out, "\n%s\n", command->details);
+	if (!command->takes_data)
+		return;
+	fprintf(out, "\nFlags:\n");
+	for (size_t i = 0; i < COMMAND_FLAGS_MAX && command->flags[i].name; i++)
+		print_flag(out, command->flags[i].name, command->flags[i].argument,
+			   command->flags[i].help, NULL);
+	print_flag(out, "data", "DIR", "state directory ($ADIT_EDGE_DATA, else /var/lib/adit-edge)",
+		   NULL);
+	print_flag(out, "config", "FILE", "settings (DIR/edge.yml if it is there)", NULL);
+	if (command->takes_json)
+		print_flag(out, "json", "", "print JSON", NULL);
+	if (!command->shows_settings) {
+		fprintf(out,
+			"\nAny setting of `adit-edge run` may be given too; see `adit-edge help run`.\n");
+		return;
+	}
+	fprintf(out, "\nSettings, as flags or in the settings file:\n");
+	settings = edge_settings(&count);
+	for (size_t i = 0; i < count; i++)
+		print_flag(out, settings[i].key, settings[i].argument, settings[i].help,
+			   settings[i].preset);
+	fprintf(out,
+		"\nADDR is IP:PORT, [IPv6]:PORT, :PORT for all addresses, or unix:PATH. ADDR and HOST:PORT "
+		"may be\ngiven more than once.\n");
+}
+
+void cli_help(FILE *out, const char *topic)
+{
+	if (topic && topic[0]) {
+		for (size_t i = 0; i < cli_command_count; i++)
+			if (!strcmp(cli_commands[i].path, topic)) {
+				print_command(out, &cli_commands[i]);
+				return;
+			}
+		fprintf(out, "Usage: adit-edge %s COMMAND [flags]\n\n", topic);
+		print_commands(out, topic);
+		return;
+	}
+	fprintf(out, "adit-edge: the public side of your own tunnels\n\n"
+		     "Usage: adit-edge COMMAND [flags]\n\n");
+	print_commands(out, NULL);
+	fprintf(out, "\n`adit-edge COMMAND --help` says more about one.\n"
+		     "Exit status: 0 done, 1 it failed, 2 the command line was not understood.\n");
+}
+
+static int help(struct cli *c)
+{
+	char topic[64] = "";
+	bool is_known = c->word_count == 0;
+
+	for (size_t i = 0; i < c->word_count; i++) {
+		size_t len = strlen(topic);
+		snprintf(topic + len, sizeof(topic) - len, "%s%s", i ? " " : "", c->words[i]);
+	}
+	for (size_t i = 0; i < cli_command_count; i++)
+		is_known |= !strcmp(cli_commands[i].path, topic) ||
+			    is_in_group(cli_commands[i].path, topic);
+	if (!is_known)
+		return cli_usage_error(NULL, "there is no command '%s'", topic);
+	cli_help(stdout, topic);
+	return EXIT_DONE;
+}
+
+int cli_version(struct cli *c)
+{
+	(void)c;
+	printf("adit-edge version %s (built %s)\n", ADIT_VERSION, ADIT_BUILD_TIME);
+	return EXIT_DONE;
+}
