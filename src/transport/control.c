@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "wire/rpc_registration.h"
+#include "wire/token.h"
 
 #define MAGIC_CONTROL 0x6374726cu
 
@@ -21,6 +22,9 @@
 #define REGISTRATION_BYTES (16 * 1024)
 /* Buffers above this are given back when they are empty: sessions live for weeks and talk for a second. */
 #define KEEP_BYTES 4096
+
+_Static_assert(CONTROL_ACCOUNT_BYTES >= TOKEN_ACCOUNT_BYTES, "what a token may carry registers");
+_Static_assert(CONTROL_SECRET_BYTES >= TOKEN_SECRET_BYTES, "what a token may carry registers");
 
 #define CAUSE_DUPLICATE BYTES_LIT("EDUPCONN")
 
@@ -46,22 +50,22 @@ struct control {
 	void *ctx;                           /* borrowed */
 	struct buf in;                       /* the message that is not complete yet */
 	struct buf out;
-	size_t sent;                         /* of out */
-	int failed;                          /* enum err_code of the first failure */
+	size_t sent; /* of out */
+	int failed;  /* enum err_code of the first failure */
 	bool is_done;
 	bool is_registered;
-	bool is_leaving;                     /* unregister was asked */
+	bool is_leaving; /* unregister was asked */
 
 	/* edge */
 	struct answer_slot answers[LIMIT_RPC_ANSWERS];
 	bool is_bootstrapped;
-	bool is_asked;                       /* registerConnection waits for control_reply() */
-	uint32_t asked;                      /* its question */
+	bool is_asked;  /* registerConnection waits for control_reply() */
+	uint32_t asked; /* its question */
 
 	/* connector */
 	enum question questions[LIMIT_RPC_ANSWERS];
 	bool has_cap;
-	uint32_t cap;                        /* the edge's RegistrationServer */
+	uint32_t cap; /* the edge's RegistrationServer */
 };
 
 /* --- Output ---------------------------------------------------------------------------------- */
@@ -206,7 +210,8 @@ static int on_register_call(struct control *c, const struct rpc_call *call, stru
 	if (rpc_get_registration(call, &r, &why) < 0)
 		return put_exception(c, call->question, RPC_FAILED, why.text, err);
 	if (r.account.len > CONTROL_ACCOUNT_BYTES || r.secret.len > CONTROL_SECRET_BYTES)
-		return put_exception(c, call->question, RPC_FAILED, "account or secret too long", err);
+		return put_exception(c, call->question, RPC_FAILED, "account or secret too long",
+				     err);
 	c->is_asked = true;
 	c->asked = call->question;
 	c->events->on_register(c->ctx, &(struct registration){
@@ -494,8 +499,8 @@ int control_send_local_config(struct control *c, struct bytes json, struct err *
 	if (!control_is_registered(c))
 		return err_set(err, E_INVALID, "not registered");
 	if (json.len > LIMIT_RPC_BYTES - CALL_OVERHEAD_BYTES)
-		return err_set(err, E_LIMIT, "configuration of %zu bytes, at most %d are allowed", json.len,
-			       LIMIT_RPC_BYTES - CALL_OVERHEAD_BYTES);
+		return err_set(err, E_LIMIT, "configuration of %zu bytes, at most %d are allowed",
+			       json.len, LIMIT_RPC_BYTES - CALL_OVERHEAD_BYTES);
 	int question = free_question(c);
 	if (question < 0)
 		return err_set(err, E_LIMIT, "%d questions without an answer", LIMIT_RPC_ANSWERS);
@@ -577,8 +582,8 @@ static int on_frame(struct control *c, struct bytes frame, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	return c->side == SESSION_EDGE ? on_edge_message(c, &m, frame, err) :
-					 on_connector_message(c, &m, frame, err);
+	return c->side == SESSION_EDGE ? on_edge_message(c, &m, frame, err)
+				       : on_connector_message(c, &m, frame, err);
 }
 
 static size_t max_frame(const struct control *c)

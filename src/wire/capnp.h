@@ -28,15 +28,16 @@
 /* How long is the message at the front of these bytes, header included? 0 and *ret_size (which may be
  * more than front.len: wait for the rest). E_AGAIN: the header itself is not complete. E_LIMIT: more
  * than `max_bytes` or LIMIT_CAPNP_SEGMENTS; known from the header, before anything is stored. */
-int capnp_frame_size(struct bytes front, size_t max_bytes, size_t *ret_size, struct err *err) MUST_USE;
+int capnp_frame_size(struct bytes front, size_t max_bytes, size_t *ret_size,
+		     struct err *err) MUST_USE;
 
 /* --- Reader ---------------------------------------------------------------------------------- */
 
 struct capnp_message {
 	struct bytes segments[LIMIT_CAPNP_SEGMENTS]; /* whole words each */
 	uint32_t segment_count;
-	uint64_t words_left;  /* that may still be followed */
-	const char *why;      /* the first error; NULL while there is none */
+	uint64_t words_left; /* that may still be followed */
+	const char *why;     /* the first error; NULL while there is none */
 };
 
 /* Both are values; a null one (message NULL) reads as all defaults. The message must outlive them and
@@ -45,21 +46,21 @@ struct capnp_struct {
 	struct capnp_message *message;
 	uint32_t segment;
 	uint32_t depth;
-	size_t data;          /* byte offset in the segment */
+	size_t data; /* byte offset in the segment */
 	uint32_t data_bytes;
-	size_t pointers;      /* byte offset in the segment */
+	size_t pointers; /* byte offset in the segment */
 	uint32_t pointer_count;
 };
 
 enum capnp_size { /* of a list's elements */
-	CAPNP_VOID,
-	CAPNP_BIT,
-	CAPNP_1BYTE,
-	CAPNP_2BYTES,
-	CAPNP_4BYTES,
-	CAPNP_8BYTES,
-	CAPNP_POINTER,
-	CAPNP_COMPOSITE,
+		  CAPNP_VOID,
+		  CAPNP_BIT,
+		  CAPNP_1BYTE,
+		  CAPNP_2BYTES,
+		  CAPNP_4BYTES,
+		  CAPNP_8BYTES,
+		  CAPNP_POINTER,
+		  CAPNP_COMPOSITE,
 };
 
 struct capnp_list {
@@ -68,8 +69,8 @@ struct capnp_list {
 	uint32_t depth;
 	enum capnp_size size;
 	uint32_t count;
-	size_t at;             /* byte offset of element 0 */
-	uint32_t data_bytes;   /* composite: of one element */
+	size_t at;           /* byte offset of element 0 */
+	uint32_t data_bytes; /* composite: of one element */
 	uint32_t pointer_count;
 };
 
@@ -100,7 +101,8 @@ enum capnp_kind capnp_kind_of(struct capnp_struct s, uint32_t index);
 struct capnp_struct capnp_struct_at(struct capnp_struct s, uint32_t index);
 struct capnp_list capnp_list_at(struct capnp_struct s, uint32_t index);
 struct bytes capnp_data(struct capnp_struct s, uint32_t index);
-struct bytes capnp_text(struct capnp_struct s, uint32_t index); /* without its NUL; not checked for UTF-8 */
+struct bytes capnp_text(struct capnp_struct s,
+			uint32_t index); /* without its NUL; not checked for UTF-8 */
 /* Index into the message's capability table. False for null. */
 bool capnp_capability(struct capnp_struct s, uint32_t index, uint32_t *ret_index);
 
@@ -124,7 +126,7 @@ struct capnp_writer {
 
 /* A struct, or a pointer list (then pointer i is element i). */
 struct capnp_ref {
-	uint32_t word;  /* in the segment */
+	uint32_t word; /* in the segment */
 	uint32_t data_words;
 	uint32_t pointer_count;
 };
@@ -154,4 +156,7 @@ struct capnp_ref capnp_element(struct capnp_ref first, uint32_t i);
 /* Empty data and text are written as null. */
 void capnp_put_data(struct capnp_writer *w, struct capnp_ref s, uint32_t index, struct bytes data);
 void capnp_put_text(struct capnp_writer *w, struct capnp_ref s, uint32_t index, struct bytes text);
+/* One text out of two parts, so that nobody has to join them first. */
+void capnp_put_text_parts(struct capnp_writer *w, struct capnp_ref s, uint32_t index,
+			  struct bytes first, struct bytes second);
 void capnp_put_capability(struct capnp_writer *w, struct capnp_ref s, uint32_t index, uint32_t cap);

@@ -78,8 +78,8 @@ void capnp_fail(struct capnp_message *m, const char *why)
 struct target {
 	struct capnp_message *message; /* NULL: null pointer or error */
 	uint32_t segment;
-	uint64_t word;  /* the pointer that describes the object */
-	uint64_t at;    /* the object, in words of the segment; may be out of range */
+	uint64_t word; /* the pointer that describes the object */
+	uint64_t at;   /* the object, in words of the segment; may be out of range */
 };
 
 static bool charge(struct capnp_message *m, uint64_t words)

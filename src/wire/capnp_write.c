@@ -160,8 +160,8 @@ struct capnp_ref capnp_put_struct_list(struct capnp_writer *w, struct capnp_ref 
 
 	if (!w->failed) {
 		set_pointer(w, from, at, 1, (uint32_t)words << 3 | CAPNP_COMPOSITE);
-		store(word_ptr(w, at), (uint64_t)struct_shape(data_words, pointer_count) << 32 | count << 2,
-		      WORD);
+		store(word_ptr(w, at),
+		      (uint64_t)struct_shape(data_words, pointer_count) << 32 | count << 2, WORD);
 	}
 	return (struct capnp_ref){ at + 1, data_words, pointer_count };
 }
@@ -172,14 +172,23 @@ struct capnp_ref capnp_element(struct capnp_ref first, uint32_t i)
 	return first;
 }
 
-static void put_bytes(struct capnp_writer *w, uint32_t from, struct bytes b, size_t extra)
+/* A list of bytes: both parts, then `extra` zeroes. */
+static void put_bytes(struct capnp_writer *w, uint32_t from, struct bytes first,
+		      struct bytes second, size_t extra)
 {
-	uint32_t at = append(w, ((uint64_t)b.len + extra + WORD - 1) / WORD);
+	uint64_t size;
 
+	if (__builtin_add_overflow((uint64_t)first.len, (uint64_t)second.len + extra, &size) ||
+	    size > MAX_WORDS * (uint64_t)WORD)
+		size = MAX_WORDS * (uint64_t)WORD; /* append() fails */
+	uint32_t at = append(w, (size + WORD - 1) / WORD);
 	if (w->failed)
 		return;
-	memcpy(word_ptr(w, at), b.ptr, b.len);
-	set_pointer(w, from, at, 1, (uint32_t)(b.len + extra) << 3 | CAPNP_1BYTE);
+	if (first.len)
+		memcpy(word_ptr(w, at), first.ptr, first.len);
+	if (second.len)
+		memcpy(word_ptr(w, at) + first.len, second.ptr, second.len);
+	set_pointer(w, from, at, 1, (uint32_t)size << 3 | CAPNP_1BYTE);
 }
 
 void capnp_put_data(struct capnp_writer *w, struct capnp_ref s, uint32_t index, struct bytes data)
@@ -187,7 +196,7 @@ void capnp_put_data(struct capnp_writer *w, struct capnp_ref s, uint32_t index, 
 	uint32_t from = pointer_word(s, index);
 
 	if (data.len)
-		put_bytes(w, from, data, 0);
+		put_bytes(w, from, data, BYTES_NONE, 0);
 }
 
 void capnp_put_text(struct capnp_writer *w, struct capnp_ref s, uint32_t index, struct bytes text)
@@ -195,7 +204,16 @@ void capnp_put_text(struct capnp_writer *w, struct capnp_ref s, uint32_t index, 
 	uint32_t from = pointer_word(s, index);
 
 	if (text.len)
-		put_bytes(w, from, text, 1);
+		put_bytes(w, from, text, BYTES_NONE, 1);
+}
+
+void capnp_put_text_parts(struct capnp_writer *w, struct capnp_ref s, uint32_t index,
+			  struct bytes first, struct bytes second)
+{
+	uint32_t from = pointer_word(s, index);
+
+	if (first.len || second.len)
+		put_bytes(w, from, first, second, 1);
 }
 
 void capnp_put_capability(struct capnp_writer *w, struct capnp_ref s, uint32_t index, uint32_t cap)

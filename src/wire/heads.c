@@ -32,14 +32,16 @@ bool heads_is_filtered(struct bytes name)
 /* Value of a base64 character plus 1; 0 for every other byte, so that a plain initialiser does. */
 #define V(c, v) [(uint8_t)(c)] = (v) + 1
 static const uint8_t digits[256] = {
-	V('A', 0),  V('B', 1),  V('C', 2),  V('D', 3),  V('E', 4),  V('F', 5),  V('G', 6),  V('H', 7),
-	V('I', 8),  V('J', 9),  V('K', 10), V('L', 11), V('M', 12), V('N', 13), V('O', 14), V('P', 15),
-	V('Q', 16), V('R', 17), V('S', 18), V('T', 19), V('U', 20), V('V', 21), V('W', 22), V('X', 23),
-	V('Y', 24), V('Z', 25), V('a', 26), V('b', 27), V('c', 28), V('d', 29), V('e', 30), V('f', 31),
-	V('g', 32), V('h', 33), V('i', 34), V('j', 35), V('k', 36), V('l', 37), V('m', 38), V('n', 39),
-	V('o', 40), V('p', 41), V('q', 42), V('r', 43), V('s', 44), V('t', 45), V('u', 46), V('v', 47),
-	V('w', 48), V('x', 49), V('y', 50), V('z', 51), V('0', 52), V('1', 53), V('2', 54), V('3', 55),
-	V('4', 56), V('5', 57), V('6', 58), V('7', 59), V('8', 60), V('9', 61), V('+', 62), V('/', 63),
+	V('A', 0),  V('B', 1),  V('C', 2),  V('D', 3),  V('E', 4),  V('F', 5),  V('G', 6),
+	V('H', 7),  V('I', 8),  V('J', 9),  V('K', 10), V('L', 11), V('M', 12), V('N', 13),
+	V('O', 14), V('P', 15), V('Q', 16), V('R', 17), V('S', 18), V('T', 19), V('U', 20),
+	V('V', 21), V('W', 22), V('X', 23), V('Y', 24), V('Z', 25), V('a', 26), V('b', 27),
+	V('c', 28), V('d', 29), V('e', 30), V('f', 31), V('g', 32), V('h', 33), V('i', 34),
+	V('j', 35), V('k', 36), V('l', 37), V('m', 38), V('n', 39), V('o', 40), V('p', 41),
+	V('q', 42), V('r', 43), V('s', 44), V('t', 45), V('u', 46), V('v', 47), V('w', 48),
+	V('x', 49), V('y', 50), V('z', 51), V('0', 52), V('1', 53), V('2', 54), V('3', 55),
+	V('4', 56), V('5', 57), V('6', 58), V('7', 59), V('8', 60), V('9', 61), V('+', 62),
+	V('/', 63),
 };
 #undef V
 
@@ -193,8 +195,8 @@ static bool can_pass(struct bytes json)
 int heads_put_meta(struct buf *out, const struct heads_meta *m)
 {
 	size_t start = out->len;
-	int rc = buf_append_str(out, m->from_connector ? "{\"src\":\"cloudflared\"" :
-							 "{\"src\":\"origin\"");
+	int rc = buf_append_str(out, m->from_connector ? "{\"src\":\"cloudflared\""
+						       : "{\"src\":\"origin\"");
 
 	if (rc == 0 && m->flow_rate_limited)
 		rc = buf_append_str(out, ",\"flow_rate_limited\":true");

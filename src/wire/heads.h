@@ -47,9 +47,9 @@ int heads_put(struct buf *out, struct bytes name, struct bytes value) MUST_USE;
 /* --- Meta ------------------------------------------------------------------------------------ */
 
 struct heads_meta {
-	bool from_connector;    /* "src":"cloudflared": the connector failed, the status is its own */
+	bool from_connector; /* "src":"cloudflared": the connector failed, the status is its own */
 	bool flow_rate_limited;
-	struct bytes adit;      /* our extension member (FEATURE_REASON): a JSON object, or empty */
+	struct bytes adit; /* our extension member (FEATURE_REASON): a JSON object, or empty */
 };
 
 /* A meta value longer than this is not read; ours is below 1 KiB. */

@@ -97,8 +97,8 @@ static int decode_token(struct bytes base64, struct login *ret, struct err *err)
 		rc = err_set(err, E_PARSE, "missing token in the certificate: not base64");
 	} else {
 		json_t *root = token_json_parse(bytes_of(json, len), err);
-		rc = root ? decode_json(root, ret, err) :
-			    err_wrap(err, "missing token in the certificate");
+		rc = root ? decode_json(root, ret, err)
+			  : err_wrap(err, "missing token in the certificate");
 		if (!root)
 			rc = E_PARSE;
 		token_json_free(root);
@@ -115,10 +115,12 @@ static int decode_blocks(struct bytes pem, struct buf *body, struct login *ret, 
 	int rc;
 
 	while ((rc = next_block(&pem, &label, body, err)) > 0) {
-		if (bytes_eq(label, BYTES_LIT("PRIVATE KEY")) || bytes_eq(label, BYTES_LIT("CERTIFICATE")))
+		if (bytes_eq(label, BYTES_LIT("PRIVATE KEY")) ||
+		    bytes_eq(label, BYTES_LIT("CERTIFICATE")))
 			continue; /* files from before 2019 carry them; nobody needs them */
 		if (!bytes_eq(label, BYTES_LIT(LABEL)))
-			return err_set(err, E_PARSE, "unknown block " BYTES_FMT " in the certificate",
+			return err_set(err, E_PARSE,
+				       "unknown block " BYTES_FMT " in the certificate",
 				       BYTES_ARG(bytes_first(label, 64)));
 		if (is_found)
 			return err_set(err, E_PARSE, "found multiple tokens in the certificate");

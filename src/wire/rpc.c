@@ -186,7 +186,8 @@ int rpc_put_abort(struct buf *out, struct bytes reason)
 }
 
 /* The frame's only segment when its root is a plain struct pointer inside it, else empty. */
-static struct bytes wrappable(const struct capnp_message *m, int32_t *ret_offset, uint32_t *ret_shape)
+static struct bytes wrappable(const struct capnp_message *m, int32_t *ret_offset,
+			      uint32_t *ret_shape)
 {
 	struct bytes segment = m->segments[0];
 	struct reader r = reader_of(segment);

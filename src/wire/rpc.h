@@ -11,15 +11,16 @@
 #include "wire/capnp.h"
 
 enum rpc_kind { /* the tag on the wire; others decode as they are, without a body */
-	RPC_UNIMPLEMENTED = 0,
-	RPC_ABORT = 1,
-	RPC_CALL = 2,
-	RPC_RETURN = 3,
-	RPC_FINISH = 4,
-	RPC_RESOLVE = 5, /* never needed: answered with Unimplemented, which the format allows */
-	RPC_RELEASE = 6,
-	RPC_BOOTSTRAP = 8,
-	RPC_DISEMBARGO = 13,
+		RPC_UNIMPLEMENTED = 0,
+		RPC_ABORT = 1,
+		RPC_CALL = 2,
+		RPC_RETURN = 3,
+		RPC_FINISH = 4,
+		RPC_RESOLVE =
+			5, /* never needed: answered with Unimplemented, which the format allows */
+		RPC_RELEASE = 6,
+		RPC_BOOTSTRAP = 8,
+		RPC_DISEMBARGO = 13,
 };
 
 enum rpc_exception_type {
@@ -46,16 +47,16 @@ struct rpc_call {
 	struct rpc_target target;
 	uint64_t interface;
 	uint16_t method;
-	bool to_caller; /* results are wanted back; anything else we never support */
+	bool to_caller;             /* results are wanted back; anything else we never support */
 	struct capnp_struct params; /* the content; null when it is no struct */
 };
 
 enum rpc_return_kind { /* the tag on the wire */
-	RPC_RESULTS = 0,
-	RPC_EXCEPTION = 1,
-	RPC_CANCELED = 2,
-	RPC_SENT_ELSEWHERE = 3,
-	RPC_TAKE_FROM_OTHER = 4,
+		       RPC_RESULTS = 0,
+		       RPC_EXCEPTION = 1,
+		       RPC_CANCELED = 2,
+		       RPC_SENT_ELSEWHERE = 3,
+		       RPC_TAKE_FROM_OTHER = 4,
 };
 
 /* One entry of a capability table. */
@@ -120,6 +121,7 @@ int rpc_put_return_canceled(struct buf *out, uint32_t answer) MUST_USE;
 /* Begins a Call; its params are then made at pointer 0 of the Payload that is returned.
  * rpc_end_payload() adds the empty capability table and completes the message. */
 struct capnp_ref rpc_begin_call(struct capnp_writer *w, struct buf *out, uint32_t question,
-				const struct rpc_target *target, uint64_t interface, uint16_t method);
+				const struct rpc_target *target, uint64_t interface,
+				uint16_t method);
 struct capnp_ref rpc_begin_results(struct capnp_writer *w, struct buf *out, uint32_t answer);
 int rpc_end_payload(struct capnp_writer *w, struct capnp_ref payload) MUST_USE;

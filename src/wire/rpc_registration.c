@@ -59,8 +59,8 @@ int rpc_put_register(struct buf *out, uint32_t question, const struct rpc_target
 		     const struct rpc_registration *r)
 {
 	struct capnp_writer w;
-	struct capnp_ref payload = rpc_begin_call(&w, out, question, target,
-						  RPC_REGISTRATION_INTERFACE, RPC_REGISTER_CONNECTION);
+	struct capnp_ref payload = rpc_begin_call(
+		&w, out, question, target, RPC_REGISTRATION_INTERFACE, RPC_REGISTER_CONNECTION);
 	struct capnp_ref params = capnp_put_struct(&w, payload, 0, 1, 3);
 
 	capnp_put_u8(&w, params, 0, r->index);
@@ -92,7 +92,8 @@ int rpc_get_registered(const struct rpc_return *r, struct rpc_registered *ret, s
 	if (!r->results.message)
 		return err_set(err, E_PROTOCOL, "registerConnection answered without a result");
 	if (capnp_u16(response, 0) > 1)
-		return err_set(err, E_PROTOCOL, "registerConnection answered with an unknown result");
+		return err_set(err, E_PROTOCOL,
+			       "registerConnection answered with an unknown result");
 	struct capnp_struct member = capnp_struct_at(response, 0);
 	if (ret->ok) {
 		ret->connection = capnp_data(member, 0);
@@ -138,8 +139,8 @@ int rpc_put_registered(struct buf *out, uint32_t answer, const struct rpc_regist
 int rpc_put_unregister(struct buf *out, uint32_t question, const struct rpc_target *target)
 {
 	struct capnp_writer w;
-	struct capnp_ref payload = rpc_begin_call(&w, out, question, target,
-						  RPC_REGISTRATION_INTERFACE, RPC_UNREGISTER_CONNECTION);
+	struct capnp_ref payload = rpc_begin_call(
+		&w, out, question, target, RPC_REGISTRATION_INTERFACE, RPC_UNREGISTER_CONNECTION);
 
 	capnp_put_struct(&w, payload, 0, 0, 0);
 	return rpc_end_payload(&w, payload);

@@ -44,7 +44,8 @@ struct rpc_registered {
  * LIMIT_FEATURES and LIMIT_FEATURE_BYTES. */
 int rpc_get_registration(const struct rpc_call *call, struct rpc_registration *ret,
 			 struct err *err) MUST_USE;
-int rpc_get_registered(const struct rpc_return *r, struct rpc_registered *ret, struct err *err) MUST_USE;
+int rpc_get_registered(const struct rpc_return *r, struct rpc_registered *ret,
+		       struct err *err) MUST_USE;
 int rpc_get_local_configuration(const struct rpc_call *call, struct bytes *ret_json,
 				struct err *err) MUST_USE;
 

@@ -55,8 +55,8 @@ int rpc_put_register_udp(struct buf *out, uint32_t question, const struct rpc_ta
 	return rpc_end_payload(&w, payload);
 }
 
-int rpc_get_registered_udp(const struct rpc_return *r, struct bytes *ret_error, struct bytes *ret_spans,
-			   struct err *err)
+int rpc_get_registered_udp(const struct rpc_return *r, struct bytes *ret_error,
+			   struct bytes *ret_spans, struct err *err)
 {
 	struct capnp_struct response = capnp_struct_at(r->results, 0);
 	struct bytes error = capnp_text(response, 0);
@@ -133,8 +133,8 @@ int rpc_put_configuration(struct buf *out, uint32_t question, const struct rpc_t
 			  int32_t version, struct bytes json)
 {
 	struct capnp_writer w;
-	struct capnp_ref payload = rpc_begin_call(&w, out, question, target, RPC_CONFIGURATION_INTERFACE,
-						  RPC_UPDATE_CONFIGURATION);
+	struct capnp_ref payload = rpc_begin_call(
+		&w, out, question, target, RPC_CONFIGURATION_INTERFACE, RPC_UPDATE_CONFIGURATION);
 	struct capnp_ref p = capnp_put_struct(&w, payload, 0, 1, 1);
 
 	capnp_put_u32(&w, p, 0, (uint32_t)version);

@@ -21,8 +21,8 @@ struct rpc_udp_session {
 	struct bytes session; /* 16 bytes; checked by the decoder */
 	struct bytes address; /* 4 or 16 bytes, IPv4 also as ::ffff:a.b.c.d; checked */
 	uint16_t port;
-	int64_t idle_ns;      /* 0: the connector's default */
-	struct bytes trace;   /* text */
+	int64_t idle_ns;    /* 0: the connector's default */
+	struct bytes trace; /* text */
 };
 
 int rpc_get_register_udp(const struct rpc_call *call, struct rpc_udp_session *ret,
@@ -30,8 +30,8 @@ int rpc_get_register_udp(const struct rpc_call *call, struct rpc_udp_session *re
 int rpc_put_register_udp(struct buf *out, uint32_t question, const struct rpc_target *target,
 			 const struct rpc_udp_session *s) MUST_USE;
 /* `error` is empty when the session was registered. */
-int rpc_get_registered_udp(const struct rpc_return *r, struct bytes *ret_error, struct bytes *ret_spans,
-			   struct err *err) MUST_USE;
+int rpc_get_registered_udp(const struct rpc_return *r, struct bytes *ret_error,
+			   struct bytes *ret_spans, struct err *err) MUST_USE;
 int rpc_put_registered_udp(struct buf *out, uint32_t answer, struct bytes error,
 			   struct bytes spans) MUST_USE;
 
@@ -47,4 +47,5 @@ int rpc_put_configuration(struct buf *out, uint32_t question, const struct rpc_t
 /* `version` is the one in force afterwards; `error` is empty when the new one was applied. */
 int rpc_get_configured(const struct rpc_return *r, int32_t *ret_version, struct bytes *ret_error,
 		       struct err *err) MUST_USE;
-int rpc_put_configured(struct buf *out, uint32_t answer, int32_t version, struct bytes error) MUST_USE;
+int rpc_put_configured(struct buf *out, uint32_t answer, int32_t version,
+		       struct bytes error) MUST_USE;

@@ -13,10 +13,9 @@ static const struct form {
 	const struct place_names *place;
 	bool needs_tunnel;
 	bool writes_empty_endpoint;
-} run_form = { "a", "s", "t", "e", &place_names_lower, true, false },
-  credentials_form = {
-	  "AccountTag", "TunnelSecret", "TunnelID", "Endpoint", &place_names_upper, false, true,
-  };
+} run_form = { "a", "s", "t", "e", &place_names_lower, true, false }, credentials_form = {
+	"AccountTag", "TunnelSecret", "TunnelID", "Endpoint", &place_names_upper, false, true,
+};
 
 /* --- Decoding -------------------------------------------------------------------------------- */
 
@@ -32,7 +31,8 @@ static int get_secret(json_t *root, const char *name, struct secret *ret, struct
 		return err_set(err, E_PARSE, "\"%s\" is not a string", name);
 	struct bytes text = bytes_of(json_string_value(value), json_string_length(value));
 	if (text.len > base64_size(TOKEN_SECRET_BYTES))
-		return err_set(err, E_LIMIT, "\"%s\" is longer than %d bytes", name, TOKEN_SECRET_BYTES);
+		return err_set(err, E_LIMIT, "\"%s\" is longer than %d bytes", name,
+			       TOKEN_SECRET_BYTES);
 	int rc = 0;
 	if (!base64_decode(BASE64_STD, text, raw, &len))
 		rc = err_set(err, E_PARSE, "\"%s\" is not base64", name);
@@ -40,7 +40,8 @@ static int get_secret(json_t *root, const char *name, struct secret *ret, struct
 		rc = err_set(err, E_PARSE, "\"%s\" is shorter than %d bytes", name,
 			     TOKEN_SECRET_MIN_BYTES);
 	else if (len > TOKEN_SECRET_BYTES)
-		rc = err_set(err, E_LIMIT, "\"%s\" is longer than %d bytes", name, TOKEN_SECRET_BYTES);
+		rc = err_set(err, E_LIMIT, "\"%s\" is longer than %d bytes", name,
+			     TOKEN_SECRET_BYTES);
 	else
 		secret_set(ret, bytes_of(raw, len));
 	secret_wipe(raw, sizeof(raw));
@@ -53,7 +54,8 @@ static int get_tunnel(json_t *root, const struct form *form, struct token *ret, 
 	int rc = token_json_text(root, form->tunnel, UUID_TEXT_SIZE, form->needs_tunnel, &text, err);
 
 	if (rc == 0 && text) {
-		ret->has_tunnel = uuid_parse(bytes_str(text), &ret->tunnel) && !uuid_is_zero(&ret->tunnel);
+		ret->has_tunnel =
+			uuid_parse(bytes_str(text), &ret->tunnel) && !uuid_is_zero(&ret->tunnel);
 		if (!ret->has_tunnel)
 			rc = err_set(err, E_PARSE, "\"%s\" is not the id of a tunnel", form->tunnel);
 	}
@@ -61,7 +63,8 @@ static int get_tunnel(json_t *root, const struct form *form, struct token *ret, 
 	return rc;
 }
 
-static int decode_json(struct bytes json, const struct form *form, struct token *ret, struct err *err)
+static int decode_json(struct bytes json, const struct form *form, struct token *ret,
+		       struct err *err)
 {
 	struct token t = { 0 };
 	json_t *root = token_json_parse(json, err);
@@ -102,9 +105,9 @@ int token_decode(struct bytes text, struct token *ret, struct err *err)
 		return err_set(err, E_LIMIT, "token longer than %d bytes", TOKEN_TEXT_BYTES);
 	size_t size = text.len / 4 * 3 + 3, len = 0;
 	uint8_t *json = mem_alloc(size);
-	int rc = base64_decode(BASE64_STD, text, json, &len) ?
-			 decode_json(bytes_of(json, len), &run_form, ret, err) :
-			 err_set(err, E_PARSE, "not base64");
+	int rc = base64_decode(BASE64_STD, text, json, &len)
+			 ? decode_json(bytes_of(json, len), &run_form, ret, err)
+			 : err_set(err, E_PARSE, "not base64");
 	secret_wipe(json, size);
 	mem_free(json);
 	if (rc < 0)
@@ -115,9 +118,9 @@ int token_decode(struct bytes text, struct token *ret, struct err *err)
 int token_decode_credentials(struct bytes json, struct token *ret, struct err *err)
 {
 	*ret = (struct token){ 0 };
-	int rc = json.len > TOKEN_TEXT_BYTES ?
-			 err_set(err, E_LIMIT, "longer than %d bytes", TOKEN_TEXT_BYTES) :
-			 decode_json(json, &credentials_form, ret, err);
+	int rc = json.len > TOKEN_TEXT_BYTES
+			 ? err_set(err, E_LIMIT, "longer than %d bytes", TOKEN_TEXT_BYTES)
+			 : decode_json(json, &credentials_form, ret, err);
 	if (rc < 0)
 		err_wrap(err, "tunnel credentials");
 	return rc;
@@ -175,7 +178,8 @@ int token_encode(struct buf *out, const struct token *t)
 	if (rc == 0)
 		rc = buf_reserve(out, base64_size(json.len));
 	if (rc == 0)
-		buf_added(out, base64_encode(BASE64_STD, buf_bytes(&json), (char *)out->ptr + out->len));
+		buf_added(out,
+			  base64_encode(BASE64_STD, buf_bytes(&json), (char *)out->ptr + out->len));
 	secret_wipe(json.ptr, json.cap);
 	buf_done(&json);
 	return rc;

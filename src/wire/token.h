@@ -64,7 +64,7 @@ struct login {
 };
 
 /* Said by whoever needs login.account and finds it empty, with the certificate's path. */
-#define LOGIN_TOO_OLD_FMT                                                       \
+#define LOGIN_TOO_OLD_FMT                                                        \
 	"Origin certificate needs to be refreshed before creating new tunnels. " \
 	"Delete %s and run \"adit tunnel login\" to obtain a new cert."
 

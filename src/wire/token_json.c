@@ -18,7 +18,8 @@ json_t *token_json_parse(struct bytes text, struct err *err)
 	json_t *root = json_loadb((const char *)text.ptr, text.len, 0, &why);
 	/* The library's text quotes its input, and this one is secret: only the place is told. */
 	if (!root) {
-		err_set(err, E_PARSE, "not valid JSON near line %d, column %d", why.line, why.column);
+		err_set(err, E_PARSE, "not valid JSON near line %d, column %d", why.line,
+			why.column);
 		return NULL;
 	}
 	if (!json_is_object(root)) {
@@ -39,11 +40,9 @@ static void wipe(json_t *value)
 		/* The library has no call for it, but it is its memory until json_decref() below. */
 		secret_wipe((void *)(uintptr_t)json_string_value(value), json_string_length(value));
 	} else if (json_is_object(value)) {
-		json_object_foreach(value, key, member)
-			wipe(member);
+		json_object_foreach(value, key, member) wipe(member);
 	} else if (json_is_array(value)) {
-		json_array_foreach(value, i, member)
-			wipe(member);
+		json_array_foreach(value, i, member) wipe(member);
 	}
 }
 
@@ -58,9 +57,8 @@ json_t *token_json_find(json_t *root, const char *name)
 	json_t *found = NULL, *value;
 	const char *key;
 
-	json_object_foreach(root, key, value)
-		if (bytes_eq_nocase(bytes_str(key), bytes_str(name)))
-			found = value;
+	json_object_foreach(root, key, value) if (bytes_eq_nocase(bytes_str(key), bytes_str(name)))
+		found = value;
 	return json_is_null(found) ? NULL : found;
 }
 
@@ -136,7 +134,8 @@ static int get_edges(json_t *list, const char *name, struct token_place *ret, st
 		struct bytes edge = string_bytes(json_array_get(list, i));
 
 		if (edge.len > TOKEN_EDGE_BYTES || !is_host_port(edge))
-			return err_set(err, E_PARSE, "\"%s\": entry %zu is not host:port", name, i + 1);
+			return err_set(err, E_PARSE, "\"%s\": entry %zu is not host:port", name,
+				       i + 1);
 		ret->edges[ret->edge_count++] = mem_strndup(edge);
 	}
 	return 0;

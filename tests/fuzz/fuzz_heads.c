@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_heads(text, &a);
 	if (heads_get_meta(text, &a, &meta) == 0) {
 		buf_init(&out, 2 * HEADS_META_BYTES);
-		if (heads_put_meta(&out, &meta) < 0 || heads_get_meta(buf_bytes(&out), &a, &again) < 0 ||
+		if (heads_put_meta(&out, &meta) < 0 ||
+		    heads_get_meta(buf_bytes(&out), &a, &again) < 0 ||
 		    meta.from_connector != again.from_connector)
 			abort();
 		buf_done(&out);

@@ -11,10 +11,10 @@
 struct end {
 	struct control *control;
 	struct buf events;
-	struct buf sent;              /* all it ever sent */
+	struct buf sent;                 /* all it ever sent */
 	const struct registered *answer; /* edge: given at once; NULL: later */
-	bool is_eager;                /* connector: unregister as soon as registered */
-	const char *config;           /* connector: send it as soon as registered */
+	bool is_eager;                   /* connector: unregister as soon as registered */
+	const char *config;              /* connector: send it as soon as registered */
 };
 
 static void note(struct end *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -35,7 +35,9 @@ static void on_register(void *ctx, const struct registration *r)
 	struct end *e = ctx;
 	char tunnel[UUID_TEXT_SIZE], connector[UUID_TEXT_SIZE];
 
-	note(e, "register " BYTES_FMT " " BYTES_FMT " %s/%u %s " BYTES_FMT " " BYTES_FMT " features %zu attempts %u ip %zu",
+	note(e,
+	     "register " BYTES_FMT " " BYTES_FMT " %s/%u %s " BYTES_FMT " " BYTES_FMT
+	     " features %zu attempts %u ip %zu",
 	     BYTES_ARG(r->account), BYTES_ARG(r->secret), uuid_text(&r->tunnel, tunnel), r->index,
 	     uuid_text(&r->connector, connector), BYTES_ARG(r->version), BYTES_ARG(r->arch),
 	     r->feature_count, r->attempts, r->local_ip.len);
@@ -65,11 +67,12 @@ static void on_registered(void *ctx, const struct registered *r)
 		note(e, "registered %s " BYTES_FMT "%s", uuid_text(&r->connection, id),
 		     BYTES_ARG(r->location), r->remotely_managed ? " managed" : "");
 	else
-		note(e, "refused " BYTES_FMT "%s%s", BYTES_ARG(r->cause), r->should_retry ? " retry" : "",
-		     r->is_duplicate ? " duplicate" : "");
+		note(e, "refused " BYTES_FMT "%s%s", BYTES_ARG(r->cause),
+		     r->should_retry ? " retry" : "", r->is_duplicate ? " duplicate" : "");
 	assert_int_equal(control_is_done(e->control), !r->ok);
 	if (r->ok && e->config)
-		assert_int_equal(control_send_local_config(e->control, bytes_str(e->config), NULL), 0);
+		assert_int_equal(control_send_local_config(e->control, bytes_str(e->config), NULL),
+				 0);
 	if (r->ok && e->is_eager)
 		control_unregister(e->control);
 }
@@ -163,13 +166,16 @@ static struct uuid uuid_of(const char *text)
 #define TUNNEL "11223344-5566-4788-99aa-bbccddeeff00"
 #define CONNECTOR "a0a1a2a3-a4a5-46a7-a8a9-aaabacadaeaf"
 #define CONNECTION "c0c1c2c3-c4c5-46c7-88c9-cacbcccdcecf"
-#define REGISTER_LINE                                                                             \
-	"register " ACCOUNT " " SECRET " " TUNNEL "/0 " CONNECTOR " 2026.8.2 linux_amd64 features 5 " \
+#define REGISTER_LINE                                             \
+	"register " ACCOUNT " " SECRET " " TUNNEL "/0 " CONNECTOR \
+	" 2026.8.2 linux_amd64 features 5 "                       \
 	"attempts 2 ip 16\n"
 
 static const struct bytes features[] = {
-	{ (const uint8_t *)"allow_remote_config", 19 }, { (const uint8_t *)"serialized_headers", 18 },
-	{ (const uint8_t *)"support_datagram_v2", 19 }, { (const uint8_t *)"support_quic_eof", 16 },
+	{ (const uint8_t *)"allow_remote_config", 19 },
+	{ (const uint8_t *)"serialized_headers", 18 },
+	{ (const uint8_t *)"support_datagram_v2", 19 },
+	{ (const uint8_t *)"support_quic_eof", 16 },
 	{ (const uint8_t *)"management_logs", 15 },
 };
 
@@ -208,10 +214,9 @@ static void conversation(const char *group, const char *direction, struct buf *o
 	size_t i;
 
 	buf_init(out, BYTES);
-	json_array_foreach(vectors, i, v)
-		if (strcmp(vector_text(v, "group"), group) == 0 &&
-		    strcmp(vector_text(v, "direction"), direction) == 0)
-			vector_bytes(v, out);
+	json_array_foreach(vectors, i, v) if (strcmp(vector_text(v, "group"), group) == 0 &&
+					      strcmp(vector_text(v, "direction"), direction) == 0)
+		vector_bytes(v, out);
 	assert_true(out->len > 0);
 	json_decref(vectors);
 }
@@ -268,8 +273,8 @@ static void replay_edge(struct bytes in, const struct registered *answer, const 
 	}
 }
 
-static void replay_group(const char *group, const struct registered *answer, const char *want_events,
-			 bool is_same_output)
+static void replay_group(const char *group, const struct registered *answer,
+			 const char *want_events, bool is_same_output)
 {
 	struct buf in, out;
 
@@ -295,9 +300,11 @@ static void edge_answers_stock_with_the_bytes_of_stock(void **state)
 		     true);
 	replay_group("register-ok-remotely-managed", &managed,
 		     REGISTER_LINE "unregister\nended rpc: shutdown\n", true);
-	replay_group("register-error-permanent", &permanent, REGISTER_LINE "ended rpc: shutdown\n", true);
+	replay_group("register-error-permanent", &permanent, REGISTER_LINE "ended rpc: shutdown\n",
+		     true);
 	/* Form B: the bootstrap was answered first, question 0 is used twice. */
-	replay_group("register-error-edupconn", &duplicate, REGISTER_LINE "ended rpc: shutdown\n", true);
+	replay_group("register-error-edupconn", &duplicate, REGISTER_LINE "ended rpc: shutdown\n",
+		     true);
 }
 
 static void edge_understands_stock_where_it_answers_otherwise(void **state)
@@ -385,7 +392,8 @@ static void connector_understands_every_captured_answer(void **state)
 	static const struct {
 		const char *headline, *events;
 	} cases[] = {
-		{ "HTTP/2 control stream", "registered a0a1a2a3-a4a5-a6a7-a8a9-aaabacadaeaf SPK1\n" },
+		{ "HTTP/2 control stream",
+		  "registered a0a1a2a3-a4a5-a6a7-a8a9-aaabacadaeaf SPK1\n" },
 		{ "QUIC control stream", "registered a0a1a2a3-a4a5-a6a7-a8a9-aaabacadaeaf SPK1\n" },
 	};
 	struct registration r = registration();
@@ -443,7 +451,8 @@ static void both_ends_agree_at_every_chunk_size(void **state)
 		connector.config = "{\"ingress\":[]}";
 		connector.is_eager = true;
 		pump(&edge, &connector, step);
-		assert_events(&edge, REGISTER_LINE "config {\"ingress\":[]}\nunregister\nended rpc: shutdown\n");
+		assert_events(&edge, REGISTER_LINE
+			      "config {\"ingress\":[]}\nunregister\nended rpc: shutdown\n");
 		assert_events(&connector, "registered " CONNECTION " lhr01\nunregistered\n");
 		assert_true(control_is_done(edge.control));
 		assert_true(control_is_done(connector.control));
@@ -523,7 +532,8 @@ static void large_configurations_pass_once_registered(void **state)
 	memset(json.ptr, ' ', LIMIT_RPC_BYTES);
 	end_init(&edge, SESSION_EDGE, NULL);
 	end_init(&connector, SESSION_CONNECTOR, &r);
-	assert_int_equal(control_send_local_config(connector.control, BYTES_LIT("{}"), &err), E_INVALID);
+	assert_int_equal(control_send_local_config(connector.control, BYTES_LIT("{}"), &err),
+			 E_INVALID);
 	edge.answer = &ok;
 	pump(&edge, &connector, 1000);
 	assert_int_equal(control_send_local_config(connector.control,
@@ -674,7 +684,8 @@ static void unknown_methods_and_interfaces_are_exceptions(void **state)
 
 	bench_init(&b);
 	assert_int_equal(rpc_put_bootstrap(&b.request, 0), 0);
-	struct capnp_ref p = rpc_begin_call(&w, &b.request, 1, &to_answer, RPC_REGISTRATION_INTERFACE, 3);
+	struct capnp_ref p =
+		rpc_begin_call(&w, &b.request, 1, &to_answer, RPC_REGISTRATION_INTERFACE, 3);
 	assert_int_equal(rpc_end_payload(&w, p), 0);
 	p = rpc_begin_call(&w, &b.request, 2, &to_answer, 0xea58385c65416035, 0);
 	assert_int_equal(rpc_end_payload(&w, p), 0);
@@ -684,7 +695,8 @@ static void unknown_methods_and_interfaces_are_exceptions(void **state)
 		assert_int_equal(capnp_frame_size(buf_bytes(&b.raw), BYTES, &size, NULL), 0);
 		buf_drop(&b.raw, size);
 		assert_int_equal(capnp_frame_size(buf_bytes(&b.raw), BYTES, &size, NULL), 0);
-		assert_int_equal(rpc_decode(bytes_first(buf_bytes(&b.raw), size), &b.answer, NULL), 0);
+		assert_int_equal(rpc_decode(bytes_first(buf_bytes(&b.raw), size), &b.answer, NULL),
+				 0);
 		assert_exception(&b, i, RPC_NOT_IMPLEMENTED, "method not implemented");
 	}
 	/* Parameters that are none. */
@@ -701,8 +713,12 @@ static void unknown_messages_are_sent_back_and_unimplemented_is_not(void **state
 	struct bench b;
 
 	bench_init(&b);
-	hex_append(&b.request, "0000000005000000" "0000000001000100" "0d00000000000000"
-			       "0000000001000100" "0700000001000000" "0000000000000000");
+	hex_append(&b.request, "0000000005000000"
+			       "0000000001000100"
+			       "0d00000000000000"
+			       "0000000001000100"
+			       "0700000001000000"
+			       "0000000000000000");
 	assert_int_equal(bench_ask(&b), 0);
 	assert_int_equal(b.answer.kind, RPC_UNIMPLEMENTED);
 	/* Its own answer back to it: silence, not a ping-pong. */
@@ -762,8 +778,9 @@ static void unregister_is_told_once(void **state)
 	assert_int_equal(rpc_put_unregister(&b.request, 3, &to_cap), 0);
 	assert_int_equal(bench_ask(&b), 0);
 	assert_non_null(strstr((const char *)b.e.events.ptr, "unregister\n"));
-	assert_int_equal(b.e.events.len, strlen("register " ACCOUNT " " SECRET " " TUNNEL "/0 " CONNECTOR
-						"   features 0 attempts 0 ip 0\nunregister\n"));
+	assert_int_equal(b.e.events.len,
+			 strlen("register " ACCOUNT " " SECRET " " TUNNEL "/0 " CONNECTOR
+				"   features 0 attempts 0 ip 0\nunregister\n"));
 	assert_false(control_is_registered(b.e.control));
 	bench_done(&b);
 }
@@ -864,7 +881,8 @@ static void garbage_is_fatal(void **state)
 	assert_dead(&b, E_LIMIT, "segments");
 	bench_done(&b);
 	bench_init(&b);
-	hex_append(&b.request, "0000000001000000" "0000000001000000");
+	hex_append(&b.request, "0000000001000000"
+			       "0000000001000000");
 	assert_dead(&b, E_PROTOCOL, "struct out of range");
 	bench_done(&b);
 }

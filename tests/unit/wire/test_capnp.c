@@ -173,9 +173,13 @@ static void far_pointers_cross_segments(void **state)
 
 	/* Segment 0: far pointer to word 0 of segment 1. Segment 1: landing pad, struct 1,1, text "hi". */
 	open_hex(&bytes, &m,
-		 "0100000001000000" "0400000000000000"
+		 "0100000001000000"
+		 "0400000000000000"
 		 "0200000001000000"
-		 "0000000001000100" "2a00000000000000" "010000001a000000" "6869000000000000");
+		 "0000000001000100"
+		 "2a00000000000000"
+		 "010000001a000000"
+		 "6869000000000000");
 	struct capnp_struct r = capnp_root(&m);
 	assert_int_equal(capnp_u8(r, 0), 42);
 	assert_text(capnp_text(r, 0), "hi");
@@ -191,20 +195,28 @@ static void double_far_pointers_cross_segments(void **state)
 	/* Segment 0: double far to segment 1 word 0. Segment 1: far to segment 2 word 1, tag struct 1,0.
 	 * Segment 2: a word to skip, then the struct. */
 	open_hex(&bytes, &m,
-		 "0200000001000000" "0200000002000000"
+		 "0200000001000000"
+		 "0200000002000000"
 		 "0600000001000000"
-		 "0a00000002000000" "0000000001000000"
-		 "ffffffffffffffff" "2a00000000000000");
+		 "0a00000002000000"
+		 "0000000001000000"
+		 "ffffffffffffffff"
+		 "2a00000000000000");
 	assert_int_equal(capnp_u8(capnp_root(&m), 0), 42);
 	assert_true(capnp_ok(&m));
 	buf_done(&bytes);
 
 	/* The same for a list: tag says 2 bytes. */
 	open_hex(&bytes, &m,
-		 "0200000003000000" "0200000002000000"
-		 "0000000000000100" "0600000001000000" "0000000000000000"
-		 "0a00000002000000" "0100000012000000"
-		 "ffffffffffffffff" "6869000000000000");
+		 "0200000003000000"
+		 "0200000002000000"
+		 "0000000000000100"
+		 "0600000001000000"
+		 "0000000000000000"
+		 "0a00000002000000"
+		 "0100000012000000"
+		 "ffffffffffffffff"
+		 "6869000000000000");
 	assert_text(capnp_data(capnp_root(&m), 0), "hi");
 	assert_true(capnp_ok(&m));
 	buf_done(&bytes);
@@ -234,25 +246,56 @@ static void malformed_pointers_are_errors(void **state)
 	/* An empty segment has no root. */
 	assert_broken("0000000000000000", "empty");
 	/* Root struct of 1 word where none is left; before the start; far behind the end. */
-	assert_broken("0000000001000000" "0000000001000000", "struct out of range");
-	assert_broken("0000000001000000" "f8ffffff01000000", "struct out of range");
-	assert_broken("0000000001000000" "fcffff7f01000000", "struct out of range");
-	assert_broken("0000000001000000" "00000080ffffffff", "struct out of range");
+	assert_broken("0000000001000000"
+		      "0000000001000000",
+		      "struct out of range");
+	assert_broken("0000000001000000"
+		      "f8ffffff01000000",
+		      "struct out of range");
+	assert_broken("0000000001000000"
+		      "fcffff7f01000000",
+		      "struct out of range");
+	assert_broken("0000000001000000"
+		      "00000080ffffffff",
+		      "struct out of range");
 	/* A list, a capability, an unknown kind where a struct is expected. */
-	assert_broken("0000000001000000" "0100000002000000", "not a struct");
-	assert_broken("0000000001000000" "0300000000000000", "not a struct");
+	assert_broken("0000000001000000"
+		      "0100000002000000",
+		      "not a struct");
+	assert_broken("0000000001000000"
+		      "0300000000000000",
+		      "not a struct");
 	/* Far pointers: no such segment, no such word, to another far pointer. */
-	assert_broken("0000000001000000" "0200000001000000", "far pointer out of range");
-	assert_broken("0000000001000000" "02000000ffffffff", "far pointer out of range");
-	assert_broken("0000000001000000" "0a00000000000000", "far pointer out of range");
-	assert_broken("0000000001000000" "0200000000000000", "far pointer to a far pointer");
-	assert_broken("0000000001000000" "0600000000000000", "far pointer out of range");
+	assert_broken("0000000001000000"
+		      "0200000001000000",
+		      "far pointer out of range");
+	assert_broken("0000000001000000"
+		      "02000000ffffffff",
+		      "far pointer out of range");
+	assert_broken("0000000001000000"
+		      "0a00000000000000",
+		      "far pointer out of range");
+	assert_broken("0000000001000000"
+		      "0200000000000000",
+		      "far pointer to a far pointer");
+	assert_broken("0000000001000000"
+		      "0600000000000000",
+		      "far pointer out of range");
 	/* A double far whose pad is no far pointer, or has a tag that is none. */
-	assert_broken("0000000003000000" "0e00000000000000" "0000000000000000" "0000000000000000",
+	assert_broken("0000000003000000"
+		      "0e00000000000000"
+		      "0000000000000000"
+		      "0000000000000000",
 		      "malformed landing pad");
-	assert_broken("0000000003000000" "0e00000000000000" "0200000000000000" "0200000000000000",
+	assert_broken("0000000003000000"
+		      "0e00000000000000"
+		      "0200000000000000"
+		      "0200000000000000",
 		      "malformed landing pad");
-	assert_broken("0000000003000000" "0e00000000000000" "0200000009000000" "0000000000000000",
+	assert_broken("0000000003000000"
+		      "0e00000000000000"
+		      "0200000009000000"
+		      "0000000000000000",
 		      "malformed landing pad");
 }
 
@@ -308,8 +351,12 @@ static void composite_tags_must_fit_their_list(void **state)
 		struct buf bytes;
 		struct capnp_message m;
 
-		snprintf(hex, sizeof(hex), "00000000050000000000000000000100" "0100000017000000" "%s"
-			 "01000000000000000200000000000000", cases[i].tag);
+		snprintf(hex, sizeof(hex),
+			 "00000000050000000000000000000100"
+			 "0100000017000000"
+			 "%s"
+			 "01000000000000000200000000000000",
+			 cases[i].tag);
 		open_hex(&bytes, &m, hex);
 		struct capnp_list l = capnp_list_at(capnp_root(&m), 0);
 		assert_int_equal(capnp_ok(&m), cases[i].is_ok);
@@ -359,7 +406,10 @@ static void lists_of_every_size_are_read(void **state)
 
 	struct buf bytes;
 	struct capnp_message m;
-	open_hex(&bytes, &m, "00000000030000000000000000000100" "0100000051000000" "0502000000000000");
+	open_hex(&bytes, &m,
+		 "00000000030000000000000000000100"
+		 "0100000051000000"
+		 "0502000000000000");
 	struct capnp_list l = capnp_list_at(capnp_root(&m), 0);
 	assert_int_equal(l.count, 10);
 	assert_true(capnp_list_bool(l, 0));
@@ -398,7 +448,10 @@ static void text_needs_its_nul(void **state)
 	struct buf bytes;
 	struct capnp_message m;
 
-	open_hex(&bytes, &m, "00000000030000000000000000000100" "0100000012000000" "6869000000000000");
+	open_hex(&bytes, &m,
+		 "00000000030000000000000000000100"
+		 "0100000012000000"
+		 "6869000000000000");
 	assert_text(capnp_data(capnp_root(&m), 0), "hi");
 	assert_int_equal(capnp_text(capnp_root(&m), 0).len, 0);
 	assert_string_equal(m.why, "text without its NUL");
@@ -413,7 +466,10 @@ static void a_message_that_points_at_itself_ends(void **state)
 	struct capnp_message m;
 
 	/* Root: a struct of one pointer, which points at itself: offset -1. */
-	open_hex(&bytes, &m, "0000000002000000" "0000000000000100" "fcffffff00000100");
+	open_hex(&bytes, &m,
+		 "0000000002000000"
+		 "0000000000000100"
+		 "fcffffff00000100");
 	struct capnp_struct s = capnp_root(&m);
 	int steps = 0;
 	for (; s.message && steps < 1000; steps++)
@@ -497,7 +553,8 @@ static void damaged_messages_do_no_harm(void **state)
 {
 	static const uint8_t values[] = { 0x00, 0x01, 0x07, 0x7f, 0x80, 0xfc, 0xff };
 	json_t *vectors = vectors_load();
-	json_t *v = vector_find(vectors, "register-ok-localconfig-unregister-close/03-call-registerConnection");
+	json_t *v = vector_find(
+		vectors, "register-ok-localconfig-unregister-close/03-call-registerConnection");
 	struct buf bytes;
 
 	buf_init(&bytes, BYTES);

@@ -22,7 +22,8 @@ static void vectors_decode_and_encode_to_the_same_text(void **state)
 	json_t *v;
 	size_t i, seen = 0;
 
-	json_array_foreach(vectors, i, v) {
+	json_array_foreach(vectors, i, v)
+	{
 		json_t *decoded = json_object_get(v, "decoded");
 		json_t *headers = json_object_get(decoded, "headers");
 		struct wire_pair pairs[16];
@@ -40,8 +41,10 @@ static void vectors_decode_and_encode_to_the_same_text(void **state)
 		vector_bytes(v, &bytes);
 		assert_text(buf_bytes(&bytes), vector_text(decoded, "text"));
 		int count = decode(buf_bytes(&bytes), &a, pairs, 16);
-		json_object_foreach(headers, name, values) {
-			json_array_foreach(values, k, value) {
+		json_object_foreach(headers, name, values)
+		{
+			json_array_foreach(values, k, value)
+			{
 				assert_true((int)at < count);
 				assert_text(pairs[at].name, name);
 				assert_text(pairs[at].value, json_string_value(value));
@@ -73,7 +76,8 @@ static void any_bytes_survive_the_round_trip(void **state)
 	arena_init(&a);
 	buf_init(&out, BYTES);
 	for (size_t i = 0; i < 30; i++)
-		assert_int_equal(heads_put(&out, bytes_of(blob + i, i % 5 + 1), bytes_of(blob, i)), 0);
+		assert_int_equal(heads_put(&out, bytes_of(blob + i, i % 5 + 1), bytes_of(blob, i)),
+				 0);
 	assert_int_equal(decode(buf_bytes(&out), &a, pairs, 64), 30);
 	for (size_t i = 0; i < 30; i++) {
 		assert_bytes_equal(pairs[i].name, bytes_of(blob + i, i % 5 + 1));
@@ -92,19 +96,19 @@ static void malformed_values_are_invalid_as_a_whole(void **state)
 		{ "", 0 },
 		{ ";;;", 0 },
 		{ ";QQ:Qg;;QQ:Qw;", 2 },
-		{ ":", 1 },                /* an empty name: whoever validates names refuses it */
+		{ ":", 1 }, /* an empty name: whoever validates names refuses it */
 		{ "QQ:", 1 },
-		{ "QQ", E_PARSE },         /* no colon */
+		{ "QQ", E_PARSE }, /* no colon */
 		{ "QQ;QQ:", E_PARSE },
-		{ "QQ:Qg:Qg", E_PARSE },   /* two */
+		{ "QQ:Qg:Qg", E_PARSE }, /* two */
 		{ "QQ::", E_PARSE },
-		{ "Q:Qg", E_PARSE },       /* one character makes no byte */
+		{ "Q:Qg", E_PARSE }, /* one character makes no byte */
 		{ "QQ:QgQgQ", E_PARSE },
-		{ "QQ==:Qg", E_PARSE },    /* padding */
+		{ "QQ==:Qg", E_PARSE }, /* padding */
 		{ "QQ:Qg==", E_PARSE },
-		{ "QR:Qg", E_PARSE },      /* trailing bits */
+		{ "QR:Qg", E_PARSE }, /* trailing bits */
 		{ "QQ:QUF", E_PARSE },
-		{ "QQ:Q-Q_", E_PARSE },    /* the other alphabet */
+		{ "QQ:Q-Q_", E_PARSE }, /* the other alphabet */
 		{ "QQ:Qg ", E_PARSE },
 		{ "QQ:Qg,QQ:Qg", E_PARSE },
 		{ "QQ:Qg;\xff", E_PARSE },
@@ -143,8 +147,8 @@ static void decoding_agrees_with_the_plain_decoder(void **state)
 					continue;
 				arena_init(&a);
 				text[3 + i] = (char)c;
-				bool is_good = base64_decode(BASE64_STD_RAW, bytes_of(text + 3, size), want,
-							     &want_len);
+				bool is_good = base64_decode(
+					BASE64_STD_RAW, bytes_of(text + 3, size), want, &want_len);
 				heads_reader_init(&r, bytes_of(text, 3 + size), &a);
 				assert_int_equal(heads_next(&r, &pair), is_good ? 1 : E_PARSE);
 				if (is_good)
@@ -174,13 +178,20 @@ static void control_names_are_filtered(void **state)
 		const char *name;
 		bool is_filtered;
 	} cases[] = {
-		{ ":status", true },          { "cf-int-cloudflared-tracing", true },
-		{ "CF-Int-X", true },         { "Cf-Cloudflared-Response-Meta", true },
-		{ "cf-cloudflared-", true },  { "cf-proxy-worker", true },
-		{ "Cf-Ray", false },          { "cf-int", false },
-		{ "cf-cloudflared", false },  { "content-type", false },
-		{ "x-cf-int-y", false },      { "c", false },
-		{ "", false },                { "cf-", false },
+		{ ":status", true },
+		{ "cf-int-cloudflared-tracing", true },
+		{ "CF-Int-X", true },
+		{ "Cf-Cloudflared-Response-Meta", true },
+		{ "cf-cloudflared-", true },
+		{ "cf-proxy-worker", true },
+		{ "Cf-Ray", false },
+		{ "cf-int", false },
+		{ "cf-cloudflared", false },
+		{ "content-type", false },
+		{ "x-cf-int-y", false },
+		{ "c", false },
+		{ "", false },
+		{ "cf-", false },
 		{ "cfxint-a", false },
 	};
 
@@ -216,7 +227,8 @@ static void meta_of_stock_reads_and_writes(void **state)
 	} cases[] = {
 		{ "http2-headers/meta-origin", { .from_connector = false } },
 		{ "http2-headers/meta-cloudflared", { .from_connector = true } },
-		{ "http2-headers/meta-ratelimited", { .from_connector = true, .flow_rate_limited = true } },
+		{ "http2-headers/meta-ratelimited",
+		  { .from_connector = true, .flow_rate_limited = true } },
 	};
 	json_t *vectors = vectors_load();
 
@@ -242,8 +254,9 @@ static void meta_of_others_is_read_with_tolerance(void **state)
 	assert_meta(" {\"new\":[1,{}], \"src\" : \"origin\"}", 0, false, false, "");
 	assert_meta("{\"src\":\"cloudflared\",\"flow_rate_limited\":false}", 0, true, false, "");
 	assert_meta("{\"src\":\"cloudflared\",\"flow_rate_limited\":\"true\"}", 0, true, false, "");
-	assert_meta("{\"src\":\"cloudflared\",\"adit\":{ \"hop\" : \"origin\", \"errno\":\"ECONNREFUSED\"}}", 0,
-		    true, false, "{\"hop\":\"origin\",\"errno\":\"ECONNREFUSED\"}");
+	assert_meta(
+		"{\"src\":\"cloudflared\",\"adit\":{ \"hop\" : \"origin\", \"errno\":\"ECONNREFUSED\"}}",
+		0, true, false, "{\"hop\":\"origin\",\"errno\":\"ECONNREFUSED\"}");
 	assert_meta("{\"src\":\"cloudflared\",\"adit\":\"text\"}", 0, true, false, "");
 	assert_meta("", E_PARSE, 0, 0, "");
 	assert_meta("{}", E_PARSE, 0, 0, "");

@@ -89,7 +89,8 @@ static void check_call(const struct rpc_call *call, json_t *want, struct buf *ag
 		assert_int_equal(call->method, RPC_UPDATE_LOCAL_CONFIGURATION);
 		assert_int_equal(rpc_get_local_configuration(call, &a, NULL), 0);
 		assert_hex(a, json_object_get(params, "config"));
-		assert_int_equal(rpc_put_local_configuration(again, call->question, &call->target, a), 0);
+		assert_int_equal(
+			rpc_put_local_configuration(again, call->question, &call->target, a), 0);
 	} else if (strcmp(method, "registerUdpSession") == 0) {
 		struct rpc_udp_session s;
 		assert_int_equal(call->interface, RPC_SESSION_INTERFACE);
@@ -104,7 +105,8 @@ static void check_call(const struct rpc_call *call, json_t *want, struct buf *ag
 		assert_int_equal(rpc_get_unregister_udp(call, &a, &b, NULL), 0);
 		assert_hex(a, json_object_get(params, "sessionId"));
 		assert_text(b, text(params, "message"));
-		assert_int_equal(rpc_put_unregister_udp(again, call->question, &call->target, a, b), 0);
+		assert_int_equal(rpc_put_unregister_udp(again, call->question, &call->target, a, b),
+				 0);
 	} else {
 		int32_t version = 0;
 		assert_string_equal(method, "updateConfiguration");
@@ -142,7 +144,8 @@ static void check_results(const struct rpc_return *r, json_t *want, struct buf *
 		if (details) {
 			assert_hex(got.connection, json_object_get(details, "uuid"));
 			assert_text(got.location, text(details, "locationName"));
-			assert_int_equal(got.remotely_managed, truth(details, "tunnelIsRemotelyManaged"));
+			assert_int_equal(got.remotely_managed,
+					 truth(details, "tunnelIsRemotelyManaged"));
 		} else {
 			assert_text(got.cause, text(error, "cause"));
 			assert_int_equal(got.retry_after_ns, number(error, "retryAfter"));
@@ -204,7 +207,8 @@ static void check_message(const struct rpc_message *m, json_t *want, struct buf 
 		assert_int_equal(m->kind, RPC_FINISH);
 		assert_int_equal(m->finish.question, number(want, "questionId"));
 		assert_int_equal(m->finish.release_caps, truth(want, "releaseResultCaps"));
-		assert_int_equal(rpc_put_finish(again, m->finish.question, m->finish.release_caps), 0);
+		assert_int_equal(rpc_put_finish(again, m->finish.question, m->finish.release_caps),
+				 0);
 	} else if (strcmp(which, "release") == 0) {
 		assert_int_equal(m->kind, RPC_RELEASE);
 		assert_int_equal(m->release.id, number(want, "id"));
@@ -234,7 +238,8 @@ static void every_vector_decodes_and_encodes_to_the_same_bytes(void **state)
 	json_t *v;
 	size_t i, count = 0;
 
-	json_array_foreach(vectors, i, v) {
+	json_array_foreach(vectors, i, v)
+	{
 		struct buf bytes, again;
 		struct rpc_message m;
 		struct err err = { 0 };

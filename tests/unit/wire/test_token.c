@@ -22,7 +22,8 @@ static int decode_token(const char *json, struct token *t, struct err *err)
 static int decode_login(const char *json, struct login *l, struct err *err)
 {
 	char *text = base64_text(BASE64_STD, bytes_str(json));
-	char *pem = mem_printf("-----BEGIN ARGO TUNNEL TOKEN-----\n%s\n-----END ARGO TUNNEL TOKEN-----\n", text);
+	char *pem = mem_printf(
+		"-----BEGIN ARGO TUNNEL TOKEN-----\n%s\n-----END ARGO TUNNEL TOKEN-----\n", text);
 	int rc = login_decode(bytes_str(pem), l, err);
 
 	mem_free(text);
@@ -40,10 +41,10 @@ static void assert_place(const struct token_place *p)
 	assert_string_equal(p->api_url, "https://adit.example.org/client/v4");
 }
 
-#define PLACE                                                                                     \
+#define PLACE                                                                                             \
 	"\"edge\":[\"edge.example.org:7844\",\"[2001:db8::1]:7844\",\"192.0.2.1:443\"],\"ca\":\"" CA_JSON \
 	"\",\"apiURL\":\"https://adit.example.org/client/v4\""
-#define PLACE_FILE                                                                                \
+#define PLACE_FILE                                                                                        \
 	"\"Edge\":[\"edge.example.org:7844\",\"[2001:db8::1]:7844\",\"192.0.2.1:443\"],\"CA\":\"" CA_JSON \
 	"\",\"APIURL\":\"https://adit.example.org/client/v4\""
 
@@ -91,8 +92,8 @@ static void a_token_reads_and_writes_back(void **state)
 static void a_pasted_token_may_have_blanks_around_it(void **state)
 {
 	struct token t;
-	char *text = base64_text(BASE64_STD,
-				 BYTES_LIT("{\"A\":\"acc\",\"S\":\"" SECRET "\",\"T\":\"" TUNNEL "\",\"x\":[1]}"));
+	char *text = base64_text(BASE64_STD, BYTES_LIT("{\"A\":\"acc\",\"S\":\"" SECRET
+						       "\",\"T\":\"" TUNNEL "\",\"x\":[1]}"));
 	char *padded = mem_printf(" \t%s\r\n", text);
 
 	assert_int_equal(token_decode(bytes_str(padded), &t, NULL), 0);
@@ -121,7 +122,8 @@ static void bad_tokens_are_refused_by_member(void **state)
 		{ "{\"a\":\"a\",\"s\":\"" SECRET "\"}", "tunnel token: \"t\" is missing" },
 		{ "{\"a\":\"a\",\"s\":\"" SECRET "\",\"t\":\"x\"}",
 		  "tunnel token: \"t\" is not the id of a tunnel" },
-		{ "{\"a\":\"a\",\"s\":\"" SECRET "\",\"t\":\"00000000-0000-0000-0000-000000000000\"}",
+		{ "{\"a\":\"a\",\"s\":\"" SECRET
+		  "\",\"t\":\"00000000-0000-0000-0000-000000000000\"}",
 		  "tunnel token: \"t\" is not the id of a tunnel" },
 		{ "{\"a\":\"a\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL "\",\"edge\":\"x:1\"}",
 		  "tunnel token: \"edge\" is not a list" },
@@ -131,7 +133,8 @@ static void bad_tokens_are_refused_by_member(void **state)
 		  "tunnel token: \"edge\": entry 1 is not host:port" },
 		{ "{\"a\":\"a\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL "\",\"edge\":[\"x:65536\"]}",
 		  "tunnel token: \"edge\": entry 1 is not host:port" },
-		{ "{\"a\":\"a\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL "\",\"edge\":[\"2001:db8::1:7844\"]}",
+		{ "{\"a\":\"a\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL
+		  "\",\"edge\":[\"2001:db8::1:7844\"]}",
 		  "tunnel token: \"edge\": entry 1 is not host:port" },
 		{ "{\"a\":\"a\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL "\",\"edge\":[\":7844\"]}",
 		  "tunnel token: \"edge\": entry 1 is not host:port" },
@@ -170,7 +173,8 @@ static void tokens_are_bounded(void **state)
 
 	memset(large, 'A', sizeof(large));
 	assert_int_equal(token_decode(bytes_of(large, sizeof(large)), &t, &err), E_LIMIT);
-	assert_int_equal(token_decode_credentials(bytes_of(large, sizeof(large)), &t, &err), E_LIMIT);
+	assert_int_equal(token_decode_credentials(bytes_of(large, sizeof(large)), &t, &err),
+			 E_LIMIT);
 
 	char *account = mem_printf("{\"a\":\"%0*d\"}", TOKEN_ACCOUNT_BYTES + 1, 0);
 	assert_int_equal(decode_token(account, &t, &err), E_LIMIT);
@@ -188,8 +192,9 @@ static void a_full_buffer_gets_nothing(void **state)
 {
 	struct token t;
 
-	assert_int_equal(decode_token("{\"a\":\"acc\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL "\"," PLACE "}", &t,
-				      NULL),
+	assert_int_equal(decode_token("{\"a\":\"acc\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL
+				      "\"," PLACE "}",
+				      &t, NULL),
 			 0);
 	for (size_t max = 1; max < 300; max += 13) {
 		struct buf out;
@@ -240,16 +245,17 @@ static void credentials_member_names_ignore_case(void **state)
 	struct token t;
 	struct err err;
 
-	assert_int_equal(
-		token_decode_credentials(
-			BYTES_LIT("\n{ \"accounttag\": \"acc\", \"TUNNELSECRET\": \"" SECRET
-				  "\", \"tunnelId\": \"" TUNNEL "\", \"apiUrl\": \"http://x\", \"other\": {} }\n"),
-			&t, NULL),
-		0);
+	assert_int_equal(token_decode_credentials(
+				 BYTES_LIT("\n{ \"accounttag\": \"acc\", \"TUNNELSECRET\": \"" SECRET
+					   "\", \"tunnelId\": \"" TUNNEL
+					   "\", \"apiUrl\": \"http://x\", \"other\": {} }\n"),
+				 &t, NULL),
+			 0);
 	assert_true(t.has_tunnel);
 	assert_string_equal(t.place.api_url, "http://x");
 	token_done(&t);
-	assert_int_equal(token_decode_credentials(BYTES_LIT("{\"AccountTag\":\"a\"}"), &t, &err), E_PARSE);
+	assert_int_equal(token_decode_credentials(BYTES_LIT("{\"AccountTag\":\"a\"}"), &t, &err),
+			 E_PARSE);
 	assert_string_equal(err.text, "tunnel credentials: \"TunnelSecret\" is missing");
 }
 
@@ -258,8 +264,9 @@ static void a_place_copies_deeply(void **state)
 	struct token t;
 	struct token_place copy;
 
-	assert_int_equal(decode_token("{\"a\":\"acc\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL "\"," PLACE "}", &t,
-				      NULL),
+	assert_int_equal(decode_token("{\"a\":\"acc\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL
+				      "\"," PLACE "}",
+				      &t, NULL),
 			 0);
 	token_place_copy(&copy, &t.place);
 	token_done(&t);
@@ -304,16 +311,17 @@ static void a_login_is_written_as_stock_writes_it(void **state)
 	assert_int_equal(decode_login(LOGIN "}", &l, NULL), 0);
 	buf_init(&out, BYTES);
 	assert_int_equal(login_encode(&out, &l), 0);
-	assert_text(buf_bytes(&out), "-----BEGIN ARGO TUNNEL TOKEN-----\n"
-				     "eyJ6b25lSUQiOiJ6b25lIiwiYWNjb3VudElEIjoiYWNjIiwiYXBpVG9rZW4iOiJz\n"
-				     "ZWNyZXQifQ==\n"
-				     "-----END ARGO TUNNEL TOKEN-----\n");
+	assert_text(buf_bytes(&out),
+		    "-----BEGIN ARGO TUNNEL TOKEN-----\n"
+		    "eyJ6b25lSUQiOiJ6b25lIiwiYWNjb3VudElEIjoiYWNjIiwiYXBpVG9rZW4iOiJz\n"
+		    "ZWNyZXQifQ==\n"
+		    "-----END ARGO TUNNEL TOKEN-----\n");
 	buf_done(&out);
 	login_done(&l);
 }
 
-#define TOKEN_BLOCK                                                        \
-	"-----BEGIN ARGO TUNNEL TOKEN-----\r\n"                            \
+#define TOKEN_BLOCK                                                            \
+	"-----BEGIN ARGO TUNNEL TOKEN-----\r\n"                                \
 	"eyJ6b25lSUQiOiJ6b25lIiwiYWNjb3VudElEIjoiYWNjIiwiYXBpVG9rZW4iOiJz\r\n" \
 	"ZWNyZXQifQ==\r\n-----END ARGO TUNNEL TOKEN-----\r\n"
 
@@ -321,11 +329,13 @@ static void historic_blocks_are_skipped(void **state)
 {
 	struct login l;
 
-	assert_int_equal(login_decode(BYTES_LIT("some text\n-----BEGIN PRIVATE KEY-----\nProc-Type: 4\n\nAAAA\n"
-						"-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\n!!\n"
-						"-----END CERTIFICATE-----\n" TOKEN_BLOCK "trailing text"),
-				      &l, NULL),
-			 0);
+	assert_int_equal(
+		login_decode(
+			BYTES_LIT("some text\n-----BEGIN PRIVATE KEY-----\nProc-Type: 4\n\nAAAA\n"
+				  "-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\n!!\n"
+				  "-----END CERTIFICATE-----\n" TOKEN_BLOCK "trailing text"),
+			&l, NULL),
+		0);
 	assert_string_equal(l.zone, "zone");
 	login_done(&l);
 }

@@ -55,9 +55,7 @@ static inline json_t *vector_find(json_t *list, const char *name)
 	size_t i;
 	json_t *v;
 
-	json_array_foreach(list, i, v)
-		if (strcmp(vector_text(v, "name"), name) == 0)
-			return v;
+	json_array_foreach(list, i, v) if (strcmp(vector_text(v, "name"), name) == 0) return v;
 	fail_msg("no vector %s", name);
 	return NULL;
 }
