@@ -313,6 +313,7 @@ static void on_signal(void *arg, int signum)
 	notify_service_manager("STOPPING=1");
 	local_listeners_set_ready(e->local, false);
 	timer_set(&e->grace, e->config->grace_period / USEC_PER_MSEC);
+	control_plane_drain(e->control);
 	for (size_t i = 0; i < e->worker_count; i++)
 		worker_post_drain(e->workers[i]);
 	loop_work(e->loop, join_workers, on_workers_ended, e);

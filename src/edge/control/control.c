@@ -30,6 +30,12 @@ struct control *control_plane_new(struct store *store, struct loop *loop,
 	return c;
 }
 
+void control_plane_drain(struct control *c)
+{
+	CHECK(c, MAGIC_CONTROL);
+	login_store_drain(c->logins);
+}
+
 struct control *control_plane_free(struct control *c)
 {
 	if (!c)

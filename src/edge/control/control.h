@@ -61,5 +61,8 @@ struct control_options {
  * `loop` is the control thread's own (timers for waiting logins); NULL offline. */
 struct control *control_plane_new(struct store *store, struct loop *loop, const struct control_hooks *hooks,
 			    const struct control_options *options);
+/* The edge begins to stop: logins that wait are answered now (their clients ask again), so that they do
+ * not hold up the drain. Control thread. */
+void control_plane_drain(struct control *c);
 struct control *control_plane_free(struct control *c); /* answers what still waits with 503 */
 void control_ask(struct control *c, struct control_request *r);

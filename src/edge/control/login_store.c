@@ -35,6 +35,7 @@ struct login_store {
 	struct loop *loop; /* borrowed */
 	struct list waiters, pending;
 	size_t waiter_count, pending_count;
+	bool is_draining;
 	struct timer expiry; /* of the oldest pending one; set when there is a loop */
 };
 
@@ -154,7 +155,7 @@ bool login_store_poll(struct login_store *s, struct control_request *r, struct b
 	w = waiter_find(s, key);
 	if (w)
 		answer_later(waiter_take(w), 404, "Another poll took over\n");
-	if (!s->loop) {
+	if (!s->loop || s->is_draining) {
 		(void)answer_text(r, 404, "Waiting for approval\n");
 		return true;
 	}
@@ -217,6 +218,15 @@ struct login_store *login_store_new(struct loop *loop)
 	if (loop)
 		timer_init(&s->expiry, loop, on_expiry);
 	return s;
+}
+
+void login_store_drain(struct login_store *s)
+{
+	CHECK(s, MAGIC_LOGIN_STORE);
+	s->is_draining = true;
+	while (!list_is_empty(&s->waiters))
+		answer_later(waiter_take(LIST_ENTRY(s->waiters.next, struct waiter, node)), 404,
+			     "Waiting for approval\n");
 }
 
 struct login_store *login_store_free(struct login_store *s)

@@ -23,6 +23,9 @@ struct login_store;
 
 /* `loop` NULL: nothing can be held, polls are answered at once. */
 struct login_store *login_store_new(struct loop *loop);
+/* Answers what is held as if its time were over, and holds nothing from now on: an edge that stops does
+ * not wait for people to approve. */
+void login_store_drain(struct login_store *s);
 /* Polls that are still held get 503. */
 struct login_store *login_store_free(struct login_store *s);
 

@@ -540,6 +540,23 @@ static void polls_are_checked_and_bounded(void **state)
 		answer_done(held[i]);
 }
 
+static void draining_holds_no_polls(void **state)
+{
+	struct world *w = *state;
+	struct answer *poll = control_fixture_send(&w->f, "GET", "/login/" KEY, NULL, BYTES_NONE,
+						   false),
+		      *a;
+
+	assert_int_equal(poll->answers, 0);
+	control_plane_drain(w->f.control);
+	assert_int_equal(poll->answers, 1);
+	assert_int_equal(poll->request.status, 404);
+	answer_done(poll);
+	a = browse(w, "GET", "/login/" KEY, NULL);
+	assert_int_equal(a->request.status, 404);
+	answer_done(a);
+}
+
 static void on_store_answer(struct control_request *r)
 {
 }
@@ -592,6 +609,7 @@ int main(void)
 		TEST(foreign_callbacks_get_a_download_only),
 		TEST(approval_needs_a_zone_that_exists),
 		TEST(polls_are_checked_and_bounded),
+		TEST(draining_holds_no_polls),
 		cmocka_unit_test(waiting_certificates_expire_and_are_bounded),
 	};
 
