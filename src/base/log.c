@@ -76,22 +76,55 @@ static void put_str(struct line *l, const char *text)
 	put(l, text, strlen(text));
 }
 
-/* JSON string escapes; valid in console output too. Bytes above 0x7f pass (UTF-8). */
+/* Length of the UTF-8 character at the front (RFC 3629: shortest form, no surrogates), or 0. */
+static size_t utf8_length(struct bytes b)
+{
+	uint8_t first = b.ptr[0];
+	size_t len = first < 0x80   ? 1
+		     : first < 0xc2 ? 0
+		     : first < 0xe0 ? 2
+		     : first < 0xf0 ? 3
+		     : first < 0xf5 ? 4
+				    : 0;
+
+	if (len > b.len)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((b.ptr[i] & 0xc0) != 0x80)
+			return 0;
+	if (len > 2) {
+		uint8_t second = b.ptr[1];
+		if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+		    (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f))
+			return 0;
+	}
+	return len;
+}
+
+/* JSON string escapes; valid in console output too. Whole UTF-8 characters pass, but for the control
+ * characters of either range: terminals obey the C1 ones (U+0080 to U+009F) as well. */
 static void put_escaped(struct line *l, struct bytes b)
 {
-	for (size_t i = 0; i < b.len && i < VALUE_BYTES; i++) {
+	struct bytes rest = bytes_first(b, VALUE_BYTES);
+
+	while (rest.len) {
 		char escape[8];
-		uint8_t c = b.ptr[i];
-		if (c == '"' || c == '\\') {
+		size_t len = utf8_length(rest);
+		uint8_t c = rest.ptr[0];
+		if (len == 0) {
+			put_str(l, "\\ufffd");
+			len = 1;
+		} else if (c == '"' || c == '\\') {
 			escape[0] = '\\';
 			escape[1] = (char)c;
 			put(l, escape, 2);
-		} else if (c < 0x20 || c == 0x7f) {
-			snprintf(escape, sizeof(escape), "\\u%04x", c);
+		} else if (c < 0x20 || c == 0x7f || (c == 0xc2 && rest.ptr[1] < 0xa0)) {
+			snprintf(escape, sizeof(escape), "\\u%04x", len == 1 ? c : rest.ptr[1]);
 			put(l, escape, 6);
 		} else {
-			put(l, (const char *)&b.ptr[i], 1);
+			put(l, (const char *)rest.ptr, len);
 		}
+		rest = bytes_from(rest, len);
 	}
 	if (b.len > VALUE_BYTES)
 		put_str(l, "...");
