@@ -75,15 +75,23 @@ int buf_printf(struct buf *b, const char *fmt, ...)
 	int n = vsnprintf(NULL, 0, fmt, args);
 	va_end(args);
 	BUG_IF(n < 0);
-	/* vsnprintf() wants room for its NUL, which does not count as content. */
-	int ret = buf_reserve(b, (size_t)n + 1);
-	if (ret < 0)
-		return ret;
+	/* vsnprintf() wants room for its NUL, which does not count as content: where only the NUL does
+	 * not fit, the text goes through a copy. */
+	char *copy = NULL;
+	if (b->max - b->len == (size_t)n)
+		copy = mem_alloc((size_t)n + 1);
+	else if (buf_reserve(b, (size_t)n + 1) < 0)
+		return E_LIMIT;
 	va_start(args, fmt);
-	vsnprintf((char *)b->ptr + b->len, (size_t)n + 1, fmt, args);
+	vsnprintf(copy ? copy : (char *)b->ptr + b->len, (size_t)n + 1, fmt, args);
 	va_end(args);
-	b->len += (size_t)n;
-	return 0;
+	if (!copy) {
+		b->len += (size_t)n;
+		return 0;
+	}
+	int ret = buf_append(b, bytes_of(copy, (size_t)n));
+	mem_free(copy);
+	return ret;
 }
 
 void buf_drop(struct buf *b, size_t size)

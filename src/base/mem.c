@@ -13,7 +13,11 @@ static noreturn void out_of_memory(size_t size)
 
 void *mem_try_alloc(size_t count, size_t size)
 {
-	return calloc(count ? count : 1, size ? size : 1);
+	size_t total;
+
+	if (__builtin_mul_overflow(count, size, &total))
+		return NULL;
+	return calloc(1, total ? total : 1);
 }
 
 void *mem_alloc(size_t size)
