@@ -38,6 +38,7 @@ struct h2_stream {
 	struct list wait_node;         /* in session->blocked while H2_WAIT_CONNECTION */
 	struct h2_late_trailers *late; /* owned */
 	enum h2_wait wait;
+	size_t held;       /* received, not consumed: of a shared connection window */
 	uint32_t code;     /* once gone */
 	bool is_announced; /* the user knows it: it gets on_stream_closed */
 	bool is_open;      /* nghttp2 knows it: a client's head has left */

@@ -49,6 +49,11 @@ void h2_stream_gone(struct h2_stream *st, uint32_t code)
 		return;
 	st->is_gone = true;
 	st->code = code;
+	if (st->held) {
+		(void)nghttp2_session_consume_connection(s->ng, st->held);
+		st->held = 0;
+		loop_defer_flush(s->loop, &s->flush);
+	}
 	h2_stream_unblock(st);
 	if (s->collecting == st)
 		s->collecting = NULL;
@@ -330,9 +335,12 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const u
 	struct h2_stream *st = find_stream(s, id);
 
 	(void)flags;
-	/* The connection's window is given back at once: a stalled stream stops itself only. */
-	(void)nghttp2_session_consume_connection(ng, len);
-	if (st && st->is_announced && !s->is_ending)
+	bool is_wanted = st && st->is_announced && !s->is_ending;
+	if (is_wanted && s->options.is_window_shared)
+		st->held += len;
+	else
+		(void)nghttp2_session_consume_connection(ng, len);
+	if (is_wanted)
 		s->events->on_data(st, bytes_of(data, len), false);
 	return 0;
 }

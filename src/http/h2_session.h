@@ -46,11 +46,15 @@ struct h2_options {
 	enum h2_role role;
 	uint32_t max_streams;       /* that the peer may open; 0: none */
 	uint32_t stream_window;     /* receive window of a stream, bytes */
-	uint32_t connection_window; /* receive window of the connection, bytes; replenished at once */
+	uint32_t connection_window; /* receive window of the connection, bytes; see is_window_shared */
 	uint32_t max_frame;         /* 16384 … 1 MiB: SETTINGS_MAX_FRAME_SIZE that we announce */
 	bool allow_connect_protocol; /* RFC 8441, server role */
-	size_t head_bytes;           /* of one received head; 0: LIMIT_HEAD_BYTES */
-	unsigned glitches_per_sec;   /* 0: LIMIT_H2_GLITCHES_PER_SEC */
+	/* The connection's window is given back as streams consume, not at receipt: all streams of the
+	 * connection together hold no more than it. For visitors, whom nobody knows; on a tunnel one
+	 * stalled stream must not stop the others. */
+	bool is_window_shared;
+	size_t head_bytes;         /* of one received head; 0: LIMIT_HEAD_BYTES */
+	unsigned glitches_per_sec; /* 0: LIMIT_H2_GLITCHES_PER_SEC */
 };
 
 /* Takes the byte stream over. */

@@ -319,6 +319,11 @@ void h2_stream_consume(struct h2_stream *st, size_t n)
 
 	if (n == 0 || st->is_gone || s->is_ending)
 		return;
+	if (st->held) {
+		size_t held = n < st->held ? n : st->held;
+		st->held -= held;
+		(void)nghttp2_session_consume_connection(s->ng, held);
+	}
 	(void)nghttp2_session_consume_stream(s->ng, st->id, n);
 	loop_defer_flush(s->loop, &s->flush);
 }
