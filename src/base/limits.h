@@ -82,3 +82,26 @@
 /* Work of one path regular expression on one path (PCRE2 match limit). */
 #define LIMIT_REGEX_MATCH 100000
 #define LIMIT_REGEX_DEPTH 1000
+
+/* --- Control plane -------------------------------------------------------------------------- */
+
+/* Rows in one page of a REST list: a thousand are about half a megabyte of JSON. */
+#define LIMIT_API_PAGE 1000
+/* Signed-in browsers. It takes a password to add one, so nobody else can fill the table. */
+#define LIMIT_SIGNIN_SESSIONS 1024
+/* Wrong passwords of one address (IPv6: of one /64) in LIMIT_SIGNIN_WINDOW_SEC: ten in five minutes
+ * lets people mistype, and makes a dictionary of a million words take a year. */
+#define LIMIT_SIGNIN_TRIES 10
+#define LIMIT_SIGNIN_WINDOW_SEC 300
+/* Addresses remembered for that, of about 100 bytes; the one seen longest ago is forgotten first. */
+#define LIMIT_SIGNIN_ADDRESSES 4096
+/* Over all addresses: each try costs a tenth of a second of argon2id on the one control thread, and
+ * many guessers together must not stop the API. A bucket of this many that refills per second. */
+#define LIMIT_SIGNIN_BURST 20
+#define LIMIT_SIGNIN_PER_SEC 2
+/* Polls of `adit tunnel login` that are held. Anybody may poll; a team behind one address logs in a
+ * few at a time. */
+#define LIMIT_LOGIN_WAITERS 256
+#define LIMIT_LOGIN_WAITERS_PER_ADDRESS 16
+/* Approved certificates that nobody fetched yet; each administrator has one login open, rarely two. */
+#define LIMIT_LOGIN_PENDING 64

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/encode.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "edge/control/control_internal.h"
@@ -10,8 +11,6 @@
 #define SECRET_BYTES_MIN TOKEN_SECRET_MIN_BYTES
 #define SECRET_BYTES_MAX TOKEN_SECRET_BYTES
 #define PER_PAGE_DEFAULT 20
-/* What a page may cost: a thousand rows are about half a megabyte of JSON. */
-#define PER_PAGE_MAX 1000
 #define PAGE_MAX 1000000
 
 /* --- JSON ----------------------------------------------------------------------------------- */
@@ -353,7 +352,7 @@ enum ask_result api_tunnel_list(struct ask *a)
 	json_t *list;
 
 	if (!read_filter(a, &filter, &id) || !read_number(a, "page", 1, PAGE_MAX, &page) ||
-	    !read_number(a, "per_page", PER_PAGE_DEFAULT, PER_PAGE_MAX, &per_page))
+	    !read_number(a, "per_page", PER_PAGE_DEFAULT, LIMIT_API_PAGE, &per_page))
 		return ASK_ANSWERED;
 	filter.offset = (size_t)((page - 1) * per_page);
 	filter.limit = (size_t)per_page;

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/encode.h"
+#include "base/limits.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/secret.h"
@@ -9,11 +10,6 @@
 #include "io/loop.h"
 
 #define MAGIC_LOGIN_STORE 0x4c4f4753
-/* Anybody may poll: these bound what that costs. A team behind one address logs in a few at a time. */
-#define WAITERS_MAX 256
-#define WAITERS_PER_ADDRESS 16
-/* Only administrators add; each has one login open, rarely two. */
-#define PENDING_MAX 64
 
 struct waiter {
 	struct list node;
@@ -159,7 +155,8 @@ bool login_store_poll(struct login_store *s, struct control_request *r, struct b
 		(void)answer_text(r, 404, "Waiting for approval\n");
 		return true;
 	}
-	if (s->waiter_count >= WAITERS_MAX || waiters_of(s, r->client_ip) >= WAITERS_PER_ADDRESS) {
+	if (s->waiter_count >= LIMIT_LOGIN_WAITERS ||
+	    waiters_of(s, r->client_ip) >= LIMIT_LOGIN_WAITERS_PER_ADDRESS) {
 		answer_field(r, "Retry-After", BYTES_LIT("60"));
 		(void)answer_text(r, 429, "Too many logins are waiting\n");
 		return true;
@@ -194,7 +191,7 @@ void login_store_put(struct login_store *s, struct bytes key, const char *cert_p
 	p = pending_find(s, key);
 	if (p)
 		pending_drop(s, p);
-	if (s->pending_count >= PENDING_MAX)
+	if (s->pending_count >= LIMIT_LOGIN_PENDING)
 		pending_drop(s, LIST_ENTRY(s->pending.next, struct pending, node));
 	p = mem_alloc(sizeof(*p));
 	memcpy(p->key, key.ptr, sizeof(p->key));

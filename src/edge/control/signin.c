@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/encode.h"
+#include "base/limits.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -10,19 +11,6 @@
 #include "io/address.h"
 
 #define MAGIC_SIGNIN 0x5349474e
-/* Administrators of one edge and their browsers: a handful. Sessions need a password, so nobody
- * else can fill this table. */
-#define SESSIONS_MAX 1024
-/* Wrong passwords per address: ten in five minutes lets people mistype and makes a dictionary of a
- * million words take a year. */
-#define TRIES_PER_WINDOW 10
-#define TRY_WINDOW (300 * USEC_PER_SEC)
-/* Addresses remembered; the one seen longest ago is forgotten first. 4096 of 100 bytes. */
-#define ADDRESSES_MAX 4096
-/* Over all addresses: each try costs a tenth of a second of argon2id on the one control thread, and
- * a botnet must not stop the API. A bucket of 20 that refills at 2 a second. */
-#define TRIES_BURST 20
-#define TRIES_PER_SEC 2
 
 struct session {
 	struct list node; /* oldest first */
@@ -67,7 +55,7 @@ struct signin *signin_new(void)
 	s->by_address = map_new();
 	list_init(&s->sessions);
 	list_init(&s->addresses);
-	s->bucket_tries = TRIES_BURST;
+	s->bucket_tries = LIMIT_SIGNIN_BURST;
 	return s;
 }
 
@@ -87,7 +75,7 @@ const struct signin_session *signin_open(struct signin *s, const char *email, us
 	struct session *session;
 
 	CHECK(s, MAGIC_SIGNIN);
-	if (map_count(s->by_token) >= SESSIONS_MAX)
+	if (map_count(s->by_token) >= LIMIT_SIGNIN_SESSIONS)
 		session_end(s, LIST_ENTRY(s->sessions.next, struct session, node));
 	session = mem_alloc(sizeof(*session));
 	session->email = mem_strdup(email);
@@ -156,7 +144,7 @@ static struct address_tries *address_tries(struct signin *s, struct bytes ip, us
 	struct address_tries *t = map_find(s->by_address, key);
 
 	if (!t) {
-		if (map_count(s->by_address) >= ADDRESSES_MAX)
+		if (map_count(s->by_address) >= LIMIT_SIGNIN_ADDRESSES)
 			address_forget(s, LIST_ENTRY(s->addresses.next, struct address_tries, node));
 		t = mem_alloc(sizeof(*t));
 		t->key = bytes_of(mem_strndup(key), key.len);
@@ -165,7 +153,7 @@ static struct address_tries *address_tries(struct signin *s, struct bytes ip, us
 	}
 	if (t->window_ends <= now) {
 		t->count = 0;
-		t->window_ends = now + TRY_WINDOW;
+		t->window_ends = now + (LIMIT_SIGNIN_WINDOW_SEC * USEC_PER_SEC);
 	}
 	list_remove(&t->node);
 	list_append(&s->addresses, &t->node);
@@ -174,13 +162,13 @@ static struct address_tries *address_tries(struct signin *s, struct bytes ip, us
 
 static bool bucket_take(struct signin *s, usec now)
 {
-	int64_t refill = (now - s->bucket_at) / (USEC_PER_SEC / TRIES_PER_SEC);
+	int64_t refill = (now - s->bucket_at) / (USEC_PER_SEC / LIMIT_SIGNIN_PER_SEC);
 
 	if (refill > 0) {
 		s->bucket_tries += refill;
 		s->bucket_at = now;
-		if (s->bucket_tries > TRIES_BURST)
-			s->bucket_tries = TRIES_BURST;
+		if (s->bucket_tries > LIMIT_SIGNIN_BURST)
+			s->bucket_tries = LIMIT_SIGNIN_BURST;
 	}
 	if (s->bucket_tries == 0)
 		return false;
@@ -194,7 +182,7 @@ bool signin_try(struct signin *s, struct bytes ip, usec now, int *ret_wait_secon
 
 	CHECK(s, MAGIC_SIGNIN);
 	t = address_tries(s, ip, now);
-	if (t->count >= TRIES_PER_WINDOW) {
+	if (t->count >= LIMIT_SIGNIN_TRIES) {
 		*ret_wait_seconds = (int)((t->window_ends - now + USEC_PER_SEC - 1) / USEC_PER_SEC);
 		return false;
 	}
