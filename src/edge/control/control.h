@@ -20,19 +20,19 @@ struct store;
 
 /* One request. Allocated by the asker, which frees it in answered(). */
 struct control_request {
-	struct arena arena;      /* everything below may live here */
+	struct arena arena; /* everything below may live here */
 	struct head head;
 	struct bytes body;
 	struct bytes client_ip;
-	bool is_admin;           /* came by the admin socket or in-process: no token needed */
+	bool is_admin; /* came by the admin socket or in-process: no token needed */
 	/* the answer, filled in before answered() */
 	int status;
 	struct bytes content_type;
-	struct fields fields;    /* Location, Set-Cookie, Cache-Control … */
+	struct fields fields; /* Location, Set-Cookie, Cache-Control … */
 	struct bytes answer;
 	/* On the control thread, exactly once, possibly inside control_ask(). */
 	void (*answered)(struct control_request *r);
-	void *asker;             /* the asker's own */
+	void *asker; /* the asker's own */
 };
 
 /* What the control plane needs from the rest of the edge. Called on the control thread; NULL members
@@ -52,15 +52,16 @@ struct control_hooks {
 };
 
 struct control_options {
-	const char *public_url;    /* "https://adit.example.com:8443": where people reach the control host */
+	const char *public_url; /* "https://adit.example.com:8443": where people reach the control host */
 	const char *const *edge_addresses; /* "host:port" list that goes into cert.pem and credentials */
 	size_t edge_address_count;
 };
 
 /* (Not control_new(): transport/control.h, the control stream of a session, has that name.)
  * `loop` is the control thread's own (timers for waiting logins); NULL offline. */
-struct control *control_plane_new(struct store *store, struct loop *loop, const struct control_hooks *hooks,
-			    const struct control_options *options);
+struct control *control_plane_new(struct store *store, struct loop *loop,
+				  const struct control_hooks *hooks,
+				  const struct control_options *options);
 /* The edge begins to stop: logins that wait are answered now (their clients ask again), so that they do
  * not hold up the drain. Control thread. */
 void control_plane_drain(struct control *c);
