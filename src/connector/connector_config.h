@@ -36,7 +36,6 @@ struct connector_config {
 	char **edges; /* "host:port", "[v6]:port"; at least one */
 	size_t edge_count;
 	char *edge_ca_pem; /* the only roots trusted for the edge; NULL: the system's roots */
-	char *region;      /* "" or a name; an edge that is not Cloudflare's ignores it */
 	enum connector_ip_version ip_version;
 	char *bind_address; /* local IP literal for connections to the edge; NULL: any */
 
@@ -58,22 +57,15 @@ struct connector_config {
 
 	/* What we serve. */
 	struct ingress *ingress; /* counted; the rules at start */
-	bool is_ingress_local;   /* false: nobody gave rules, 503 until the edge sends some */
 	char *config_path;       /* the file the rules came from, to be watched; NULL: none */
-	struct ingress_origin single_origin; /* options of the single-origin flags; texts point into
-	                                      * `single_texts` */
-	char *single_service;                /* what --url and the like asked for; NULL: nothing */
-	char *single_texts[3]; /* owned; httpHostHeader, originServerName, caPool of the flags */
 
 	/* Beside the traffic. */
 	char *metrics_address; /* "host:port"; "localhost:0" means the first free of 20241 to 20245,
 	                         * else any */
 	char *pidfile;         /* written after the first registration; NULL: none */
-	bool is_precheck_wanted;
 
 	/* Logging is already set up from these when the connector starts. */
 	enum log_level log_level;
-	enum log_level transport_log_level;
 	enum log_format log_format;
 	char *log_file; /* NULL: stderr only */
 };

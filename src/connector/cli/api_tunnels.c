@@ -1,0 +1,469 @@
+/* The calls about tunnels, and what they return. */
+#include "connector/cli/api.h"
+
+#include <stdlib.h>
+
+#include "base/encode.h"
+#include "base/mem.h"
+#include "connector/cli/files.h"
+#include "http/fetch.h"
+
+/* More than any account has; a server that repeats its first page for ever stops here. */
+#define LIMIT_TUNNELS 100000
+
+static int unexpected(struct err *err, const char *what)
+{
+	return err_set(err, E_PARSE, "the Cloudflare API response was an unexpected type: %s", what);
+}
+
+/* ------------------------------------------------------------------------------------------
+ * Values. */
+
+static const char *text_of(struct arena *arena, const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+	char *copy = arena_strdup(arena, bytes_str(text ? text : ""));
+
+	/* It may go to a terminal. */
+	for (char *c = copy; *c; c++)
+		if ((uint8_t)*c < ' ' || *c == 0x7f)
+			*c = '?';
+	return copy;
+}
+
+static int time_of(struct arena *arena, const json_t *object, const char *key, struct api_time *ret,
+		   struct err *err)
+{
+	const json_t *value = json_object_get(object, key);
+	const char *text = json_string_value(value);
+
+	*ret = (struct api_time){ "0001-01-01T00:00:00Z", 0 };
+	if (!value || json_is_null(value) || (text && strcmp(text, ret->text) == 0))
+		return 0;
+	ret->wall = text ? clock_parse_rfc3339(text) : -1;
+	if (ret->wall < 0)
+		return unexpected(err, key);
+	ret->text = text_of(arena, object, key);
+	return 0;
+}
+
+static int uuid_of(const json_t *object, const char *key, struct uuid *ret, struct err *err)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	if (!text || !uuid_parse(bytes_str(text), ret))
+		return unexpected(err, "an id is not a UUID");
+	return 0;
+}
+
+static int connections_read(struct arena *arena, const json_t *list, struct api_connection **ret,
+			    size_t *ret_count, struct err *err)
+{
+	size_t count = json_array_size(list);
+	struct api_connection *all = arena_alloc(arena, count * sizeof(*all) + 1);
+
+	for (size_t i = 0; i < count; i++) {
+		const json_t *o = json_array_get(list, i);
+		all[i].location = text_of(arena, o, "colo_name");
+		all[i].id = text_of(arena, o, "id");
+		all[i].is_pending_reconnect =
+			json_is_true(json_object_get(o, "is_pending_reconnect"));
+		all[i].origin_ip = text_of(arena, o, "origin_ip");
+		int r = time_of(arena, o, "opened_at", &all[i].opened_at, err);
+		if (r < 0)
+			return r;
+	}
+	*ret = all;
+	*ret_count = count;
+	return 0;
+}
+
+static int tunnel_read(struct arena *arena, const json_t *o, struct api_tunnel *ret, struct err *err)
+{
+	*ret = (struct api_tunnel){ 0 };
+	if (!json_is_object(o))
+		return unexpected(err, "a tunnel is not an object");
+	int r = uuid_of(o, "id", &ret->id, err);
+	if (r == 0)
+		r = time_of(arena, o, "created_at", &ret->created_at, err);
+	if (r == 0)
+		r = time_of(arena, o, "deleted_at", &ret->deleted_at, err);
+	if (r == 0)
+		r = connections_read(arena, json_object_get(o, "connections"), &ret->connections,
+				     &ret->connection_count, err);
+	ret->name = text_of(arena, o, "name");
+	if (json_is_string(json_object_get(o, "token")))
+		ret->token = text_of(arena, o, "token");
+	return r;
+}
+
+static int connector_read(struct arena *arena, const json_t *o, struct api_connector *ret,
+			  struct err *err)
+{
+	const json_t *features = json_object_get(o, "features");
+
+	ret->id = text_of(arena, o, "id");
+	ret->version = text_of(arena, o, "version");
+	ret->arch = text_of(arena, o, "arch");
+	ret->feature_count = json_array_size(features);
+	ret->features = arena_alloc(arena, ret->feature_count * sizeof(*ret->features) + 1);
+	for (size_t i = 0; i < ret->feature_count; i++) {
+		const char *text = json_string_value(json_array_get(features, i));
+		ret->features[i] = arena_strdup(arena, bytes_str(text ? text : ""));
+	}
+	int r = time_of(arena, o, "run_at", &ret->run_at, err);
+	if (r < 0)
+		return r;
+	return connections_read(arena, json_object_get(o, "conns"), &ret->connections,
+				&ret->connection_count, err);
+}
+
+/* ------------------------------------------------------------------------------------------
+ * Calls. */
+
+static char *tunnel_path(const struct uuid *id, const char *tail)
+{
+	char text[UUID_TEXT_SIZE];
+
+	return mem_printf("/cfd_tunnel/%s%s", uuid_text(id, text), tail);
+}
+
+int api_tunnel_create(struct api *api, struct arena *arena, const char *name, struct bytes secret,
+		      struct api_tunnel *ret, struct err *err)
+{
+	struct uuid ignored;
+	json_t *envelope = NULL;
+
+	if (!*name)
+		return err_set(err, E_INVALID, "tunnel name required");
+	if (uuid_parse(bytes_str(name), &ignored))
+		return err_set(err, E_INVALID, "you cannot use UUIDs as tunnel names");
+	char *encoded = base64_text(BASE64_STD, secret);
+	json_t *body = json_pack("{s:s, s:s}", "name", name, "tunnel_secret", encoded);
+	secret_wipe(encoded, strlen(encoded));
+	mem_free(encoded);
+	if (!body)
+		return err_set(err, E_INVALID, "the tunnel's name is not UTF-8 text");
+	const struct api_call call = {
+		.operation = "create tunnel",
+		.method = "POST",
+		.path = "/cfd_tunnel",
+		.body = body,
+		.conflict = "tunnel with name already exists",
+	};
+	int r = api_call(api, &call, &envelope, err);
+	json_decref(body);
+	if (r == 0)
+		r = tunnel_read(arena, json_object_get(envelope, "result"), ret, err);
+	json_decref(envelope);
+	return r;
+}
+
+int api_tunnel_get(struct api *api, struct arena *arena, const struct uuid *id,
+		   struct api_tunnel *ret, struct err *err)
+{
+	json_t *envelope = NULL;
+	char *path = tunnel_path(id, "");
+	const struct api_call call = { .operation = "get tunnel", .method = "GET", .path = path };
+	int r = api_call(api, &call, &envelope, err);
+
+	if (r == 0)
+		r = tunnel_read(arena, json_object_get(envelope, "result"), ret, err);
+	json_decref(envelope);
+	mem_free(path);
+	return r;
+}
+
+int api_tunnel_delete(struct api *api, const struct uuid *id, bool cascade, struct err *err)
+{
+	char *path = tunnel_path(id, "");
+	const struct api_call call = {
+		.operation = "delete tunnel",
+		.method = "DELETE",
+		.path = path,
+		.query = cascade ? "cascade=true" : NULL,
+		.is_status_enough = true,
+	};
+	int r = api_call(api, &call, NULL, err);
+
+	mem_free(path);
+	return r;
+}
+
+int api_tunnel_cleanup(struct api *api, const struct uuid *id, const struct uuid *connector,
+		       struct err *err)
+{
+	char text[UUID_TEXT_SIZE], *path = tunnel_path(id, "/connections");
+	char *query = connector ? mem_printf("client_id=%s", uuid_text(connector, text)) : NULL;
+	const struct api_call call = {
+		.operation = "cleanup connections",
+		.method = "DELETE",
+		.path = path,
+		.query = query,
+		.is_status_enough = true,
+	};
+	int r = api_call(api, &call, NULL, err);
+
+	mem_free(path);
+	mem_free(query);
+	return r;
+}
+
+int api_tunnel_connectors(struct api *api, struct arena *arena, const struct uuid *id,
+			  struct api_connector **ret, size_t *ret_count, struct err *err)
+{
+	char *path = tunnel_path(id, "/connections");
+	const struct api_call call = { .operation = "list connection details",
+				       .method = "GET",
+				       .path = path };
+	json_t *envelope = NULL;
+	int r = api_call(api, &call, &envelope, err);
+	const json_t *list = json_object_get(envelope, "result");
+	size_t count = json_array_size(list);
+	struct api_connector *all = arena_alloc(arena, count * sizeof(*all) + 1);
+
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = connector_read(arena, json_array_get(list, i), &all[i], err);
+	json_decref(envelope);
+	mem_free(path);
+	*ret = all;
+	*ret_count = r == 0 ? count : 0;
+	return r;
+}
+
+int api_tunnel_token(struct api *api, const struct uuid *id, char **ret, struct err *err)
+{
+	char *path = tunnel_path(id, "/token");
+	const struct api_call call = { .operation = "get tunnel token",
+				       .method = "GET",
+				       .path = path };
+	json_t *envelope = NULL;
+	int r = api_call(api, &call, &envelope, err);
+	const char *text = json_string_value(json_object_get(envelope, "result"));
+
+	if (r == 0 && !text)
+		r = unexpected(err, "the token is not a string");
+	if (r == 0)
+		*ret = mem_strdup(text);
+	json_decref(envelope);
+	mem_free(path);
+	return r;
+}
+
+int api_route_dns(struct api *api, struct arena *arena, const struct uuid *id, const char *hostname,
+		  bool overwrite, const char **ret_change, const char **ret_name, struct err *err)
+{
+	char text[UUID_TEXT_SIZE];
+	char *path = mem_printf("/tunnels/%s/routes", uuid_text(id, text));
+	json_t *envelope = NULL;
+	json_t *body = json_pack("{s:s, s:s, s:b}", "type", "dns", "user_hostname", hostname,
+				 "overwrite_existing", (int)overwrite);
+	const struct api_call call = { .operation = "add route",
+				       .method = "PUT",
+				       .is_zone = true,
+				       .path = path,
+				       .body = body };
+	int r = body ? api_call(api, &call, &envelope, err)
+		     : err_set(err, E_INVALID, "%.100s is not a valid hostname", hostname);
+
+	if (r == 0) {
+		const json_t *result = json_object_get(envelope, "result");
+		*ret_change = text_of(arena, result, "cname");
+		*ret_name = text_of(arena, result, "name");
+		if (!**ret_name)
+			*ret_name = arena_strdup(arena, bytes_str(hostname));
+	}
+	json_decref(body);
+	json_decref(envelope);
+	mem_free(path);
+	return r;
+}
+
+/* ------------------------------------------------------------------------------------------
+ * Lists. */
+
+static int query_add(struct buf *query, const char *key, const char *value)
+{
+	if (!value || !*value)
+		return 0;
+	int r = buf_printf(query, "%s%s=", query->len ? "&" : "", key);
+	return r == 0 ? fetch_escape(query, bytes_str(value)) : r;
+}
+
+/* Keys in alphabetical order, as the stock client sends them. */
+static char *list_query(const struct api *api, const struct api_filter *f, unsigned page)
+{
+	int64_t size = settings_int(&api->cli->settings, FLAG_MAX_FETCH_SIZE);
+	char number[24] = "", page_text[24], id[UUID_TEXT_SIZE] = "";
+	struct buf query;
+
+	if (size > 0)
+		(void)snprintf(number, sizeof(number), "%lld", (long long)size);
+	(void)snprintf(page_text, sizeof(page_text), "%u", page);
+	if (f->id)
+		uuid_text(f->id, id);
+	buf_init(&query, 16 * 1024);
+	int r = query_add(&query, "exclude_prefix", f->exclude_prefix);
+	r = r < 0 ? r : query_add(&query, "existed_at", f->existed_at);
+	r = r < 0 ? r : query_add(&query, "is_deleted", f->with_deleted ? "" : "false");
+	r = r < 0 ? r : query_add(&query, "name", f->name);
+	r = r < 0 ? r : query_add(&query, "name_prefix", f->name_prefix);
+	r = r < 0 ? r : query_add(&query, "page", page_text);
+	r = r < 0 ? r : query_add(&query, "per_page", number);
+	r = r < 0 ? r : query_add(&query, "uuid", id);
+	char *text = r < 0 ? NULL : buf_take_str(&query);
+	buf_done(&query);
+	return text;
+}
+
+static int64_t info_number(const json_t *envelope, const char *key)
+{
+	return json_integer_value(json_object_get(json_object_get(envelope, "result_info"), key));
+}
+
+int api_tunnel_list(struct api *api, struct arena *arena, const struct api_filter *filter,
+		    struct api_tunnel **ret, size_t *ret_count, struct err *err)
+{
+	struct api_tunnel *all = NULL;
+	size_t count = 0;
+	bool is_last = false;
+	int r = 0;
+
+	for (unsigned page = 1; r == 0 && !is_last; page++) {
+		char *query = list_query(api, filter, page);
+		const struct api_call call = { .operation = "list tunnels",
+					       .method = "GET",
+					       .path = "/cfd_tunnel",
+					       .query = query };
+		json_t *envelope = NULL;
+
+		r = query ? api_call(api, &call, &envelope, err)
+			  : err_set(err, E_LIMIT, "the filter is too long");
+		const json_t *list = json_object_get(envelope, "result");
+		size_t got = json_array_size(list);
+		if (r == 0 && got > 0) {
+			all = mem_resize(all, (count + got) * sizeof(*all));
+			for (size_t i = 0; r == 0 && i < got; i++)
+				r = tunnel_read(arena, json_array_get(list, i), &all[count + i],
+						err);
+			count += got;
+		}
+		if (r < 0)
+			err_wrap(err, "Error Parsing page %u", page);
+		is_last = got == 0 || count > LIMIT_TUNNELS ||
+			  info_number(envelope, "count") < info_number(envelope, "per_page") ||
+			  (int64_t)count >= info_number(envelope, "total_count");
+		json_decref(envelope);
+		mem_free(query);
+	}
+	*ret = arena_alloc(arena, count * sizeof(*all) + 1);
+	if (count)
+		memcpy(*ret, all, count * sizeof(*all));
+	*ret_count = count;
+	mem_free(all);
+	return r;
+}
+
+/* ------------------------------------------------------------------------------------------ */
+
+int api_tunnel_find(const struct cli *cli, struct api *api, const char *reference, struct uuid *ret,
+		    struct err *err)
+{
+	const char *file = settings_text(&cli->settings, FLAG_CREDENTIALS_FILE);
+	struct api_tunnel *tunnels;
+	struct arena arena;
+	size_t count;
+
+	if (uuid_parse(bytes_str(reference), ret))
+		return 0;
+	if (*file) {
+		char *path = file_expand(file);
+		struct token token;
+		bool is_found = file_exists(path) &&
+				file_read_credentials(cli->program, path, &token, NULL) == 0;
+		mem_free(path);
+		bool has_id = is_found && token.has_tunnel;
+		if (has_id)
+			*ret = token.tunnel;
+		if (is_found)
+			token_done(&token);
+		if (has_id)
+			return 0;
+	}
+	int r = api->cli ? 0 : api_open(cli, api, err);
+	if (r < 0)
+		return r;
+	arena_init(&arena);
+	const struct api_filter filter = { .name = reference };
+	r = api_tunnel_list(api, &arena, &filter, &tunnels, &count, err);
+	if (r == 0 && count == 0)
+		r = err_set(err, E_NOT_FOUND,
+			    "%.200s is neither the ID nor the name of any of your tunnels",
+			    reference);
+	if (r == 0)
+		*ret = tunnels[0].id;
+	arena_done(&arena);
+	return r;
+}
+
+json_t *api_connections_json(const struct api_connection *connections, size_t count)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++) {
+		const struct api_connection *c = &connections[i];
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:b, s:s, s:s}", "colo_name", c->location, "id",
+					c->id, "is_pending_reconnect", (int)c->is_pending_reconnect,
+					"origin_ip", c->origin_ip, "opened_at", c->opened_at.text));
+	}
+	return list;
+}
+
+json_t *api_tunnel_json(const struct api_tunnel *t)
+{
+	char id[UUID_TEXT_SIZE];
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", uuid_text(&t->id, id), "name", t->name,
+			 "created_at", t->created_at.text, "deleted_at", t->deleted_at.text,
+			 "connections", api_connections_json(t->connections, t->connection_count));
+}
+
+const char *api_time_seconds(struct arena *arena, const struct api_time *t)
+{
+	const char *dot = strchr(t->text, '.');
+	size_t digits = dot ? strspn(dot + 1, "0123456789") : 0;
+
+	if (!dot)
+		return t->text;
+	struct bytes text =
+		arena_printf(arena, "%.*s%s", (int)(dot - t->text), t->text, dot + 1 + digits);
+	return arena_strdup(arena, text);
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+const char *api_connections_text(struct arena *arena, const struct api_connection *connections,
+				 size_t count, bool with_pending)
+{
+	const char **names = arena_alloc(arena, count * sizeof(*names) + 1);
+	const char *text = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (!connections[i].is_pending_reconnect || with_pending)
+			names[used++] = connections[i].location;
+	if (used)
+		qsort(names, used, sizeof(*names), compare_texts);
+	for (size_t i = 0, next; i < used; i = next) {
+		for (next = i; next < used && strcmp(names[i], names[next]) == 0;)
+			next++;
+		struct bytes longer = arena_printf(arena, "%s%s%zux%s", text, *text ? ", " : "",
+						   next - i, names[i]);
+		text = arena_strdup(arena, longer);
+	}
+	return text;
+}

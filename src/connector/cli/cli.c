@@ -1,0 +1,199 @@
+#include "connector/cli/cli.h"
+
+#include <stdarg.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "connector/cli/files.h"
+
+#define COMPONENT "connector/cli"
+
+#define EXIT_FAILED 1
+#define EXIT_USAGE 255
+
+void cli_print(const struct cli *cli, FILE *out, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '@')
+			(void)fputs(cli->program, out);
+		else
+			(void)fputc(*text, out);
+	}
+}
+
+/* The format with '@' replaced; no program name that we take has a '%'. */
+static char *with_program(const struct cli *cli, const char *fmt)
+{
+	struct bytes rest = bytes_str(fmt);
+	char *text = mem_strdup("");
+
+	while (rest.len) {
+		size_t mark = bytes_index(rest, '@');
+		char *longer = mem_printf("%s%.*s%s", text, (int)mark, (const char *)rest.ptr,
+					  mark < rest.len ? cli->program : "");
+		mem_free(text);
+		text = longer;
+		rest = bytes_from(rest, mark + 1);
+	}
+	return text;
+}
+
+void cli_printf(const struct cli *cli, FILE *out, const char *fmt, ...)
+{
+	char *ours = with_program(cli, fmt);
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vfprintf(out, ours, args);
+	va_end(args);
+	mem_free(ours);
+}
+
+int cli_fail(const struct cli *cli, const struct err *err)
+{
+	(void)cli;
+	(void)fprintf(stderr, "%s\n", err->text);
+	return EXIT_FAILED;
+}
+
+int cli_usage(const struct cli *cli, const char *fmt, ...)
+{
+	char *ours = with_program(cli, fmt), name[128];
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vfprintf(stderr, ours, args);
+	va_end(args);
+	(void)fprintf(stderr, "\nSee '%s %s --help'.\n", cli->program,
+		      command_name(&cli->line, name, sizeof(name)));
+	mem_free(ours);
+	return EXIT_USAGE;
+}
+
+/* ------------------------------------------------------------------------------------------ */
+
+/* A group without a command, or with one that does not exist. */
+static int no_command(const struct cli *cli)
+{
+	char name[128];
+
+	command_name(&cli->line, name, sizeof(name));
+	if (cli->line.unknown)
+		(void)fprintf(stderr, "%s%s%s has no command \"%s\".\n\n", cli->program,
+			      *name ? " " : "", name, cli->line.unknown);
+	else if (strcmp(name, "tunnel") == 0)
+		cli_print(
+			cli, stderr,
+			"You did not specify any valid additional argument to the @ tunnel command.\n\n");
+	help_print(cli, stderr);
+	return EXIT_FAILED;
+}
+
+static int add_env_and_keys(struct cli *cli, struct err *err)
+{
+	const struct yaml_node *root = cli->config ? yaml_root(cli->config) : NULL;
+
+	for (size_t d = 0; d < cli->line.depth; d++) {
+		const struct command *command = cli->line.path[d];
+		for (size_t i = 0; i < command->flag_count; i++) {
+			int r = settings_add_env(&cli->settings, command->flags[i], err);
+			if (r == 0)
+				r = settings_add_key(&cli->settings, command->flags[i], root, err);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static int config_load(struct cli *cli, struct err *err)
+{
+	const char *path = settings_text(&cli->settings, FLAG_CONFIG);
+
+	cli->config_path = *path ? file_expand(path) : file_find_config();
+	if (!cli->config_path)
+		return 0;
+	cli->config = yaml_load(cli->config_path, err);
+	if (cli->config)
+		return 0;
+	/* Without --config the file was there a moment ago; it is as if it never had been. */
+	if (err->code == E_NOT_FOUND && !*path) {
+		cli->config_path = mem_free(cli->config_path);
+		return 0;
+	}
+	if (err->code == E_PARSE || err->code == E_LIMIT)
+		err_wrap(err, "error parsing YAML in config file at %s", cli->config_path);
+	return err->code;
+}
+
+static void logging_start(const struct cli *cli)
+{
+	const char *word = settings_text(&cli->settings, FLAG_LOGLEVEL);
+	const char *path = settings_text(&cli->settings, FLAG_LOGFILE);
+	enum log_level level = LOG_INFO;
+	bool is_known = log_level_parse(word, &level);
+	bool is_json = strcmp(settings_text(&cli->settings, FLAG_LOG_OUTPUT), "json") == 0;
+
+	log_setup(level, is_json ? LOG_JSON : LOG_CONSOLE);
+	if (!is_known)
+		log_error(COMPONENT, "Failed to parse log level, using info instead",
+			  LOG_STR("level", word));
+	if (*path) {
+		char *expanded = file_expand(path);
+		int r = log_to_file(expanded);
+		if (r < 0)
+			log_error(COMPONENT, "Unable to write to the log file",
+				  LOG_STR("file", expanded), LOG_STR("error", strerror(-r)));
+		mem_free(expanded);
+	}
+}
+
+static int command_run(struct cli *cli)
+{
+	const struct command *command = cli->line.path[cli->line.depth - 1];
+	struct err err = { 0 };
+
+	if (command->reads_config && config_load(cli, &err) < 0)
+		return cli_fail(cli, &err);
+	if (add_env_and_keys(cli, &err) < 0)
+		return cli_fail(cli, &err);
+	logging_start(cli);
+	if (cli->config && !yaml_root(cli->config))
+		log_error(COMPONENT, "Configuration file was empty",
+			  LOG_STR("file", cli->config_path));
+	return command->run(cli);
+}
+
+int cli_main(int argc, char **argv)
+{
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	const char *name = argc > 0 ? (slash ? slash + 1 : argv[0]) : "";
+	struct cli cli = { .program = strcmp(name, "cloudflared") == 0 ? "cloudflared" : "adit" };
+	struct err err = { 0 };
+	int code;
+
+	if (command_parse(argc, argv, &cli.line, &cli.settings, &err) < 0) {
+		(void)fprintf(stderr, "Incorrect Usage: %s\n\n", err.text);
+		help_print(&cli, stderr);
+		code = EXIT_USAGE;
+	} else if (cli.line.is_help && !cli.line.unknown) {
+		help_print(&cli, stdout);
+		code = 0;
+	} else if (settings_bool(&cli.settings, FLAG_VERSION)) {
+		code = cmd_version(&cli);
+	} else if (!cli.line.path[cli.line.depth - 1]->run) {
+		code = no_command(&cli);
+	} else {
+		code = command_run(&cli);
+	}
+	/* A result that nobody could read is no success. */
+	if (fflush(stdout) != 0 && code == 0) {
+		perror("stdout");
+		code = EXIT_FAILED;
+	}
+	command_line_done(&cli.line);
+	settings_done(&cli.settings);
+	yaml_free(cli.config);
+	mem_free(cli.config_path);
+	return code;
+}

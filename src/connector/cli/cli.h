@@ -1,0 +1,55 @@
+/* The `adit` command line: parse, load the configuration, run one command.
+ *
+ * Results go to stdout, log lines to stderr. Exit codes: 0 success and help, 1 an ordinary error (its
+ * message alone on stderr), 255 wrong usage (with a hint where the help is). One thread.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "connector/cli/command.h"
+#include "config/yaml.h"
+
+/* What a command gets. */
+struct cli {
+	const char *program; /* "adit"; "cloudflared" when started under that name */
+	struct command_line line;
+	struct settings settings;
+	char *config_path;       /* owned; NULL: there is no config file */
+	struct yaml_doc *config; /* owned; NULL: the same, or it is empty */
+};
+
+/* The whole program. */
+int cli_main(int argc, char **argv);
+
+/* The error on stderr, exit code 1. */
+int cli_fail(const struct cli *cli, const struct err *err);
+/* The message and "See 'adit tunnel create --help'." on stderr, exit code 255. '@' is the program. */
+int cli_usage(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Lines of text with '@' replaced by the program's name. */
+void cli_print(const struct cli *cli, FILE *out, const char *text);
+/* The same, formatted; '@' in values stays. */
+void cli_printf(const struct cli *cli, FILE *out, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+static inline const char *cli_arg(const struct cli *cli, size_t index)
+{
+	return index < cli->line.arg_count ? cli->line.args[index] : NULL;
+}
+
+/* help.c */
+void help_print(const struct cli *cli, FILE *out);
+
+/* One function per command, each in a file of its name. */
+int cmd_version(struct cli *cli);
+int cmd_login(struct cli *cli);
+int cmd_create(struct cli *cli);
+int cmd_list(struct cli *cli);
+int cmd_info(struct cli *cli);
+int cmd_delete(struct cli *cli);
+int cmd_cleanup(struct cli *cli);
+int cmd_token(struct cli *cli);
+int cmd_route_dns(struct cli *cli);
+int cmd_run(struct cli *cli);
+int cmd_ready(struct cli *cli);
+int cmd_ingress_validate(struct cli *cli);
+int cmd_ingress_rule(struct cli *cli);

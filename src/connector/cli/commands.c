@@ -1,0 +1,231 @@
+/* The table of commands. */
+#include "connector/cli/cli.h"
+
+#define FLAGS(...)                                      \
+	.flags = (const enum flag_id[]){ __VA_ARGS__ }, \
+	.flag_count = sizeof((const enum flag_id[]){ __VA_ARGS__ }) / sizeof(enum flag_id)
+#define CHILDREN(...)                               \
+	.children = (const struct command *const[]) \
+	{                                           \
+		__VA_ARGS__, NULL                   \
+	}
+
+#define CONNECTOR_FLAGS                                                                          \
+	FLAG_EDGE, FLAG_REGION, FLAG_EDGE_IP_VERSION, FLAG_EDGE_BIND_ADDRESS, FLAG_PROTOCOL,     \
+		FLAG_HA_CONNECTIONS, FLAG_RETRIES, FLAG_MAX_EDGE_ADDR_RETRIES, FLAG_RPC_TIMEOUT, \
+		FLAG_DIAL_EDGE_TIMEOUT, FLAG_GRACE_PERIOD, FLAG_LABEL, FLAG_TAG, FLAG_FEATURES,  \
+		FLAG_POST_QUANTUM, FLAG_METRICS, FLAG_METRICS_UPDATE_FREQ, FLAG_PIDFILE,         \
+		FLAG_NO_PRECHECKS, FLAG_TRACE_OUTPUT, FLAG_MANAGEMENT_HOSTNAME,                  \
+		FLAG_MANAGEMENT_DIAGNOSTICS, FLAG_SERVICE_OP_IP, FLAG_WRITE_STREAM_TIMEOUT,      \
+		FLAG_QUIC_DISABLE_PMTU, FLAG_QUIC_CONN_LIMIT, FLAG_QUIC_STREAM_LIMIT,            \
+		FLAG_HEARTBEAT_INTERVAL, FLAG_HEARTBEAT_COUNT, FLAG_COMPRESSION_QUALITY,         \
+		FLAG_USE_RECONNECT_TOKEN, FLAG_URL, FLAG_HELLO_WORLD, FLAG_UNIX_SOCKET,          \
+		FLAG_BASTION, FLAG_SOCKS5, FLAG_PROXY_CONNECT_TIMEOUT, FLAG_PROXY_TLS_TIMEOUT,   \
+		FLAG_PROXY_TCP_KEEPALIVE, FLAG_PROXY_NO_HAPPY_EYEBALLS,                          \
+		FLAG_PROXY_KEEPALIVE_CONNECTIONS, FLAG_PROXY_KEEPALIVE_TIMEOUT,                  \
+		FLAG_PROXY_CONNECTION_TIMEOUT, FLAG_PROXY_EXPECT_CONTINUE_TIMEOUT,               \
+		FLAG_HTTP_HOST_HEADER, FLAG_ORIGIN_SERVER_NAME, FLAG_ORIGIN_CA_POOL,             \
+		FLAG_NO_TLS_VERIFY, FLAG_NO_CHUNKED_ENCODING, FLAG_HTTP2_ORIGIN,                 \
+		FLAG_MATCH_SNI_TO_HOST, FLAG_PROXY_ADDRESS, FLAG_PROXY_PORT
+
+static const struct command version_command = {
+	.name = "version",
+	.summary = "Print the version",
+	.usage = "[--short]",
+	FLAGS(FLAG_VERSION_SHORT),
+	.run = cmd_version,
+};
+
+#define LOGIN_COMMAND                                                                                \
+	.name = "login", .summary = "Log in, and fetch the certificate that creates tunnels",        \
+	.usage = "[options] [URL]",                                                                  \
+	.description =                                                                               \
+		"Opens the edge's login page in a browser, or prints its address where there is\n"   \
+		"none. Once the request is approved there, the certificate is written to\n"          \
+		"~/.adit/cert.pem. It names the edge and the API, so that no other command needs\n"  \
+		"to be told.\n\n"                                                                    \
+		"  $ @ tunnel login https://adit.example.com\n\n"                                    \
+		"If the edge's own certificate comes from a private authority, give its file with\n" \
+		"--cacert.",                                                                         \
+	FLAGS(FLAG_LOGIN_URL, FLAG_CALLBACK_URL), .run = cmd_login
+
+static const struct command login_command = { LOGIN_COMMAND };
+static const struct command top_login_command = { LOGIN_COMMAND, .is_hidden = true };
+
+static const struct command create_command = {
+	.name = "create",
+	.summary = "Create a new tunnel with given name",
+	.usage = "[options] NAME",
+	.description =
+		"Creates a tunnel and writes the credentials that run it to <UUID>.json beside the\n"
+		"certificate. `@ tunnel route dns` gives it a hostname, `@ tunnel run` starts it.\n\n"
+		"  $ @ tunnel create my-tunnel",
+	FLAGS(FLAG_RENDER, FLAG_CREDENTIALS_FILE, FLAG_CREATE_SECRET),
+	.reads_config = true,
+	.run = cmd_create,
+};
+
+static const struct command list_command = {
+	.name = "list",
+	.summary = "List existing tunnels",
+	.usage = "[options]",
+	.description = "Shows the tunnels that exist, when they were created and their connections.",
+	FLAGS(FLAG_RENDER, FLAG_LIST_SHOW_DELETED, FLAG_LIST_NAME, FLAG_LIST_NAME_PREFIX,
+	      FLAG_LIST_EXCLUDE_PREFIX, FLAG_LIST_WHEN, FLAG_LIST_ID, FLAG_SHOW_DISCONNECTED,
+	      FLAG_LIST_SORT_BY, FLAG_LIST_INVERT_SORT),
+	.reads_config = true,
+	.run = cmd_list,
+};
+
+static const struct command info_command = {
+	.name = "info",
+	.summary = "List details about the active connectors for a tunnel",
+	.usage = "[options] TUNNEL",
+	.description = "Shows the connectors of a tunnel, which is given by name or UUID.",
+	FLAGS(FLAG_RENDER, FLAG_SHOW_DISCONNECTED, FLAG_INFO_SORT_BY, FLAG_INFO_INVERT_SORT),
+	.reads_config = true,
+	.run = cmd_info,
+};
+
+static const struct command delete_command = {
+	.name = "delete",
+	.summary = "Delete existing tunnels by UUID or name",
+	.usage = "[options] TUNNEL...",
+	.description =
+		"Deletes tunnels, and their credentials files where they are found. A tunnel with\n"
+		"active connections is only deleted with --force.",
+	FLAGS(FLAG_CREDENTIALS_FILE, FLAG_DELETE_FORCE),
+	.reads_config = true,
+	.run = cmd_delete,
+};
+
+static const struct command cleanup_command = {
+	.name = "cleanup",
+	.summary = "Cleanup tunnel connections",
+	.usage = "[options] TUNNEL...",
+	.description = "Ends the connections of tunnels, which are given by name or UUID.",
+	FLAGS(FLAG_CLEANUP_CONNECTOR),
+	.reads_config = true,
+	.run = cmd_cleanup,
+};
+
+static const struct command token_command = {
+	.name = "token",
+	.summary = "Fetch the token for an existing tunnel (by name or UUID) that allows to run it",
+	.usage = "[options] TUNNEL",
+	.description =
+		"Prints what `@ tunnel run --token` takes. With --credentials-file it is written as\n"
+		"a credentials file instead.",
+	FLAGS(FLAG_CREDENTIALS_FILE),
+	.reads_config = true,
+	.run = cmd_token,
+};
+
+static const struct command route_dns_command = {
+	.name = "dns",
+	.summary = "Route a hostname to a tunnel",
+	.usage = "[options] TUNNEL HOSTNAME",
+	.description = "Makes requests for the hostname go to the tunnel.",
+	FLAGS(FLAG_OVERWRITE_DNS),
+	.reads_config = true,
+	.run = cmd_route_dns,
+};
+
+static const struct command route_command = {
+	.name = "route",
+	.summary = "Define which traffic is routed to a tunnel",
+	.usage = "COMMAND",
+	.description = "To route a hostname to a tunnel:\n"
+		       "  $ @ tunnel route dns <tunnel ID or name> <hostname>",
+	CHILDREN(&route_dns_command),
+};
+
+static const struct command run_command = {
+	.name = "run",
+	.summary = "Proxy local services by running the given tunnel",
+	.usage = "[options] [TUNNEL]",
+	.description =
+		"Keeps connections to the edge and serves the requests that come down them by the\n"
+		"rules under `ingress` in the configuration. The tunnel is given by name or UUID here,\n"
+		"as `tunnel:` in the configuration, or by a token.\n\n"
+		"It needs the credentials that `@ tunnel create` wrote, or a token; the certificate only\n"
+		"to look a name up.",
+	FLAGS(FLAG_CREDENTIALS_FILE, FLAG_CREDENTIALS_CONTENTS, FLAG_TOKEN, FLAG_TOKEN_FILE,
+	      FLAG_MAX_ACTIVE_FLOWS, FLAG_DNS_RESOLVER_ADDRS, FLAG_ICMPV4_SRC, FLAG_ICMPV6_SRC,
+	      CONNECTOR_FLAGS),
+	.reads_config = true,
+	.run = cmd_run,
+};
+
+static const struct command ready_command = {
+	.name = "ready",
+	.summary = "Ask a running connector whether it is connected",
+	.usage = "--metrics HOST:PORT",
+	.description =
+		"Exits 0 if the connector that serves metrics there has a connection to the edge.",
+	.reads_config = true,
+	.run = cmd_ready,
+};
+
+static const struct command ingress_validate_command = {
+	.name = "validate",
+	.summary = "Validate the ingress configuration",
+	.usage = "[options]",
+	.description =
+		"Checks the rules of the configuration file, and lists keys that nobody reads.",
+	FLAGS(FLAG_INGRESS_JSON),
+	.reads_config = true,
+	.run = cmd_ingress_validate,
+};
+
+static const struct command ingress_rule_command = {
+	.name = "rule",
+	.summary = "Check which ingress rule matches a given request URL",
+	.usage = "URL",
+	.description = "  $ @ tunnel ingress rule https://app.example.com/api",
+	.reads_config = true,
+	.run = cmd_ingress_rule,
+};
+
+static const struct command ingress_command = {
+	.name = "ingress",
+	.summary = "Validate and test the rules of the configuration",
+	.usage = "COMMAND",
+	.description =
+		"Rules choose the local service by the hostname and path of a request. The first that\n"
+		"matches counts, the last has to match everything:\n\n"
+		"  ingress:\n"
+		"    - hostname: www.example.com\n"
+		"      service: http://localhost:8000\n"
+		"    - hostname: \"*.example.xyz\"\n"
+		"      path: /[a-zA-Z]+.html\n"
+		"      service: https://localhost:8001\n"
+		"    - service: http_status:404",
+	CHILDREN(&ingress_validate_command, &ingress_rule_command),
+};
+
+static const struct command tunnel_command = {
+	.name = "tunnel",
+	.summary = "Create, route and run tunnels",
+	.usage = "[options] COMMAND",
+	.description =
+		"A tunnel makes local services reachable through the edge, without an open port:\n\n"
+		"  $ @ tunnel login https://adit.example.com\n"
+		"  $ @ tunnel create my-tunnel\n"
+		"  $ @ tunnel route dns my-tunnel app.example.com\n"
+		"  $ @ tunnel run my-tunnel",
+	FLAGS(FLAG_CREDENTIALS_FILE, CONNECTOR_FLAGS),
+	CHILDREN(&login_command, &create_command, &list_command, &info_command, &delete_command,
+		 &cleanup_command, &token_command, &route_command, &run_command, &ready_command,
+		 &ingress_command),
+};
+
+const struct command command_root = {
+	.name = "",
+	.summary = "Your own tunnels",
+	.usage = "[options] COMMAND",
+	FLAGS(FLAG_CONFIG, FLAG_ORIGINCERT, FLAG_API_URL, FLAG_CACERT, FLAG_LOGLEVEL, FLAG_LOGFILE,
+	      FLAG_LOG_DIRECTORY, FLAG_LOG_OUTPUT, FLAG_TRANSPORT_LOGLEVEL, FLAG_MAX_FETCH_SIZE,
+	      FLAG_NO_AUTOUPDATE, FLAG_AUTOUPDATE_FREQ, FLAG_VERSION),
+	CHILDREN(&tunnel_command, &top_login_command, &version_command),
+};
