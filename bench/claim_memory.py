@@ -14,24 +14,27 @@ from claim_small import finish, load
 from lab import CannotMeasure
 
 SETTLE = 1.5  # seconds for timers and idle pools to calm down
+FIRST = 32  # connections that are there before the ones that count: code and pools are paged in
 BUSY_CONNECTIONS = 256
 
 
-def grown(program, before, count):
-    time.sleep(SETTLE)
-    return (program.rss() - before) / count
+def bytes_each(lab, chain, program, open_them, count):
+    """How much `program` grows for each of `count` connections that open_them() opens."""
+    lab.check_chain(chain)
+    first, more = open_them(chain, FIRST), []
+    try:
+        time.sleep(SETTLE)
+        before = program.rss()
+        more = open_them(chain, count)
+        time.sleep(SETTLE)
+        return (program.rss() - before) / count
+    finally:
+        visitors.close(first + more)
 
 
 def idle_visitors(lab, chain, program, count, turn, results):
-    """Bytes that `program`, the one that ends TLS, spends on each idle visitor."""
-    lab.check_chain(chain)
-    time.sleep(SETTLE)
-    before = program.rss()
-    clients = visitors.idle_clients(chain, count)
-    try:
-        each = grown(program, before, count)
-    finally:
-        visitors.close(clients)
+    """Of the program that ends TLS."""
+    each = bytes_each(lab, chain, program, visitors.idle_clients, count)
     results.add("idle visitor", chain.name, "bytes", turn, each)
     print(f"  idle visitor: {chain.name:15} {each:8.0f} bytes", flush=True)
 
@@ -66,15 +69,8 @@ def edge_and_connector(lab, stock, count, turn, results):
         lab.stop(chain.parts["connector"])
 
         chain = make(lab, edge)
-        lab.check_chain(chain)
-        time.sleep(SETTLE)
         connector = chain.parts["connector"]
-        before = connector.rss()
-        sockets = visitors.idle_sockets(chain, count)
-        try:
-            each = grown(connector, before, count)
-        finally:
-            visitors.close(sockets)
+        each = bytes_each(lab, chain, connector, visitors.idle_sockets, count)
         results.add("idle WebSocket", chain.name, "connector bytes", turn, each)
         print(f"  idle WebSocket: {chain.name:15} {each:8.0f} bytes", flush=True)
         lab.stop(connector, edge.program)
