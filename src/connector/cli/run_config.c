@@ -1,0 +1,345 @@
+#include "connector/cli/run_config.h"
+
+#include <arpa/inet.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "connector/cli/config_file.h"
+#include "connector/cli/files.h"
+#include "io/address.h"
+
+#define COMPONENT "connector/cli"
+
+/* Each is a TLS session and a share of the edge's LIMIT_SESSIONS_PER_TUNNEL. */
+#define LIMIT_HA_CONNECTIONS 32
+#define LIMIT_GRACE (180 * USEC_PER_SEC)
+#define LIMIT_CA_BYTES (1024 * 1024)
+
+static char *text_or_null(const struct settings *s, enum flag_id id)
+{
+	const char *text = settings_text(s, id);
+
+	return *text ? mem_strdup(text) : NULL;
+}
+
+/* ------------------------------------------------------------------------------------------
+ * The edge. */
+
+static int configure_edges(const struct settings *s, struct token *token,
+			   struct connector_config *cfg, struct err *err)
+{
+	char *const *given;
+	size_t count = settings_list(s, FLAG_EDGE, &given);
+	struct bytes host;
+	uint16_t port;
+
+	if (count == 0) {
+		count = token->place.edge_count;
+		given = token->place.edges;
+	}
+	if (count == 0)
+		return err_set(
+			err, E_INVALID,
+			"No address of an edge is known: the credentials carry none. Give --edge "
+			"HOST:PORT (or TUNNEL_EDGE, or edge: in the configuration), or create the tunnel "
+			"with a certificate of your own edge.");
+	cfg->edges = mem_alloc_array(count, sizeof(*cfg->edges));
+	for (size_t i = 0; i < count; i++) {
+		if (address_split(bytes_str(given[i]), &host, &port, err) < 0 || host.len == 0 ||
+		    port == 0)
+			return err_set(
+				err, E_INVALID,
+				"\"%.200s\" is not the address of an edge, it should be HOST:PORT",
+				given[i]);
+		cfg->edges[cfg->edge_count++] = mem_strdup(given[i]);
+	}
+	return 0;
+}
+
+/* --cacert replaces what the credentials carry. */
+static int configure_ca(const struct settings *s, struct token *token, struct connector_config *cfg,
+			struct err *err)
+{
+	const char *flag = settings_text(s, FLAG_CACERT);
+	struct buf pem;
+
+	if (!*flag) {
+		cfg->edge_ca_pem = TAKE(token->place.ca);
+		return 0;
+	}
+	char *path = file_expand(flag);
+	int r = file_read(path, LIMIT_CA_BYTES, &pem, err);
+	mem_free(path);
+	if (r < 0) {
+		err_wrap(err, "--cacert");
+		return r;
+	}
+	cfg->edge_ca_pem = buf_take_str(&pem);
+	buf_done(&pem);
+	return 0;
+}
+
+static int configure_protocol(const struct settings *s, struct connector_config *cfg,
+			      struct err *err)
+{
+	const char *name = settings_text(s, FLAG_PROTOCOL);
+	const char *version = settings_text(s, FLAG_EDGE_IP_VERSION);
+	const char *bind = settings_text(s, FLAG_EDGE_BIND_ADDRESS);
+	uint8_t address[16];
+
+	if (strcmp(name, "auto") == 0)
+		cfg->protocol = CONNECTOR_AUTO;
+	else if (strcmp(name, "http2") == 0 || strcmp(name, "h2mux") == 0)
+		cfg->protocol = CONNECTOR_HTTP2;
+	else if (strcmp(name, "quic") == 0)
+		return err_set(err, E_UNSUPPORTED,
+			       "The protocol quic is not supported yet; use http2 or auto");
+	else
+		return err_set(
+			err, E_INVALID,
+			"unknown protocol %.60s, Available protocols: 'auto' - the best that both "
+			"sides have; 'http2' - HTTP/2 over TLS",
+			name);
+	if (strcmp(version, "4") == 0)
+		cfg->ip_version = CONNECTOR_IP_4;
+	else if (strcmp(version, "6") == 0)
+		cfg->ip_version = CONNECTOR_IP_6;
+	else if (strcmp(version, "auto") != 0)
+		return err_set(err, E_INVALID, "invalid value for edge-ip-version: %.60s", version);
+	if (*bind && inet_pton(AF_INET, bind, address) != 1 &&
+	    inet_pton(AF_INET6, bind, address) != 1)
+		return err_set(err, E_INVALID, "invalid value for edge-bind-address: %.60s", bind);
+	cfg->bind_address = text_or_null(s, FLAG_EDGE_BIND_ADDRESS);
+	if (settings_bool(s, FLAG_POST_QUANTUM))
+		return err_set(
+			err, E_UNSUPPORTED,
+			"A post-quantum key exchange is not supported yet, so --post-quantum cannot be "
+			"kept");
+	return 0;
+}
+
+static int configure_numbers(const struct settings *s, struct connector_config *cfg, struct err *err)
+{
+	int64_t connections = settings_int(s, FLAG_HA_CONNECTIONS);
+
+	if (connections < 1 || connections > LIMIT_HA_CONNECTIONS)
+		return err_set(err, E_INVALID, "ha-connections must be 1 to %d",
+			       LIMIT_HA_CONNECTIONS);
+	cfg->ha_connections = (unsigned)connections;
+	cfg->retries = (unsigned)settings_int(s, FLAG_RETRIES);
+	cfg->max_edge_addr_retries = (unsigned)settings_int(s, FLAG_MAX_EDGE_ADDR_RETRIES);
+	cfg->dial_timeout = settings_duration(s, FLAG_DIAL_EDGE_TIMEOUT);
+	cfg->rpc_timeout = settings_duration(s, FLAG_RPC_TIMEOUT);
+	cfg->grace_period = settings_duration(s, FLAG_GRACE_PERIOD);
+	if (cfg->dial_timeout == 0 || cfg->rpc_timeout == 0)
+		return err_set(err, E_INVALID,
+			       "dial-edge-timeout and rpc-timeout must be longer than 0");
+	if (cfg->grace_period > LIMIT_GRACE)
+		return err_set(err, E_INVALID, "grace-period must be equal or less than 3m0s");
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------
+ * What we say about us. */
+
+/* A header name and value (RFC 9110 §5): tokens and visible text. */
+static bool is_tag(struct bytes name, struct bytes value)
+{
+	if (name.len == 0)
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		uint8_t c = name.ptr[i];
+		if (c <= ' ' || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c))
+			return false;
+	}
+	for (size_t i = 0; i < value.len; i++)
+		if ((value.ptr[i] < ' ' && value.ptr[i] != '\t') || value.ptr[i] == 0x7f)
+			return false;
+	return true;
+}
+
+static int configure_names(const struct settings *s, struct connector_config *cfg, struct err *err)
+{
+	char *const *texts;
+	size_t count = settings_list(s, FLAG_TAG, &texts);
+
+	cfg->tags = mem_alloc_array(count + 1, sizeof(*cfg->tags));
+	for (size_t i = 0; i < count; i++) {
+		struct bytes text = bytes_str(texts[i]);
+		size_t equals = bytes_index(text, '=');
+		struct bytes name = bytes_first(text, equals), value = bytes_from(text, equals + 1);
+
+		if (equals == text.len || !is_tag(name, value))
+			return err_set(err, E_INVALID,
+				       "Cannot parse tag value %.100s: it should be KEY=VALUE",
+				       texts[i]);
+		cfg->tags[cfg->tag_count].name = mem_strndup(name);
+		cfg->tags[cfg->tag_count++].value = mem_strndup(value);
+	}
+	count = settings_list(s, FLAG_FEATURES, &texts);
+	cfg->features = mem_alloc_array(count + 1, sizeof(*cfg->features));
+	for (size_t i = 0; i < count; i++) {
+		if (strlen(texts[i]) > LIMIT_FEATURE_BYTES ||
+		    cfg->feature_count == LIMIT_FEATURES / 2)
+			return err_set(err, E_INVALID,
+				       "too many features, or one with too long a name");
+		cfg->features[cfg->feature_count++] = mem_strdup(texts[i]);
+	}
+	cfg->label = mem_strdup(settings_text(s, FLAG_LABEL));
+	cfg->metrics_address = mem_strdup(settings_text(s, FLAG_METRICS));
+	const char *pidfile = settings_text(s, FLAG_PIDFILE), *log = settings_text(s, FLAG_LOGFILE);
+	cfg->pidfile = *pidfile ? file_expand(pidfile) : NULL;
+	cfg->log_file = *log ? file_expand(log) : NULL;
+	(void)log_level_parse(settings_text(s, FLAG_LOGLEVEL), &cfg->log_level);
+	if (strcmp(settings_text(s, FLAG_LOG_OUTPUT), "json") == 0)
+		cfg->log_format = LOG_JSON;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------
+ * What we serve. */
+
+static void origin_from_flags(const struct settings *s, struct ingress_origin *origin)
+{
+	static const struct {
+		enum flag_id flag;
+		size_t offset;
+	} durations[] = {
+		{ FLAG_PROXY_CONNECT_TIMEOUT, offsetof(struct ingress_origin, connect_timeout) },
+		{ FLAG_PROXY_TLS_TIMEOUT, offsetof(struct ingress_origin, tls_timeout) },
+		{ FLAG_PROXY_TCP_KEEPALIVE, offsetof(struct ingress_origin, tcp_keepalive) },
+		{ FLAG_PROXY_KEEPALIVE_TIMEOUT, offsetof(struct ingress_origin, keepalive_timeout) },
+	};
+	static const struct {
+		enum flag_id flag;
+		size_t offset;
+	} texts[] = {
+		{ FLAG_HTTP_HOST_HEADER, offsetof(struct ingress_origin, http_host_header) },
+		{ FLAG_ORIGIN_SERVER_NAME, offsetof(struct ingress_origin, origin_server_name) },
+		{ FLAG_ORIGIN_CA_POOL, offsetof(struct ingress_origin, ca_pool) },
+	};
+
+	ingress_origin_defaults(origin);
+	for (size_t i = 0; i < ARRAY_LEN(durations); i++) {
+		usec value = settings_duration(s, durations[i].flag);
+		if (value || durations[i].flag == FLAG_PROXY_TCP_KEEPALIVE)
+			*(usec *)((char *)origin + durations[i].offset) = value;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		const char *text = settings_text(s, texts[i].flag);
+		if (*text)
+			*(const char **)((char *)origin + texts[i].offset) = text;
+	}
+	origin->keepalive_connections = (uint32_t)settings_int(s, FLAG_PROXY_KEEPALIVE_CONNECTIONS);
+	origin->no_happy_eyeballs = settings_bool(s, FLAG_PROXY_NO_HAPPY_EYEBALLS);
+	origin->no_tls_verify = settings_bool(s, FLAG_NO_TLS_VERIFY);
+	origin->disable_chunked_encoding = settings_bool(s, FLAG_NO_CHUNKED_ENCODING);
+}
+
+/* What the single-origin flags ask for, in the stock connector's order; NULL: nothing. */
+static char *single_service(const struct settings *s)
+{
+	if (settings_bool(s, FLAG_HELLO_WORLD))
+		return mem_strdup("hello_world");
+	if (settings_bool(s, FLAG_BASTION))
+		return mem_strdup("bastion");
+	if (settings_is_set(s, FLAG_URL))
+		return mem_strdup(settings_text(s, FLAG_URL));
+	if (settings_is_set(s, FLAG_UNIX_SOCKET))
+		return mem_printf("unix:%s", settings_text(s, FLAG_UNIX_SOCKET));
+	return NULL;
+}
+
+static void on_unknown(void *user, const char *text)
+{
+	const struct cli *cli = user;
+
+	log_warn(COMPONENT, "Unused key in the configuration file",
+		 LOG_STR("file", cli->config_path), LOG_STR("key", text));
+}
+
+static int configure_rules(struct cli *cli, struct connector_config *cfg, struct err *err)
+{
+	const struct settings *s = &cli->settings;
+	const struct yaml_node *root = cli->config ? yaml_root(cli->config) : NULL;
+	const struct yaml_node *rules = yaml_get(root, "ingress");
+	char *service = single_service(s);
+	struct ingress_origin origin;
+
+	if (yaml_kind(rules) != YAML_NULL &&
+	    !(yaml_kind(rules) == YAML_SEQUENCE && !yaml_count(rules))) {
+		cfg->ingress = config_file_ingress(root, INGRESS_YAML, cli->config_path, err);
+		cfg->config_path = mem_strdup(cli->config_path);
+		if (cfg->ingress && service)
+			log_warn(COMPONENT,
+				 "The service on the command line is not used, for the configuration has "
+				 "ingress rules",
+				 LOG_STR("service", service));
+	} else if (service) {
+		origin_from_flags(s, &origin);
+		cfg->ingress = ingress_single(service, &origin, err);
+		if (!cfg->ingress && err)
+			err_wrap(err, "Error validating origin URL");
+	} else {
+		cfg->ingress = ingress_none();
+		if (!settings_is_set(s, FLAG_TOKEN) && !settings_is_set(s, FLAG_TOKEN_FILE)) {
+			char *text = mem_printf(
+				"No ingress rules were defined in provided config (if any) nor "
+				"from the cli, %s will return 503 for all incoming HTTP "
+				"requests",
+				cli->program);
+			log_warn(COMPONENT, text);
+			mem_free(text);
+		}
+	}
+	mem_free(service);
+	if (!cfg->ingress)
+		return E_INVALID;
+	for (size_t i = 0; i < ingress_warning_count(cfg->ingress); i++)
+		log_warn(COMPONENT, ingress_warning(cfg->ingress, i));
+	config_file_unknown(root, cfg->ingress, on_unknown, cli);
+	if (yaml_kind(yaml_get(root, "warp-routing")) != YAML_NULL)
+		log_warn(COMPONENT, "warp-routing is not supported yet and has no effect");
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------ */
+
+static void warn_of_flags(const struct settings *s)
+{
+	for (size_t i = 0; i < FLAG_COUNT; i++) {
+		const struct flag *flag = flag_get((enum flag_id)i);
+
+		if (flag->effect == FLAG_NOT_YET && settings_is_set(s, (enum flag_id)i)) {
+			char *text = mem_printf("--%s is not supported yet and has no effect",
+						flag->name);
+			log_warn(COMPONENT, text);
+			mem_free(text);
+		}
+	}
+}
+
+int run_configure(struct cli *cli, struct token *token, struct connector_config *cfg,
+		  struct err *err)
+{
+	const struct settings *s = &cli->settings;
+	int r;
+
+	cfg->account_tag = TAKE(token->account);
+	cfg->tunnel_secret = token->secret;
+	token->secret = (struct secret){ 0 };
+	cfg->tunnel_id = token->tunnel;
+	warn_of_flags(s);
+	r = configure_protocol(s, cfg, err);
+	if (r == 0)
+		r = configure_numbers(s, cfg, err);
+	if (r == 0)
+		r = configure_names(s, cfg, err);
+	if (r == 0)
+		r = configure_edges(s, token, cfg, err);
+	if (r == 0)
+		r = configure_ca(s, token, cfg, err);
+	if (r == 0)
+		r = configure_rules(cli, cfg, err);
+	return r;
+}

@@ -1,0 +1,7 @@
+/* adit: the connector and its command line. */
+#include "connector/cli/cli.h"
+
+int main(int argc, char **argv)
+{
+	return cli_main(argc, argv);
+}
