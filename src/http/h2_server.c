@@ -36,6 +36,7 @@ struct visit {
 	bool sent_head;
 	bool request_ended;  /* the visitor's side of the stream */
 	bool response_ended; /* ours */
+	bool lingers;        /* answered while the visitor sends; since active_at */
 };
 
 static struct visit *visit_of(struct h2_stream *st)
@@ -59,16 +60,23 @@ static void break_off(struct visit *v)
 	h2_stream_reset(v->stream, H2_INTERNAL_ERROR);
 }
 
-/* Our side has ended. What the visitor still sends is of no use, unless the stream is raw: there each
- * side ends by itself, or both when the answerer goes. */
+/* Our side has ended. What the visitor still sends is of no use, and gets no window. It will see the
+ * answer and stop; told to stop at once (RFC 9113 §8.1), curl before 8 forgets the answer that it has
+ * just received. A raw stream is different: each side ends by itself, or both when the answerer goes. */
 static void after_response(struct visit *v)
 {
+	struct h2_server *h = v->server;
 	bool is_raw = v->x->response.is_upgrade;
 
 	if (v->request_ended || (is_raw && !v->x->answerer_is_gone))
 		return;
-	v->request_ended = true;
-	h2_stream_reset(v->stream, H2_NO_ERROR);
+	if (is_raw) {
+		h2_stream_reset(v->stream, H2_NO_ERROR);
+		return;
+	}
+	v->lingers = true;
+	touch(v);
+	timer_set(&h->timer, h->options.linger_ms);
 }
 
 static void end_response(struct visit *v)
@@ -222,13 +230,13 @@ static void on_request_room(struct exchange *x)
 		break_off(v); /* it left without an answer, or in the middle of one */
 		return;
 	}
-	if (taken > v->credited) {
+	if (taken > v->credited && !v->lingers) {
 		h2_stream_consume(v->stream, (size_t)(taken - v->credited));
 		v->credited = taken;
 		touch(v);
 	}
 	body->wants_room = !body->has_ended;
-	if (v->response_ended)
+	if (v->response_ended && !v->lingers)
 		after_response(v); /* a raw stream ends when the answerer has gone */
 }
 
@@ -294,8 +302,10 @@ static void on_data(struct h2_stream *st, struct bytes data, bool fin)
 	struct visit *v = visit_of(st);
 	struct body *body = &v->x->request_body;
 
-	touch(v);
 	v->request_ended |= fin;
+	if (v->lingers)
+		return; /* without credit it soon stops */
+	touch(v);
 	if (body->has_ended || v->x->answerer_is_gone) {
 		h2_stream_consume(st, data.len); /* nobody wants the rest */
 	} else if (data.len) {
@@ -350,11 +360,10 @@ static void on_visit_idle(struct visit *v)
 	}
 	v->response_ended = v->sent_head = true;
 	h2_stream_respond(v->stream, &head, true);
-	if (!v->request_ended)
-		h2_stream_reset(v->stream, H2_NO_ERROR);
+	after_response(v);
 }
 
-/* One timer looks at everything; it is never moved for a request. */
+/* One timer looks at everything; it is not moved for an ordinary request. */
 static void on_timer(struct timer *t)
 {
 	struct h2_server *h = CONTAINER_OF(t, struct h2_server, timer);
@@ -368,8 +377,11 @@ static void on_timer(struct timer *t)
 	}
 	LIST_FOR_EACH(node, &h->visits) {
 		struct visit *v = LIST_ENTRY(node, struct visit, node);
-		int64_t left_ms = o->body_ms - (now - v->active_at) / USEC_PER_MSEC;
-		if (left_ms <= 0)
+		int64_t left_ms = (v->lingers ? o->linger_ms : o->body_ms) -
+				  (now - v->active_at) / USEC_PER_MSEC;
+		if (left_ms <= 0 && v->lingers)
+			h2_stream_reset(v->stream, H2_NO_ERROR);
+		else if (left_ms <= 0)
 			on_visit_idle(v);
 		else if (left_ms < next_ms)
 			next_ms = left_ms;
@@ -437,6 +449,7 @@ struct h2_server *h2_server_new(struct byte_stream *stream, const struct h2_serv
 	o->head_ms = o->head_ms ? o->head_ms : LIMIT_REQUEST_HEAD_MS;
 	o->idle_ms = o->idle_ms ? o->idle_ms : LIMIT_KEEPALIVE_IDLE_MS;
 	o->body_ms = o->body_ms ? o->body_ms : LIMIT_BODY_IDLE_MS;
+	o->linger_ms = o->linger_ms ? o->linger_ms : LIMIT_LINGER_MS;
 	list_init(&h->visits);
 	timer_init(&h->timer, h->loop, on_timer);
 	timer_set(&h->timer, o->head_ms);
