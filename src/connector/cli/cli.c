@@ -85,7 +85,7 @@ static int no_command(const struct cli *cli)
 		cli_print(
 			cli, stderr,
 			"You did not specify any valid additional argument to the @ tunnel command.\n\n");
-	help_print(cli, stderr);
+	help_print(cli, stderr, true);
 	return EXIT_FAILED;
 }
 
@@ -174,10 +174,10 @@ int cli_main(int argc, char **argv)
 
 	if (command_parse(argc, argv, &cli.line, &cli.settings, &err) < 0) {
 		(void)fprintf(stderr, "Incorrect Usage: %s\n\n", err.text);
-		help_print(&cli, stderr);
+		help_print(&cli, stderr, true);
 		code = EXIT_USAGE;
 	} else if (cli.line.is_help && !cli.line.unknown) {
-		help_print(&cli, stdout);
+		help_print(&cli, stdout, false);
 		code = 0;
 	} else if (settings_bool(&cli.settings, FLAG_VERSION)) {
 		code = cmd_version(&cli);

@@ -36,8 +36,8 @@ static inline const char *cli_arg(const struct cli *cli, size_t index)
 	return index < cli->line.arg_count ? cli->line.args[index] : NULL;
 }
 
-/* help.c */
-void help_print(const struct cli *cli, FILE *out);
+/* help.c. Short: how it is called, and the commands of a group. */
+void help_print(const struct cli *cli, FILE *out, bool is_short);
 
 /* One function per command, each in a file of its name. */
 int cmd_version(struct cli *cli);

@@ -98,7 +98,19 @@ static void print_indented(const struct cli *cli, FILE *out, const char *text)
 	}
 }
 
-void help_print(const struct cli *cli, FILE *out)
+static void print_commands(const struct cli *cli, FILE *out, const struct command *command)
+{
+	(void)fputs("\nCOMMANDS:\n", out);
+	for (size_t i = 0; command->children[i]; i++) {
+		const struct command *child = command->children[i];
+		if (child->is_hidden)
+			continue;
+		(void)fprintf(out, "   %-10s ", child->name);
+		print_wrapped(cli, out, 14, child->summary);
+	}
+}
+
+void help_print(const struct cli *cli, FILE *out, bool is_short)
 {
 	const struct command *command = cli->line.path[cli->line.depth - 1];
 	char name[128];
@@ -108,23 +120,16 @@ void help_print(const struct cli *cli, FILE *out)
 	(void)fprintf(out, "NAME:\n   %s%s%s - ", cli->program, blank, name);
 	cli_print(cli, out, command->summary);
 	(void)fprintf(out, "\n\nUSAGE:\n   %s%s%s %s\n", cli->program, blank, name, command->usage);
-	if (command->description) {
+	if (!is_short && command->description) {
 		(void)fputs("\nDESCRIPTION:\n", out);
 		print_indented(cli, out, command->description);
 	}
-	if (command->children) {
-		(void)fputs("\nCOMMANDS:\n", out);
-		for (size_t i = 0; command->children[i]; i++) {
-			const struct command *child = command->children[i];
-			if (child->is_hidden)
-				continue;
-			(void)fprintf(out, "   %-10s ", child->name);
-			print_wrapped(cli, out, 14, child->summary);
-		}
-	}
-	if (cli->line.depth > 1)
+	if (command->children)
+		print_commands(cli, out, command);
+	if (!is_short && cli->line.depth > 1)
 		print_flags(cli, out, "OPTIONS", command);
-	print_flags(cli, out, "GLOBAL OPTIONS", &command_root);
+	if (!is_short)
+		print_flags(cli, out, "GLOBAL OPTIONS", &command_root);
 	if (command->children)
 		(void)fprintf(out, "\n%s%s%s COMMAND --help tells more about a command.\n",
 			      cli->program, blank, name);
