@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "edge/certificates.h"
+#include "io/address.h"
 #include "store/store.h"
 #include "tls/tls.h"
 
@@ -252,7 +253,11 @@ static int take_certificates(struct snapshot *s, struct store *store,
 		if (strcmp(src->certificates[i].name, CERTIFICATE_TUNNEL) == 0)
 			s->tunnel_certificate = tls;
 	}
-	const char *first = src->zone_count ? src->zones[0].name : s->control_host;
+	/* Who dials an address sends no name (RFC 6066 §3), so a control host that is an address has to be
+	 * what is shown then. */
+	struct address literal;
+	bool is_address = address_from_ip(bytes_str(s->control_host), 0, &literal);
+	const char *first = src->zone_count && !is_address ? src->zones[0].name : s->control_host;
 	s->unnamed = map_find(s->cert_exact, bytes_str(first));
 	return 0;
 }

@@ -46,8 +46,8 @@ const struct snapshot_route *snapshot_route(const struct snapshot *s, struct byt
 const struct snapshot_tunnel *snapshot_tunnel(const struct snapshot *s, const struct uuid *id);
 /* For listeners that visitors reach: exact name, then "*." of its parent; the tunnel names too, as
  * connectors may come by the same port. NULL when nothing covers the name. Without a name (clients that
- * go by IP address) the first zone's, else the control host's: they get a handshake, and can tell from
- * it whom they reached. Borrowed from the snapshot, as the next. */
+ * go by IP address) the control host's if that is an address or there is no zone, else the first zone's:
+ * they get a handshake, and can tell from it whom they reached. Borrowed from the snapshot, as the next. */
 struct tls_certificate *snapshot_certificate(const struct snapshot *s, struct bytes server_name);
 /* For the tunnel listener: h2.cftunnel.com, quic.cftunnel.com, probe.cftunnel.com. */
 struct tls_certificate *snapshot_tunnel_certificate(const struct snapshot *s);
