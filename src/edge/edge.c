@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -232,6 +233,12 @@ static int listen_on_all(struct edge *e, const char *text, const char *what,
 
 	if (address_parse(bytes_str(text), &address, err) < 0)
 		return err_wrap(err, "%s", what);
+	/* Sockets that share a port do so with any other edge of the same user, silently: one that does
+	 * not share tells whether somebody is there already. */
+	int probe = listen_open(&address, false, err);
+	if (probe < 0)
+		return err_wrap(err, "%s", what);
+	close(probe); /* allowed: it never reached a loop */
 	for (size_t i = 0; i < e->worker_count; i++) {
 		int fd = listen_open(&address, true, err);
 		if (fd < 0)
