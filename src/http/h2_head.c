@@ -143,13 +143,11 @@ static void add_pseudo(struct h2_session *s, struct bytes name, struct bytes val
 
 void h2_head_add(struct h2_session *s, struct bytes name, struct bytes value)
 {
-	size_t limit = s->options.head_bytes ? s->options.head_bytes : LIMIT_HEAD_BYTES;
-
 	if (!s->collecting || s->head_is_large)
 		return;
 	/* As RFC 9113 §6.5.2 counts: 32 for the overhead of a field. */
 	s->head_bytes += name.len + value.len + 32;
-	if (s->head_bytes > limit) {
+	if (s->head_bytes > s->options.head_bytes) {
 		s->head_is_large = true;
 		return;
 	}

@@ -193,15 +193,13 @@ static void flush(struct deferred *d)
 /* Frames that cost us more than the peer. */
 static void glitch(struct h2_session *s)
 {
-	unsigned limit = s->options.glitches_per_sec ? s->options.glitches_per_sec
-						     : LIMIT_H2_GLITCHES_PER_SEC;
 	usec now = loop_now(s->loop);
 
 	if (now - s->glitches_since >= USEC_PER_SEC) {
 		s->glitches_since = now;
 		s->glitches = 0;
 	}
-	if (++s->glitches > limit)
+	if (++s->glitches > s->options.glitches_per_sec)
 		end_with_goaway(s, H2_ENHANCE_YOUR_CALM, E_LIMIT, "too many HTTP/2 control frames");
 }
 
@@ -540,7 +538,7 @@ static void receive(struct h2_session *s, struct bytes data)
 		err_set(&err, E_PROTOCOL, "HTTP/2: %s", nghttp2_strerror((int)n));
 		h2_session_end(s, &err);
 	} else if (nghttp2_session_get_outbound_queue_size(s->ng) >
-		   LIMIT_H2_OUTBOUND_ACKS + 4 * s->stream_count) {
+		   LIMIT_H2_OUTBOUND_ACKS + 4 * s->stream_count + s->options.glitches_per_sec) {
 		/* It asks and asks and does not read. */
 		end_with_goaway(s, H2_ENHANCE_YOUR_CALM, E_LIMIT, "answers are not read");
 	}
@@ -617,7 +615,6 @@ static void on_drain_late(struct timer *t)
 static nghttp2_session *make_library_session(struct h2_session *s)
 {
 	const struct h2_options *o = &s->options;
-	unsigned glitches = o->glitches_per_sec ? o->glitches_per_sec : LIMIT_H2_GLITCHES_PER_SEC;
 	nghttp2_session_callbacks *cb;
 	nghttp2_option *option;
 	nghttp2_session *ng;
@@ -641,7 +638,8 @@ static nghttp2_session *make_library_session(struct h2_session *s)
 	nghttp2_option_set_max_outbound_ack(option, LIMIT_H2_OUTBOUND_ACKS);
 	nghttp2_option_set_max_send_header_block_length(option, HEAD_BLOCK_BYTES);
 	/* We count for both roles; the library must not be stricter than our number. */
-	nghttp2_option_set_stream_reset_rate_limit(option, 2 * glitches, 2 * glitches);
+	nghttp2_option_set_stream_reset_rate_limit(option, 2 * o->glitches_per_sec,
+						   2 * o->glitches_per_sec);
 
 	int ret = o->role == H2_SERVER ? nghttp2_session_server_new2(&ng, cb, s, option)
 				       : nghttp2_session_client_new2(&ng, cb, s, option);
@@ -668,8 +666,7 @@ static void send_settings(struct h2_session *s)
 		list[n++] =
 			(nghttp2_settings_entry){ NGHTTP2_SETTINGS_MAX_FRAME_SIZE, o->max_frame };
 	list[n++] = (nghttp2_settings_entry){ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
-					      (uint32_t)(o->head_bytes ? o->head_bytes
-								       : LIMIT_HEAD_BYTES) };
+					      (uint32_t)o->head_bytes };
 	/* The tree of priorities of RFC 7540 is memory and work for nothing. */
 	list[n++] = (nghttp2_settings_entry){ NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 };
 	if (o->role == H2_SERVER && o->allow_connect_protocol)
@@ -690,6 +687,10 @@ struct h2_session *h2_session_new(struct byte_stream *stream, const struct h2_op
 	s->events = events;
 	s->ctx = ctx;
 	s->options = *options;
+	if (!s->options.head_bytes)
+		s->options.head_bytes = LIMIT_HEAD_BYTES;
+	if (!s->options.glitches_per_sec)
+		s->options.glitches_per_sec = LIMIT_H2_GLITCHES_PER_SEC;
 	list_init(&s->streams);
 	list_init(&s->gone);
 	list_init(&s->blocked);

@@ -48,6 +48,7 @@ static const struct h2_options options = {
 	.stream_window = 4096,
 	.connection_window = 65535,
 	.allow_connect_protocol = true,
+	.is_window_shared = true,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -2,7 +2,10 @@
  * may do on the other end, played by a bare HTTP/2 session. */
 #include "transport_cases.h"
 
+#include <jansson.h>
 #include <sys/socket.h>
+
+#include "base/encode.h"
 
 #include "fake/memory_stream.h"
 #include "http/h2_session.h"
@@ -544,6 +547,96 @@ static void answer_that_does_not_fit_is_a_failure(void **state)
 	line_free(line);
 }
 
+/* --- Frames recorded from stock programs ------------------------------------------------------ */
+
+static void write_vector(struct byte_stream *to, const char *name)
+{
+	json_t *root = json_load_file("tests/data/vectors.json", 0, NULL), *vector;
+	size_t i;
+	bool found = false;
+
+	assert_non_null(root);
+	json_array_foreach(json_object_get(root, "vectors"), i, vector)
+	{
+		if (strcmp(json_string_value(json_object_get(vector, "name")), name) != 0)
+			continue;
+		struct bytes hex = bytes_str(json_string_value(json_object_get(vector, "hex")));
+		uint8_t *data = mem_alloc(hex.len);
+		assert_true(hex_decode(hex, data));
+		assert_int_equal(byte_stream_write(to, bytes_of(data, hex.len / 2)), hex.len / 2);
+		mem_free(data);
+		found = true;
+	}
+	assert_true(found);
+	json_decref(root);
+}
+
+static void recorded_connector_is_understood(void **state)
+{
+	(void)state;
+	struct line *line = mem_alloc(sizeof(*line));
+	struct byte_stream *ours, *theirs;
+
+	line->loop = loop_new(NULL);
+	memory_stream_pair(line->loop, 1 << 20, &ours, &theirs);
+	const struct session_start start = {
+		.side = SESSION_EDGE,
+		.stream = ours,
+		.events = &session_events,
+		.ctx = line,
+	};
+	line->edge.s = h2_transport.start(line->loop, &start);
+	write_vector(theirs, "http2-live/connector-settings");
+	settle(line);
+	write_vector(theirs, "http2-live/connector-window-update");
+	uint64_t before = memory_stream_written(ours);
+	write_vector(theirs, "http2-live/connector-control-stream-200");
+	settle(line);
+	/* The Return of its Bootstrap: a message of a few words in a frame. */
+	assert_true(memory_stream_written(ours) - before > 9 + 64);
+	assert_false(line->edge.closed);
+	byte_stream_close(theirs);
+	settle(line);
+	assert_true(line->edge.closed);
+	loop_free(line->loop);
+	mem_free(line);
+}
+
+static void recorded_edge_is_understood(void **state)
+{
+	(void)state;
+	struct line *line = mem_alloc(sizeof(*line));
+	struct byte_stream *ours, *theirs;
+	const struct registration registration = { .account = BYTES_LIT("account"),
+						   .secret = BYTES_LIT("secret") };
+
+	line->loop = loop_new(NULL);
+	memory_stream_pair(line->loop, 1 << 20, &ours, &theirs);
+	const struct session_start start = {
+		.side = SESSION_CONNECTOR,
+		.stream = ours,
+		.events = &session_events,
+		.ctx = line,
+		.registration = &registration,
+	};
+	line->connector.s = h2_transport.start(line->loop, &start);
+	write_vector(theirs, "http2-live/edge-preface-settings");
+	write_vector(theirs, "http2-live/edge-control-stream-headers");
+	settle(line);
+	/* Bootstrap and registerConnection left at once; the recorded answer is to the first of them. */
+	assert_true(memory_stream_written(ours) > 300);
+	write_vector(theirs, "http2-live/edge-bootstrap-return");
+	settle(line);
+	assert_false(line->connector.closed);
+	assert_false(session_has_feature(line->connector.s, FEATURE_REASON));
+	session_close(line->connector.s, REASON_DONE);
+	byte_stream_close(theirs);
+	settle(line);
+	assert_true(line->connector.closed);
+	loop_free(line->loop);
+	mem_free(line);
+}
+
 int main(void)
 {
 	const struct CMUnitTest table[] = { TRANSPORT_CASES };
@@ -557,6 +650,8 @@ int main(void)
 		cmocka_unit_test(nonsense_on_the_control_stream_ends_the_session),
 		cmocka_unit_test(unregistered_connector_serves_nothing),
 		cmocka_unit_test(answer_that_does_not_fit_is_a_failure),
+		cmocka_unit_test(recorded_connector_is_understood),
+		cmocka_unit_test(recorded_edge_is_understood),
 	};
 
 	return cmocka_run_group_tests_name("in memory", table, use_memory, NULL) |
