@@ -52,6 +52,8 @@ void cli_printf(const struct cli *cli, FILE *out, const char *fmt, ...)
 int cli_fail(const struct cli *cli, const struct err *err)
 {
 	(void)cli;
+	/* In the order of events, where both go to one file. */
+	(void)fflush(stdout);
 	(void)fprintf(stderr, "%s\n", err->text);
 	return EXIT_FAILED;
 }

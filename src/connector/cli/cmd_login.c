@@ -328,6 +328,11 @@ static int login(struct login_run *run, struct err *err)
 			"Failed to write the certificate.\n\nYour browser will download the certificate "
 			"instead. You will have to manually\ncopy it to the following path:\n\n%s\n\n",
 			run->cert_path);
+		if (r == E_TLS)
+			(void)fputs(
+				"If the edge's own certificate comes from a private authority, give its "
+				"file with --cacert.\n\n",
+				stderr);
 		return r;
 	}
 	r = certificate_save(run, buf_bytes(&pem), err);

@@ -276,6 +276,6 @@ int file_read_credentials(const char *program, const char *path, struct token *r
 		"filepath. Reminder: the credentials file is a .json file created via tunnel create.",
 		LOG_STR("file", path));
 	log_error("connector/cli", "Invalid JSON when parsing credentials file",
-		  LOG_STR("error", err ? err->text : ""));
+		  LOG_STR("error", err->text));
 	return err_set(err, r, "Invalid JSON when parsing tunnel credentials file");
 }

@@ -75,8 +75,12 @@ static bool is_ambiguous(const char *text)
 			return true;
 	/* Numbers, dates, sexagesimals: whatever is made of their characters and has a digit. */
 	bool has_digit = strpbrk(text, "0123456789") != NULL;
+	const char *dot = strchr(text, '.');
 	bool is_hex = text[0] == '0' && strchr("xXoObB", text[1]) &&
 		      strspn(text + 2, "0123456789abcdefABCDEF_") == len - 2;
+	/* Two dots: a version or an address. */
+	if (dot && strchr(dot + 1, '.') && !strpbrk(text, "-:"))
+		return false;
 	return has_digit && (is_hex || strspn(text, "0123456789+-._:eETZ ") == len);
 }
 
