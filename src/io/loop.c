@@ -314,6 +314,19 @@ void loop_run(struct loop *l)
 {
 	CHECK(l, LOOP_MAGIC);
 	uv_run(&l->uv, UV_RUN_DEFAULT);
+	/* That stop was for this run. */
+	pthread_mutex_lock(&l->posted_lock);
+	l->stop_posted = l->is_stopping = false;
+	pthread_mutex_unlock(&l->posted_lock);
+}
+
+static bool has_work(struct loop *l)
+{
+	pthread_mutex_lock(&l->posted_lock);
+	bool has_posted = !list_is_empty(&l->posted);
+	pthread_mutex_unlock(&l->posted_lock);
+	return has_posted || !list_is_empty(&l->events) || !list_is_empty(&l->flushes) ||
+	       uv_loop_alive(&l->uv);
 }
 
 struct loop *loop_free(struct loop *l)
@@ -323,14 +336,16 @@ struct loop *loop_free(struct loop *l)
 	CHECK(l, LOOP_MAGIC);
 	/* Connections that linger and blocking work end first; their timers still run. A handle that its
 	 * owner forgot keeps this running for ever: a bug to be seen, not hidden. */
-	l->stop_posted = l->is_stopping = false;
 	uv_unref((uv_handle_t *)&l->wake);
 	uv_unref((uv_handle_t *)&l->prepare);
 	uv_unref((uv_handle_t *)&l->check);
 	uv_unref((uv_handle_t *)&l->wheel_timer);
-	run_posted(l);
-	run_deferred(l);
-	uv_run(&l->uv, UV_RUN_DEFAULT);
+	do {
+		run_posted(l);
+		run_deferred(l);
+		uv_run(&l->uv, UV_RUN_DEFAULT);
+		l->stop_posted = l->is_stopping = false; /* a stop has nothing to say any more */
+	} while (has_work(l));
 	uv_close((uv_handle_t *)&l->wake, NULL);
 	uv_close((uv_handle_t *)&l->prepare, NULL);
 	uv_close((uv_handle_t *)&l->check, NULL);
@@ -360,6 +375,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		ready |= LOOP_READABLE;
 	if (events & UV_WRITABLE)
 		ready |= LOOP_WRITABLE;
+	if (events & UV_DISCONNECT)
+		ready |= LOOP_HANGUP;
 	w->fn(w->arg, ready);
 }
 
@@ -386,6 +403,8 @@ void loop_watch_set(struct loop_watch *w, int events)
 		wanted |= UV_READABLE;
 	if (events & LOOP_WRITABLE)
 		wanted |= UV_WRITABLE;
+	if (events & LOOP_HANGUP)
+		wanted |= UV_DISCONNECT;
 	if (wanted)
 		uv_poll_start(&w->poll, wanted, on_poll);
 	else

@@ -16,8 +16,8 @@
 struct loop;
 
 struct loop *loop_new(struct err *err);
-/* Runs until loop_stop(); afterwards the caller closes what it owns and calls loop_free(), which
- * runs the loop until every close has finished. */
+/* Runs until loop_stop(), also one from before the call; may be run again. Afterwards the caller
+ * closes what it owns and calls loop_free(), which runs the loop until every close has finished. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l); /* any thread */
 struct loop *loop_free(struct loop *l);
@@ -63,10 +63,12 @@ bool timer_is_set(const struct timer *t);
 
 #define LOOP_READABLE 1
 #define LOOP_WRITABLE 2
+#define LOOP_HANGUP 4 /* the peer has ended its side */
 
 struct loop_watch; /* readiness of one descriptor (level-triggered) */
 
-/* The watch starts with no interest. The descriptor stays the caller's; close it after
+/* With any interest at all a broken connection (reset, timed out) is reported: as readable and
+ * writable, and the watch has stopped then. The watch starts with no interest. The descriptor stays the caller's; close it after
  * loop_watch_free(). */
 struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*fn)(void *arg, int events),
 				  void *arg);
