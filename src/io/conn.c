@@ -29,6 +29,8 @@ struct conn {
 	bool did_read;     /* during the current on_readable() */
 	bool write_short;  /* a write was cut: on_writable() is owed */
 	bool write_failed; /* the peer takes nothing more; reading will say why */
+	int failed_errno;  /* why; the kernel tells it only once, and a writer got it */
+	bool saw_hangup;   /* while paused: of no more interest then */
 	bool wants_shutdown, is_shut, is_closing;
 	struct deferred flush;
 	struct timer linger;
@@ -46,7 +48,9 @@ static struct conn *conn_of(struct byte_stream *s)
 static void set_interest(struct conn *c, int interest)
 {
 	c->interest = interest;
-	loop_watch_set(c->watch, interest);
+	/* Paused both ways it is still to be noticed that the peer has reset the connection. A peer that
+	 * only ended its side would be reported for ever, hence once. */
+	loop_watch_set(c->watch, interest || c->saw_hangup ? interest : LOOP_HANGUP);
 }
 
 static void conn_destroy(struct conn *c)
@@ -58,6 +62,12 @@ static void conn_destroy(struct conn *c)
 	bufq_done(&c->out);
 	c->magic = 0;
 	mem_free(c);
+}
+
+static void note_failure(struct conn *c, int sys_errno)
+{
+	if (!c->failed_errno)
+		c->failed_errno = sys_errno;
 }
 
 /* Sends what the kernel takes. False when the connection is dead for writing. */
@@ -74,8 +84,12 @@ static bool send_queued(struct conn *c)
 		ssize_t sent = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
 		if (sent < 0 && errno == EINTR)
 			continue;
-		if (sent < 0)
-			return errno == EAGAIN || errno == EWOULDBLOCK;
+		if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return true;
+		if (sent < 0) {
+			note_failure(c, errno);
+			return false;
+		}
 		bufq_consume(&c->out, (size_t)sent);
 		if ((size_t)sent < offered)
 			break; /* the kernel is full: asking again would only say so */
@@ -142,6 +156,8 @@ static void report_error(struct conn *c)
 	struct err err;
 
 	getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &sys_errno, &len);
+	if (c->failed_errno)
+		sys_errno = c->failed_errno;
 	if (sys_errno)
 		err_set_errno(&err, E_CLOSED, sys_errno, "connection lost");
 	else
@@ -165,6 +181,11 @@ static void on_ready(void *arg, int events)
 			linger_read(c);
 		return;
 	}
+	if (events == LOOP_HANGUP) {
+		c->saw_hangup = true;
+		set_interest(c, c->interest);
+		return;
+	}
 	if (events & LOOP_WRITABLE && !is_dead)
 		loop_defer_flush(c->base.loop, &c->flush);
 	if (events & LOOP_READABLE) {
@@ -174,10 +195,10 @@ static void on_ready(void *arg, int events)
 		/* Whoever has no room does not read: stop asking until want_read(). The connection may be
 		 * closing by now, but it is never freed inside a callback of its own. */
 		if (!c->did_read && !c->is_closing) {
-			if (is_dead)
-				report_error(c);
-			else
+			if (!is_dead)
 				set_interest(c, c->interest & ~LOOP_READABLE);
+			if (is_dead || c->write_failed)
+				report_error(c);
 		}
 	}
 }
@@ -193,19 +214,28 @@ static ssize_t conn_read(struct byte_stream *s, uint8_t *dst, size_t cap, struct
 	do
 		n = read(c->fd, dst, cap);
 	while (n < 0 && errno == EINTR);
-	if (n >= 0)
-		return n;
-	if (errno == EAGAIN || errno == EWOULDBLOCK) {
+	int sys_errno = errno;
+	if (n < 0 && (sys_errno == EAGAIN || sys_errno == EWOULDBLOCK)) {
 		set_interest(c, c->interest | LOOP_READABLE);
 		return E_AGAIN;
 	}
-	return err_set_errno(err, errno == ETIMEDOUT ? E_TIMEOUT : E_CLOSED, errno, "reading");
+	/* A reset that a write has met looks like a proper end to read(2). EPIPE is no reset: the peer had
+	 * ended its side before it went. */
+	if (n == 0 && c->failed_errno && c->failed_errno != EPIPE) {
+		n = -1;
+		sys_errno = c->failed_errno;
+	}
+	if (n >= 0)
+		return n;
+	return err_set_errno(err, sys_errno == ETIMEDOUT ? E_TIMEOUT : E_CLOSED, sys_errno,
+			     "reading");
 }
 
 static void conn_want_read(struct byte_stream *s)
 {
 	struct conn *c = conn_of(s);
 
+	c->did_read = true; /* asked from within on_readable() it counts like a read */
 	set_interest(c, c->interest | LOOP_READABLE);
 }
 
@@ -220,6 +250,8 @@ static size_t conn_write(struct byte_stream *s, struct bytes data)
 		ssize_t n = send(c->fd, data.ptr, data.len, MSG_NOSIGNAL);
 		if (n > 0)
 			taken = (size_t)n;
+		else if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+			note_failure(c, errno); /* the flush will find it dead */
 	}
 	taken += bufq_write(&c->out, bytes_from(data, taken));
 	if (taken < data.len)
@@ -254,6 +286,8 @@ static void conn_close(struct byte_stream *s)
 	c->base.events = NULL;
 	c->is_closing = true;
 	timer_set(&c->linger, LIMIT_LINGER_MS);
+	/* Nothing is read until the backlog has left: input would only keep the loop busy. */
+	set_interest(c, c->interest & LOOP_WRITABLE);
 	/* Even with nothing to send: the caller may be inside a callback of this connection. */
 	loop_defer_flush(s->loop, &c->flush);
 }
