@@ -90,11 +90,14 @@ static void try_failed(struct conn_attempt *a, size_t index, int sys_errno)
 		close(t->fd);
 	t->fd = -1;
 	a->failed++;
-	err_set_errno(&a->err,
-		      sys_errno == ECONNREFUSED ? E_REFUSED
-		      : sys_errno == ETIMEDOUT  ? E_TIMEOUT
-						: E_IO,
-		      sys_errno, "connect to %s", address_text(&a->addresses[index], text));
+	/* Of several failures the first is told, unless a later one comes from the host itself: "no route
+	 * to [::1]" says nothing when 127.0.0.1 has refused. */
+	if (a->failed == 1 || (sys_errno == ECONNREFUSED && a->err.code != E_REFUSED))
+		err_set_errno(&a->err,
+			      sys_errno == ECONNREFUSED ? E_REFUSED
+			      : sys_errno == ETIMEDOUT  ? E_TIMEOUT
+							: E_IO,
+			      sys_errno, "connect to %s", address_text(&a->addresses[index], text));
 	if (a->started < a->address_count)
 		start_next(a);
 	else if (a->failed == a->address_count)
