@@ -11,7 +11,7 @@ bool address_from_ip(struct bytes ip, uint16_t port, struct address *ret)
 	char text[INET6_ADDRSTRLEN];
 	struct address a;
 
-	if (ip.len == 0 || ip.len >= sizeof(text))
+	if (ip.len == 0 || ip.len >= sizeof(text) || bytes_index(ip, 0) < ip.len)
 		return false;
 	memcpy(text, ip.ptr, ip.len);
 	text[ip.len] = 0;
@@ -75,9 +75,12 @@ int address_parse(struct bytes text, struct address *ret, struct err *err)
 		struct bytes path = bytes_from(text, 5);
 		struct address a;
 		memset(&a, 0, sizeof(a));
-		if (path.len == 0 || path.len >= sizeof(a.local.sun_path))
+		if (path.len == 0 || path.len >= sizeof(a.local.sun_path) ||
+		    bytes_index(path, 0) < path.len)
 			return err_set(err, E_INVALID,
-				       "\"" BYTES_FMT "\": a socket path has 1 to %zu bytes",
+				       "\"" BYTES_FMT
+				       "\": a socket path has 1 to %zu bytes, none of "
+				       "them NUL",
 				       BYTES_ARG(text), sizeof(a.local.sun_path) - 1);
 		a.local.sun_family = AF_UNIX;
 		memcpy(a.local.sun_path, path.ptr, path.len);
@@ -120,7 +123,9 @@ char *address_ip_text(const struct address *a, char text[ADDRESS_TEXT_SIZE])
 	else if (a->any.sa_family == AF_INET6)
 		inet_ntop(AF_INET6, &a->v6.sin6_addr, text, ADDRESS_TEXT_SIZE);
 	else if (a->any.sa_family == AF_UNIX)
-		snprintf(text, ADDRESS_TEXT_SIZE, "unix:%s", a->local.sun_path);
+		/* A peer's path of full length has no NUL. */
+		snprintf(text, ADDRESS_TEXT_SIZE, "unix:%.*s", (int)sizeof(a->local.sun_path),
+			 a->local.sun_path);
 	return text;
 }
 
