@@ -156,8 +156,10 @@ static int read_answer(const struct api_call *call, const struct fetch_response 
 {
 	if (call->conflict && response->status == 409)
 		return err_set(err, E_EXISTS, "%s", call->conflict);
-	if (response->status != 200 || call->is_status_enough)
-		return error_status(call, response, err);
+	if (response->status != 200 || call->is_status_enough) {
+		int r = error_status(call, response, err);
+		return r < 0 && call->is_page ? err_wrap(err, "REST request failed") : r;
+	}
 	json_t *envelope = parse(response, err);
 	if (!envelope)
 		return E_PARSE;

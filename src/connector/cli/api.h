@@ -106,6 +106,7 @@ struct api_call {
 	const char *query;     /* encoded, without "?"; NULL: none */
 	const json_t *body;    /* NULL: none */
 	bool is_status_enough; /* the answer's body is not looked at */
+	bool is_page;          /* a refusal is a failed request, in the stock client's words */
 	const char *conflict;  /* what 409 means; NULL: nothing special */
 };
 

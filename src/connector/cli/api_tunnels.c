@@ -334,7 +334,8 @@ int api_tunnel_list(struct api *api, struct arena *arena, const struct api_filte
 		const struct api_call call = { .operation = "list tunnels",
 					       .method = "GET",
 					       .path = "/cfd_tunnel",
-					       .query = query };
+					       .query = query,
+					       .is_page = true };
 		json_t *envelope = NULL;
 
 		r = query ? api_call(api, &call, &envelope, err)
