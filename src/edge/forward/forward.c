@@ -94,9 +94,21 @@ enum handled forward_no_connector(struct exchange *x)
 		BYTES_ARG(x->host));
 }
 
+/* A stock connector asks origins for gzip when the visitor asked for nothing, and then hands on the
+ * decompressed body without its length. Saying that nothing is wanted keeps responses as they are. */
+static void keep_encoding(struct exchange *x, const struct session *s)
+{
+	struct fields *f = &x->request.fields;
+
+	if (!session_has_feature(s, FEATURE_REASON) && !fields_find(f, HEAD_ACCEPT_ENCODING))
+		(void)fields_add(f, &x->arena, BYTES_LIT("accept-encoding"), BYTES_LIT("identity"));
+}
+
 static bool open_stream(struct forward *f, struct tunnel_session *ts)
 {
 	struct exchange *x = f->x;
+
+	keep_encoding(x, ts->session);
 	bool is_empty = x->request.length == HEAD_LENGTH_NONE ||
 			(x->request.length == HEAD_LENGTH_KNOWN && x->request.content_length == 0);
 	bool fin = is_empty && !x->request.is_upgrade;
