@@ -170,9 +170,15 @@ static char *login_path(const char *origincert, struct err *err)
 		err_set(err, E_NOT_FOUND,
 			"Error locating origin cert: cannot find a valid certificate at the path %s",
 			path);
-	else
+	else if (err) {
+		log_error(
+			"connector/cli",
+			"There is no cert.pem in ~/.adit, nor in the other directories that are searched. "
+			"Log in to get one, or say where it is with --origincert, origincert: in the "
+			"configuration file, or TUNNEL_ORIGIN_CERT.");
 		err_set(err, E_NOT_FOUND,
 			"Error locating origin cert: client didn't specify origincert path");
+	}
 	return mem_free(path);
 }
 

@@ -60,7 +60,7 @@ enum flag_id {
 	FLAG_ICMPV4_SRC,
 	FLAG_ICMPV6_SRC,
 
-	/* One origin without rules. */
+	/* One origin without rules: from FLAG_URL to FLAG_PROXY_PORT. */
 	FLAG_URL,
 	FLAG_HELLO_WORLD,
 	FLAG_UNIX_SOCKET,

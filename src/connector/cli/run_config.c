@@ -258,6 +258,22 @@ static void on_unknown(void *user, const char *text)
 		 LOG_STR("file", cli->config_path), LOG_STR("key", text));
 }
 
+/* Rules have their own options; those of the command line count without rules only. */
+static void warn_of_single_origin(const struct settings *s)
+{
+	for (int i = FLAG_URL; i <= FLAG_PROXY_PORT; i++) {
+		const struct flag *flag = flag_get((enum flag_id)i);
+
+		if (flag->effect == FLAG_WORKS && settings_is_set(s, (enum flag_id)i)) {
+			char *text = mem_printf(
+				"--%s has no effect, for the configuration has ingress rules",
+				flag->name);
+			log_warn(COMPONENT, text);
+			mem_free(text);
+		}
+	}
+}
+
 static int configure_rules(struct cli *cli, struct connector_config *cfg, struct err *err)
 {
 	const struct settings *s = &cli->settings;
@@ -270,11 +286,7 @@ static int configure_rules(struct cli *cli, struct connector_config *cfg, struct
 	    !(yaml_kind(rules) == YAML_SEQUENCE && !yaml_count(rules))) {
 		cfg->ingress = config_file_ingress(root, INGRESS_YAML, cli->config_path, err);
 		cfg->config_path = mem_strdup(cli->config_path);
-		if (cfg->ingress && service)
-			log_warn(COMPONENT,
-				 "The service on the command line is not used, for the configuration has "
-				 "ingress rules",
-				 LOG_STR("service", service));
+		warn_of_single_origin(s);
 	} else if (service) {
 		origin_from_flags(s, &origin);
 		cfg->ingress = ingress_single(service, &origin, err);

@@ -145,6 +145,11 @@ bool settings_is_set(const struct settings *s, enum flag_id id)
 	return s->values[id].source != SETTING_PRESET;
 }
 
+bool settings_is_in_vain(const struct settings *s, enum flag_id id)
+{
+	return flag_get(id)->effect == FLAG_NOT_YET && settings_is_set(s, id);
+}
+
 const char *settings_text(const struct settings *s, enum flag_id id)
 {
 	const char *preset = flag_get(id)->preset;

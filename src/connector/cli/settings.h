@@ -34,6 +34,8 @@ int settings_add_key(struct settings *s, enum flag_id id, const struct yaml_node
 
 /* Set by anybody, not by default? */
 bool settings_is_set(const struct settings *s, enum flag_id id);
+/* Set, and one of those that have no effect in this version? */
+bool settings_is_in_vain(const struct settings *s, enum flag_id id);
 const char *settings_text(const struct settings *s, enum flag_id id); /* "" when there is none */
 bool settings_bool(const struct settings *s, enum flag_id id);
 int64_t settings_int(const struct settings *s, enum flag_id id);
