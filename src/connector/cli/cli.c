@@ -49,7 +49,7 @@ void cli_printf(const struct cli *cli, FILE *out, const char *fmt, ...)
 	mem_free(ours);
 }
 
-int cli_fail(const struct cli *cli, const struct err *err)
+int cli_failed(const struct cli *cli, const struct err *err)
 {
 	(void)cli;
 	/* In the order of events, where both go to one file. */
@@ -156,9 +156,9 @@ static int command_run(struct cli *cli)
 	struct err err = { 0 };
 
 	if (command->reads_config && config_load(cli, &err) < 0)
-		return cli_fail(cli, &err);
+		return cli_failed(cli, &err);
 	if (add_env_and_keys(cli, &err) < 0)
-		return cli_fail(cli, &err);
+		return cli_failed(cli, &err);
 	logging_start(cli);
 	if (cli->config && !yaml_root(cli->config))
 		log_error(COMPONENT, "Configuration file was empty",

@@ -23,7 +23,7 @@ struct cli {
 int cli_main(int argc, char **argv);
 
 /* The error on stderr, exit code 1. */
-int cli_fail(const struct cli *cli, const struct err *err);
+int cli_failed(const struct cli *cli, const struct err *err);
 /* The message and "See 'adit tunnel create --help'." on stderr, exit code 255. '@' is the program. */
 int cli_usage(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Lines of text with '@' replaced by the program's name. */

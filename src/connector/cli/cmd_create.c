@@ -1,7 +1,7 @@
 #include "base/encode.h"
 #include "base/mem.h"
 #include "base/random.h"
-#include "connector/cli/api.h"
+#include "connector/cli/rest.h"
 #include "connector/cli/files.h"
 #include "connector/cli/render.h"
 
@@ -25,7 +25,7 @@ static int secret_make(const struct cli *cli, struct secret *ret, struct err *er
 
 /* The credentials know the edge, the API and their authority as the certificate does, so that `run` needs
  * no flag. */
-static int credentials_write(const struct api *api, const struct uuid *id,
+static int credentials_write(const struct rest *api, const struct uuid *id,
 			     const struct secret *secret, const char *path, struct err *err)
 {
 	const struct token token = {
@@ -50,7 +50,7 @@ static int credentials_write(const struct api *api, const struct uuid *id,
 }
 
 /* Without its credentials the tunnel cannot run, so it goes again. */
-static int undo(struct api *api, const struct api_tunnel *tunnel, const char *path,
+static int undo(struct rest *api, const struct rest_tunnel *tunnel, const char *path,
 		const struct err *why)
 {
 	const char *program = api->cli->program;
@@ -63,7 +63,7 @@ static int undo(struct api *api, const struct api_tunnel *tunnel, const char *pa
 		"failed to create tunnel: Your tunnel '%s' was created with ID %s. However, %s couldn't "
 		"write tunnel credentials to %s.\nThe file-writing error is: %s\n",
 		tunnel->name, id, program, path, why->text);
-	if (api_tunnel_delete(api, &tunnel->id, true, &err) < 0)
+	if (rest_tunnel_delete(api, &tunnel->id, true, &err) < 0)
 		(void)fprintf(
 			stderr,
 			"%s tried to delete the tunnel for you, but encountered an error. You should "
@@ -77,7 +77,7 @@ static int undo(struct api *api, const struct api_tunnel *tunnel, const char *pa
 	return 1;
 }
 
-static int print(const struct cli *cli, const struct api_tunnel *tunnel, const char *path,
+static int print(const struct cli *cli, const struct rest_tunnel *tunnel, const char *path,
 		 bool is_default_path)
 {
 	const char *format = settings_text(&cli->settings, FLAG_RENDER);
@@ -96,7 +96,7 @@ static int print(const struct cli *cli, const struct api_tunnel *tunnel, const c
 			tunnel->name, uuid_text(&tunnel->id, id));
 		return 0;
 	}
-	json_t *value = api_tunnel_json(tunnel);
+	json_t *value = rest_tunnel_json(tunnel);
 	json_t *token = json_string(tunnel->token ? tunnel->token : "");
 	/* The stock client nests the tunnel in YAML and not in JSON. */
 	if (strcmp(format, "yaml") == 0)
@@ -105,23 +105,23 @@ static int print(const struct cli *cli, const struct api_tunnel *tunnel, const c
 		json_object_set_new(value, "token", token);
 	int r = render(stdout, format, value, &err);
 	json_decref(value);
-	return r < 0 ? cli_fail(cli, &err) : 0;
+	return r < 0 ? cli_failed(cli, &err) : 0;
 }
 
-static int create(struct cli *cli, struct api *api, const struct secret *secret)
+static int create(struct cli *cli, struct rest *api, const struct secret *secret)
 {
 	const char *given = settings_text(&cli->settings, FLAG_CREDENTIALS_FILE);
-	struct api_tunnel tunnel;
+	struct rest_tunnel tunnel;
 	struct arena arena;
 	struct err err = { 0 };
 	int code;
 
 	arena_init(&arena);
-	int r = api_tunnel_create(api, &arena, cli_arg(cli, 0), bytes_of(secret->ptr, secret->len),
-				  &tunnel, &err);
+	int r = rest_tunnel_create(api, &arena, cli_arg(cli, 0), bytes_of(secret->ptr, secret->len),
+				   &tunnel, &err);
 	if (r < 0) {
 		err_wrap(&err, "failed to create tunnel: Create Tunnel API call failed");
-		code = cli_fail(cli, &err);
+		code = cli_failed(cli, &err);
 	} else {
 		char *path = *given ? file_expand(given)
 				    : file_credentials_path(&tunnel.id, api->login_path);
@@ -137,7 +137,7 @@ int cmd_create(struct cli *cli)
 {
 	const char *format = settings_text(&cli->settings, FLAG_RENDER);
 	struct secret secret = { 0 };
-	struct api api = { 0 };
+	struct rest api = { 0 };
 	struct err err = { 0 };
 
 	if (cli->line.arg_count != 1)
@@ -148,17 +148,17 @@ int cmd_create(struct cli *cli)
 	if (*format && strcmp(format, "json") != 0 && strcmp(format, "yaml") != 0) {
 		err_set(&err, E_INVALID, "failed to create tunnel: Unknown output format '%.100s'",
 			format);
-		return cli_fail(cli, &err);
+		return cli_failed(cli, &err);
 	}
-	int r = api_open(cli, &api, &err);
+	int r = rest_open(cli, &api, &err);
 	if (r < 0)
 		err_wrap(&err, "couldn't create client to talk to Cloudflare Tunnel backend");
 	else
 		r = secret_make(cli, &secret, &err);
 	if (r < 0)
 		err_wrap(&err, "failed to create tunnel");
-	int code = r < 0 ? cli_fail(cli, &err) : create(cli, &api, &secret);
+	int code = r < 0 ? cli_failed(cli, &err) : create(cli, &api, &secret);
 	secret_done(&secret);
-	api_done(&api);
+	rest_done(&api);
 	return code;
 }

@@ -2,33 +2,33 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "connector/cli/api.h"
+#include "connector/cli/rest.h"
 #include "connector/cli/render.h"
 
-static int by_id(const struct api_connector *a, const struct api_connector *b)
+static int by_id(const struct rest_connector *a, const struct rest_connector *b)
 {
 	return strcmp(a->id, b->id);
 }
 
-static int by_run_at(const struct api_connector *a, const struct api_connector *b)
+static int by_run_at(const struct rest_connector *a, const struct rest_connector *b)
 {
 	return (a->run_at.wall > b->run_at.wall) - (a->run_at.wall < b->run_at.wall);
 }
 
-static int by_connections(const struct api_connector *a, const struct api_connector *b)
+static int by_connections(const struct rest_connector *a, const struct rest_connector *b)
 {
 	return (a->connection_count > b->connection_count) -
 	       (a->connection_count < b->connection_count);
 }
 
-static int by_version(const struct api_connector *a, const struct api_connector *b)
+static int by_version(const struct rest_connector *a, const struct rest_connector *b)
 {
 	return strcmp(a->version, b->version);
 }
 
 static const struct order {
 	const char *name;
-	int (*compare)(const struct api_connector *a, const struct api_connector *b);
+	int (*compare)(const struct rest_connector *a, const struct rest_connector *b);
 } orders[] = {
 	{ "id", by_id },
 	{ "createdAt", by_run_at },
@@ -37,7 +37,7 @@ static const struct order {
 };
 
 struct ordering {
-	int (*compare)(const struct api_connector *a, const struct api_connector *b);
+	int (*compare)(const struct rest_connector *a, const struct rest_connector *b);
 	bool is_inverted;
 };
 
@@ -48,7 +48,7 @@ static int compare(const void *a, const void *b, void *user)
 	return o->is_inverted ? o->compare(b, a) : o->compare(a, b);
 }
 
-static void sort(const struct cli *cli, struct api_connector *connectors, size_t count)
+static void sort(const struct cli *cli, struct rest_connector *connectors, size_t count)
 {
 	const char *field = settings_text(&cli->settings, FLAG_INFO_SORT_BY);
 	struct ordering o = { NULL, settings_bool(&cli->settings, FLAG_INFO_INVERT_SORT) };
@@ -68,7 +68,7 @@ static void sort(const struct cli *cli, struct api_connector *connectors, size_t
 }
 
 /* "2026-11-01 10:00:00.123456 +0000 UTC", as Go prints a time. */
-static void print_time(const struct api_time *t)
+static void print_time(const struct rest_time *t)
 {
 	time_t second = (time_t)(t->wall / USEC_PER_SEC);
 	struct tm parts;
@@ -91,8 +91,8 @@ static void print_time(const struct api_time *t)
 	(void)printf("%s%s +0000 UTC", text, fraction);
 }
 
-static void print_table(const struct cli *cli, struct arena *arena, const struct api_tunnel *tunnel,
-			const struct api_connector *connectors, size_t count)
+static void print_table(const struct cli *cli, struct arena *arena, const struct rest_tunnel *tunnel,
+			const struct rest_connector *connectors, size_t count)
 {
 	bool with_pending = settings_bool(&cli->settings, FLAG_SHOW_DISCONNECTED);
 	char id[UUID_TEXT_SIZE];
@@ -103,13 +103,13 @@ static void print_table(const struct cli *cli, struct arena *arena, const struct
 		  (const char *[]){ "CONNECTOR ID", "CREATED", "ARCHITECTURE", "VERSION",
 				    "ORIGIN IP", "EDGE" });
 	for (size_t i = 0; i < count; i++) {
-		const struct api_connector *c = &connectors[i];
-		const char *text = api_connections_text(arena, c->connections, c->connection_count,
-							with_pending);
+		const struct rest_connector *c = &connectors[i];
+		const char *text = rest_connections_text(arena, c->connections, c->connection_count,
+							 with_pending);
 		if (!*text)
 			continue;
 		table_row(&table, 6,
-			  (const char *[]){ c->id, api_time_seconds(arena, &c->run_at), c->arch,
+			  (const char *[]){ c->id, rest_time_seconds(arena, &c->run_at), c->arch,
 					    c->version, c->connections[0].origin_ip, text });
 		shown++;
 	}
@@ -124,14 +124,14 @@ static void print_table(const struct cli *cli, struct arena *arena, const struct
 	table_done(&table);
 }
 
-static json_t *info_json(const struct api_tunnel *tunnel, const struct api_connector *connectors,
+static json_t *info_json(const struct rest_tunnel *tunnel, const struct rest_connector *connectors,
 			 size_t count)
 {
 	char id[UUID_TEXT_SIZE];
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < count; i++) {
-		const struct api_connector *c = &connectors[i];
+		const struct rest_connector *c = &connectors[i];
 		json_t *features = json_array();
 		for (size_t k = 0; k < c->feature_count; k++)
 			json_array_append_new(features, json_string(c->features[k]));
@@ -139,14 +139,14 @@ static json_t *info_json(const struct api_tunnel *tunnel, const struct api_conne
 			list, json_pack("{s:s, s:o, s:s, s:s, s:s, s:o}", "id", c->id, "features",
 					features, "version", c->version, "arch", c->arch, "run_at",
 					c->run_at.text, "conns",
-					api_connections_json(c->connections, c->connection_count)));
+					rest_connections_json(c->connections, c->connection_count)));
 	}
 	return json_pack("{s:s, s:s, s:s, s:o}", "id", uuid_text(&tunnel->id, id), "name",
 			 tunnel->name, "createdAt", tunnel->created_at.text, "conns", list);
 }
 
-static int print(const struct cli *cli, struct arena *arena, const struct api_tunnel *tunnel,
-		 const struct api_connector *connectors, size_t count)
+static int print(const struct cli *cli, struct arena *arena, const struct rest_tunnel *tunnel,
+		 const struct rest_connector *connectors, size_t count)
 {
 	const char *format = settings_text(&cli->settings, FLAG_RENDER);
 	char id[UUID_TEXT_SIZE];
@@ -156,7 +156,7 @@ static int print(const struct cli *cli, struct arena *arena, const struct api_tu
 		json_t *info = info_json(tunnel, connectors, count);
 		int r = render(stdout, format, info, &err);
 		json_decref(info);
-		return r < 0 ? cli_fail(cli, &err) : 0;
+		return r < 0 ? cli_failed(cli, &err) : 0;
 	}
 	if (count)
 		print_table(cli, arena, tunnel, connectors, count);
@@ -168,9 +168,9 @@ static int print(const struct cli *cli, struct arena *arena, const struct api_tu
 
 int cmd_info(struct cli *cli)
 {
-	struct api_connector *connectors;
-	struct api_tunnel *tunnels;
-	struct api api = { 0 };
+	struct rest_connector *connectors;
+	struct rest_tunnel *tunnels;
+	struct rest api = { 0 };
 	struct arena arena;
 	struct err err = { 0 };
 	struct uuid id;
@@ -183,27 +183,27 @@ int cmd_info(struct cli *cli)
 				 "\"@ tunnel info\" accepts exactly one argument, the ID or name of "
 				 "the tunnel to get info about.");
 	arena_init(&arena);
-	int r = api_tunnel_find(cli, &api, cli_arg(cli, 0), &id, &err);
+	int r = rest_tunnel_find(cli, &api, cli_arg(cli, 0), &id, &err);
 	if (r < 0)
 		err_wrap(&err, "error parsing tunnel ID");
 	else if (!api.cli)
-		r = api_open(cli, &api, &err);
+		r = rest_open(cli, &api, &err);
 	if (r == 0)
-		r = api_tunnel_connectors(&api, &arena, &id, &connectors, &count, &err);
-	const struct api_filter filter = { .id = &id, .with_deleted = true };
+		r = rest_tunnel_connectors(&api, &arena, &id, &connectors, &count, &err);
+	const struct rest_filter filter = { .id = &id, .with_deleted = true };
 	if (r == 0)
-		r = api_tunnel_list(&api, &arena, &filter, &tunnels, &tunnel_count, &err);
+		r = rest_tunnel_list(&api, &arena, &filter, &tunnels, &tunnel_count, &err);
 	if (r == 0 && tunnel_count != 1)
 		r = err_set(&err, E_NOT_FOUND,
 			    "Expected to find a single tunnel with uuid %s but found %zu tunnels.",
 			    uuid_text(&id, text), tunnel_count);
 	if (r < 0) {
-		code = cli_fail(cli, &err);
+		code = cli_failed(cli, &err);
 	} else {
 		sort(cli, connectors, count);
 		code = print(cli, &arena, &tunnels[0], connectors, count);
 	}
 	arena_done(&arena);
-	api_done(&api);
+	rest_done(&api);
 	return code;
 }

@@ -35,7 +35,7 @@ static int validate(struct cli *cli, const struct yaml_node *root, enum ingress_
 			"rules");
 	}
 	if (!in)
-		return cli_fail(cli, &err);
+		return cli_failed(cli, &err);
 	for (size_t i = 0; i < ingress_warning_count(in); i++)
 		(void)printf("Warning: %s\n", ingress_warning(in, i));
 	if (yaml_kind(yaml_get(root, "warp-routing")) != YAML_NULL)
@@ -70,14 +70,14 @@ int cmd_ingress_validate(struct cli *cli)
 		(void)puts("Validating rules from cmdline flag --json");
 		struct yaml_doc *doc = yaml_parse(bytes_str(json), "--json", &err);
 		if (!doc)
-			return cli_fail(cli, &err);
+			return cli_failed(cli, &err);
 		int code = validate(cli, yaml_root(doc), INGRESS_JSON, "--json");
 		yaml_free(doc);
 		return code;
 	}
 	if (!cli->config) {
 		err_set(&err, E_NOT_FOUND, NO_CONFIG);
-		return cli_fail(cli, &err);
+		return cli_failed(cli, &err);
 	}
 	(void)printf("Validating rules from %s\n", cli->config_path);
 	return validate(cli, yaml_root(cli->config), INGRESS_YAML, cli->config_path);
@@ -159,16 +159,16 @@ int cmd_ingress_rule(struct cli *cli)
 	if (cli->line.arg_count != 1) {
 		err_set(&err, E_INVALID,
 			"%s tunnel rule expects a single argument, the URL to test", cli->program);
-		return cli_fail(cli, &err);
+		return cli_failed(cli, &err);
 	}
 	if (!cli->config) {
 		err_set(&err, E_NOT_FOUND, NO_CONFIG);
-		return cli_fail(cli, &err);
+		return cli_failed(cli, &err);
 	}
 	(void)printf("Using rules from %s\n", cli->config_path);
 	struct ingress *in =
 		config_file_ingress(yaml_root(cli->config), INGRESS_YAML, cli->config_path, &err);
 	int r = in ? rule_print(in, cli_arg(cli, 0), &err) : E_INVALID;
 	ingress_unref(in);
-	return r < 0 ? cli_fail(cli, &err) : 0;
+	return r < 0 ? cli_failed(cli, &err) : 0;
 }

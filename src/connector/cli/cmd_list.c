@@ -1,30 +1,30 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "connector/cli/api.h"
+#include "connector/cli/rest.h"
 #include "connector/cli/render.h"
 
-static int by_name(const struct api_tunnel *a, const struct api_tunnel *b)
+static int by_name(const struct rest_tunnel *a, const struct rest_tunnel *b)
 {
 	return strcmp(a->name, b->name);
 }
 
-static int by_id(const struct api_tunnel *a, const struct api_tunnel *b)
+static int by_id(const struct rest_tunnel *a, const struct rest_tunnel *b)
 {
 	return memcmp(a->id.b, b->id.b, sizeof(a->id.b));
 }
 
-static int by_created(const struct api_tunnel *a, const struct api_tunnel *b)
+static int by_created(const struct rest_tunnel *a, const struct rest_tunnel *b)
 {
 	return (a->created_at.wall > b->created_at.wall) - (a->created_at.wall < b->created_at.wall);
 }
 
-static int by_deleted(const struct api_tunnel *a, const struct api_tunnel *b)
+static int by_deleted(const struct rest_tunnel *a, const struct rest_tunnel *b)
 {
 	return (a->deleted_at.wall > b->deleted_at.wall) - (a->deleted_at.wall < b->deleted_at.wall);
 }
 
-static int by_connections(const struct api_tunnel *a, const struct api_tunnel *b)
+static int by_connections(const struct rest_tunnel *a, const struct rest_tunnel *b)
 {
 	return (a->connection_count > b->connection_count) -
 	       (a->connection_count < b->connection_count);
@@ -32,7 +32,7 @@ static int by_connections(const struct api_tunnel *a, const struct api_tunnel *b
 
 static const struct order {
 	const char *name;
-	int (*compare)(const struct api_tunnel *a, const struct api_tunnel *b);
+	int (*compare)(const struct rest_tunnel *a, const struct rest_tunnel *b);
 } orders[] = {
 	{ "name", by_name },
 	{ "id", by_id },
@@ -42,7 +42,7 @@ static const struct order {
 };
 
 struct ordering {
-	int (*compare)(const struct api_tunnel *a, const struct api_tunnel *b);
+	int (*compare)(const struct rest_tunnel *a, const struct rest_tunnel *b);
 	bool is_inverted;
 };
 
@@ -53,7 +53,7 @@ static int compare(const void *a, const void *b, void *user)
 	return o->is_inverted ? o->compare(b, a) : o->compare(a, b);
 }
 
-static void sort(const struct cli *cli, struct api_tunnel *tunnels, size_t count)
+static void sort(const struct cli *cli, struct rest_tunnel *tunnels, size_t count)
 {
 	const char *field = settings_text(&cli->settings, FLAG_LIST_SORT_BY);
 	struct ordering o = { NULL, settings_bool(&cli->settings, FLAG_LIST_INVERT_SORT) };
@@ -73,7 +73,7 @@ static void sort(const struct cli *cli, struct api_tunnel *tunnels, size_t count
 }
 
 static void print_table(const struct cli *cli, struct arena *arena,
-			const struct api_tunnel *tunnels, size_t count)
+			const struct rest_tunnel *tunnels, size_t count)
 {
 	bool with_pending = settings_bool(&cli->settings, FLAG_SHOW_DISCONNECTED);
 	struct table table = { 0 };
@@ -83,14 +83,14 @@ static void print_table(const struct cli *cli, struct arena *arena,
 		  "<name/uuid>`\n");
 	table_row(&table, 4, (const char *[]){ "ID", "NAME", "CREATED", "CONNECTIONS" });
 	for (size_t i = 0; i < count; i++) {
-		const struct api_tunnel *t = &tunnels[i];
+		const struct rest_tunnel *t = &tunnels[i];
 		char id[UUID_TEXT_SIZE];
 		const char *row[] = {
 			uuid_text(&t->id, id),
 			t->name,
-			api_time_seconds(arena, &t->created_at),
-			api_connections_text(arena, t->connections, t->connection_count,
-					     with_pending),
+			rest_time_seconds(arena, &t->created_at),
+			rest_connections_text(arena, t->connections, t->connection_count,
+					      with_pending),
 		};
 		table_row(&table, 4, row);
 	}
@@ -98,7 +98,7 @@ static void print_table(const struct cli *cli, struct arena *arena,
 	table_done(&table);
 }
 
-static int print(const struct cli *cli, struct arena *arena, const struct api_tunnel *tunnels,
+static int print(const struct cli *cli, struct arena *arena, const struct rest_tunnel *tunnels,
 		 size_t count)
 {
 	const char *format = settings_text(&cli->settings, FLAG_RENDER);
@@ -115,20 +115,20 @@ static int print(const struct cli *cli, struct arena *arena, const struct api_tu
 	}
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, api_tunnel_json(&tunnels[i]));
+		json_array_append_new(list, rest_tunnel_json(&tunnels[i]));
 	int r = render(stdout, format, list, &err);
 	json_decref(list);
-	return r < 0 ? cli_fail(cli, &err) : 0;
+	return r < 0 ? cli_failed(cli, &err) : 0;
 }
 
-static int filter_read(const struct cli *cli, struct api_filter *ret, struct uuid *id,
+static int filter_read(const struct cli *cli, struct rest_filter *ret, struct uuid *id,
 		       struct err *err)
 {
 	const struct settings *s = &cli->settings;
 	const char *id_text = settings_text(s, FLAG_LIST_ID),
 		   *when = settings_text(s, FLAG_LIST_WHEN);
 
-	*ret = (struct api_filter){
+	*ret = (struct rest_filter){
 		.with_deleted = settings_bool(s, FLAG_LIST_SHOW_DELETED),
 		.name = settings_text(s, FLAG_LIST_NAME),
 		.name_prefix = settings_text(s, FLAG_LIST_NAME_PREFIX),
@@ -148,9 +148,9 @@ static int filter_read(const struct cli *cli, struct api_filter *ret, struct uui
 
 int cmd_list(struct cli *cli)
 {
-	struct api_filter filter;
-	struct api_tunnel *tunnels;
-	struct api api = { 0 };
+	struct rest_filter filter;
+	struct rest_tunnel *tunnels;
+	struct rest api = { 0 };
 	struct arena arena;
 	struct err err = { 0 };
 	struct uuid id;
@@ -162,16 +162,16 @@ int cmd_list(struct cli *cli)
 	arena_init(&arena);
 	int r = filter_read(cli, &filter, &id, &err);
 	if (r == 0)
-		r = api_open(cli, &api, &err);
+		r = rest_open(cli, &api, &err);
 	if (r == 0)
-		r = api_tunnel_list(&api, &arena, &filter, &tunnels, &count, &err);
+		r = rest_tunnel_list(&api, &arena, &filter, &tunnels, &count, &err);
 	if (r < 0) {
-		code = cli_fail(cli, &err);
+		code = cli_failed(cli, &err);
 	} else {
 		sort(cli, tunnels, count);
 		code = print(cli, &arena, tunnels, count);
 	}
 	arena_done(&arena);
-	api_done(&api);
+	rest_done(&api);
 	return code;
 }

@@ -91,7 +91,7 @@ static void remember_url(const struct login_run *run)
 	char *line = mem_printf("%s\n", run->login_url);
 	struct err err = { 0 };
 
-	if (file_replace(path, 0600, bytes_str(line), &err) < 0)
+	if (file_overwrite(path, 0600, bytes_str(line), &err) < 0)
 		log_warn(COMPONENT, "The address is not remembered for the next login",
 			 LOG_STR("error", err.text));
 	mem_free(line);
@@ -308,7 +308,7 @@ static int certificate_save(const struct login_run *run, struct bytes pem, struc
 	if (r < 0)
 		err_set(err, r, "failed to encode origin certificate");
 	else
-		r = file_replace(run->cert_path, 0600, buf_bytes(&text), err);
+		r = file_overwrite(run->cert_path, 0600, buf_bytes(&text), err);
 	secret_wipe(text.ptr, text.len);
 	buf_done(&text);
 	login_done(&login);
@@ -384,7 +384,7 @@ int cmd_login(struct cli *cli)
 	else if (r == 0)
 		r = login(&run, &err);
 	if (r < 0)
-		code = cli_fail(cli, &err);
+		code = cli_failed(cli, &err);
 	run_done(&run);
 	return code;
 }

@@ -11,12 +11,12 @@ int cmd_ready(struct cli *cli)
 
 	if (!settings_is_set(&cli->settings, FLAG_METRICS)) {
 		err_set(&err, E_INVALID, "--metrics has to be provided");
-		return cli_fail(cli, &err);
+		return cli_failed(cli, &err);
 	}
 	char *url = mem_printf("http://%s/ready", address);
 	const struct fetch_request request = { .url = url };
 	if (fetch(&request, &response, &err) < 0) {
-		code = cli_fail(cli, &err);
+		code = cli_failed(cli, &err);
 	} else {
 		if (response.status != 200) {
 			(void)fprintf(stderr, "%s endpoint returned status code %d\n%.*s\n", url,

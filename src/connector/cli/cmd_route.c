@@ -1,6 +1,6 @@
 #include "base/log.h"
 #include "base/mem.h"
-#include "connector/cli/api.h"
+#include "connector/cli/rest.h"
 
 /* Letters, digits, '-', '_' and '.', a '*' in front; labels and name as long as DNS allows. Bytes beyond
  * ASCII are the API's to judge, as in the stock client. */
@@ -49,7 +49,7 @@ static void report(const struct uuid *tunnel, const char *change, const char *na
 int cmd_route_dns(struct cli *cli)
 {
 	const char *hostname = cli_arg(cli, 1), *change, *name;
-	struct api api = { 0 };
+	struct rest api = { 0 };
 	struct arena arena;
 	struct err err = { 0 };
 	struct uuid id;
@@ -60,19 +60,19 @@ int cmd_route_dns(struct cli *cli)
 			     "<hostname>\"");
 	if (!is_hostname(hostname)) {
 		err_set(&err, E_INVALID, "%.300s is not a valid hostname", hostname);
-		return cli_fail(cli, &err);
+		return cli_failed(cli, &err);
 	}
 	arena_init(&arena);
-	int r = api_tunnel_find(cli, &api, cli_arg(cli, 0), &id, &err);
+	int r = rest_tunnel_find(cli, &api, cli_arg(cli, 0), &id, &err);
 	if (r == 0 && !api.cli)
-		r = api_open(cli, &api, &err);
+		r = rest_open(cli, &api, &err);
 	if (r == 0)
-		r = api_route_dns(&api, &arena, &id, hostname,
-				  settings_bool(&cli->settings, FLAG_OVERWRITE_DNS), &change, &name,
-				  &err);
+		r = rest_route_dns(&api, &arena, &id, hostname,
+				   settings_bool(&cli->settings, FLAG_OVERWRITE_DNS), &change,
+				   &name, &err);
 	if (r == 0)
 		report(&id, change, name);
 	arena_done(&arena);
-	api_done(&api);
-	return r < 0 ? cli_fail(cli, &err) : 0;
+	rest_done(&api);
+	return r < 0 ? cli_failed(cli, &err) : 0;
 }

@@ -15,7 +15,7 @@ int cmd_run(struct cli *cli)
 	connector_config_init(&cfg);
 	cfg.tunnel_name = name ? name : mem_strdup("");
 	if (run_configure(cli, &token, &cfg, &err) < 0)
-		code = cli_fail(cli, &err);
+		code = cli_failed(cli, &err);
 	token_done(&token);
 	if (code == 0)
 		code = connector_run(&cfg);

@@ -1,12 +1,12 @@
 #include "base/mem.h"
-#include "connector/cli/api.h"
+#include "connector/cli/rest.h"
 #include "connector/cli/files.h"
 
 /* The API's token, with the places of our certificate where it has none: it then runs anywhere. */
-static int token_get(struct api *api, const struct uuid *id, struct token *ret, struct err *err)
+static int token_get(struct rest *api, const struct uuid *id, struct token *ret, struct err *err)
 {
 	char *text;
-	int r = api_tunnel_token(api, id, &text, err);
+	int r = rest_tunnel_token(api, id, &text, err);
 
 	if (r < 0)
 		return r;
@@ -51,7 +51,7 @@ static int token_put(struct cli *cli, const struct token *token, struct err *err
 int cmd_token(struct cli *cli)
 {
 	struct token token = { 0 };
-	struct api api = { 0 };
+	struct rest api = { 0 };
 	struct err err = { 0 };
 	struct uuid id;
 
@@ -59,16 +59,16 @@ int cmd_token(struct cli *cli)
 		return cli_usage(
 			cli, "\"@ tunnel token\" requires exactly 1 argument, the name or UUID of "
 			     "tunnel to fetch the credentials token for.");
-	int r = api_tunnel_find(cli, &api, cli_arg(cli, 0), &id, &err);
+	int r = rest_tunnel_find(cli, &api, cli_arg(cli, 0), &id, &err);
 	if (r < 0)
 		err_wrap(&err, "error parsing tunnel ID");
 	else if (!api.cli)
-		r = api_open(cli, &api, &err);
+		r = rest_open(cli, &api, &err);
 	if (r == 0)
 		r = token_get(&api, &id, &token, &err);
 	if (r == 0)
 		r = token_put(cli, &token, &err);
 	token_done(&token);
-	api_done(&api);
-	return r < 0 ? cli_fail(cli, &err) : 0;
+	rest_done(&api);
+	return r < 0 ? cli_failed(cli, &err) : 0;
 }

@@ -137,7 +137,7 @@ int file_write_new(const char *path, unsigned mode, struct bytes text, struct er
 	return r;
 }
 
-int file_replace(const char *path, unsigned mode, struct bytes text, struct err *err)
+int file_overwrite(const char *path, unsigned mode, struct bytes text, struct err *err)
 {
 	char *temporary = mem_printf("%s.XXXXXX", path);
 	int fd = mkostemp(temporary, O_CLOEXEC);
@@ -166,11 +166,11 @@ static char *login_path(const char *origincert, struct err *err)
 
 	if (path && file_exists(path))
 		return path;
-	if (path)
+	if (path) {
 		err_set(err, E_NOT_FOUND,
 			"Error locating origin cert: cannot find a valid certificate at the path %s",
 			path);
-	else if (err) {
+	} else if (err) {
 		log_error(
 			"connector/cli",
 			"There is no cert.pem in ~/.adit, nor in the other directories that are searched. "

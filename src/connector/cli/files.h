@@ -27,7 +27,7 @@ int file_read(const char *path, size_t max, struct buf *ret, struct err *err);
 /* A new file: E_EXISTS "P already exists" when there is one. What could not be written whole is removed. */
 int file_write_new(const char *path, unsigned mode, struct bytes text, struct err *err);
 /* The same in place of what is there, in one step. */
-int file_replace(const char *path, unsigned mode, struct bytes text, struct err *err);
+int file_overwrite(const char *path, unsigned mode, struct bytes text, struct err *err);
 
 /* The login certificate: `origincert` ("" : search). *ret_path is owned by the caller, also given (not
  * NULL) with success only. */

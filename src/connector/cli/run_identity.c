@@ -1,7 +1,7 @@
 /* Which tunnel `run` runs, and with what secret. */
 #include "base/log.h"
 #include "base/mem.h"
-#include "connector/cli/api.h"
+#include "connector/cli/rest.h"
 #include "connector/cli/config_file.h"
 #include "connector/cli/files.h"
 #include "connector/cli/run_config.h"
@@ -89,18 +89,18 @@ static int by_credentials(const struct cli *cli, const struct uuid *id, struct t
 
 static int by_reference(struct cli *cli, const char *reference, struct token *ret)
 {
-	struct api api = { 0 };
+	struct rest api = { 0 };
 	struct err err = { 0 };
 	struct uuid id;
-	int r = api_tunnel_find(cli, &api, reference, &id, &err);
+	int r = rest_tunnel_find(cli, &api, reference, &id, &err);
 
-	api_done(&api);
+	rest_done(&api);
 	if (r < 0)
 		err_wrap(&err, "error parsing tunnel ID");
 	else
 		r = by_credentials(cli, &id, ret, &err);
 	if (r < 0)
-		return cli_fail(cli, &err);
+		return cli_failed(cli, &err);
 	/* As the stock connector: who was named counts, whatever the file says. Old files say nothing. */
 	ret->tunnel = id;
 	ret->has_tunnel = true;
@@ -126,7 +126,7 @@ int run_identify(struct cli *cli, struct token *ret, char **ret_name)
 	if (*file)
 		return by_token_file(cli, file, ret);
 	if (!reference && config_file_tunnel(cli, &reference, &err) < 0)
-		return cli_fail(cli, &err);
+		return cli_failed(cli, &err);
 	if (!*reference)
 		return cli_usage(
 			cli, "\"@ tunnel run\" requires the ID or name of the tunnel to run as the "

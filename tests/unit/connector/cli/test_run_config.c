@@ -31,7 +31,7 @@ static void file_put(const char *name, const char *text)
 	char *path = path_of(name);
 	struct err err = { 0 };
 
-	if (file_replace(path, 0600, bytes_str(text), &err) < 0)
+	if (file_overwrite(path, 0600, bytes_str(text), &err) < 0)
 		fail_msg("%s", err.text);
 	mem_free(path);
 }

@@ -13,7 +13,7 @@
 #include "connector/cli/cli.h"
 #include "wire/token.h"
 
-struct api {
+struct rest {
 	const struct cli *cli;
 	struct login login;
 	char *login_path; /* owned: where the certificate was found */
@@ -22,38 +22,38 @@ struct api {
 };
 
 /* A text of the API's with its value; nothing is "0001-01-01T00:00:00Z" and 0. */
-struct api_time {
+struct rest_time {
 	const char *text;
 	usec wall;
 };
 
-struct api_connection {
+struct rest_connection {
 	const char *location; /* colo_name */
 	const char *id;
 	bool is_pending_reconnect;
 	const char *origin_ip; /* "" when there is none */
-	struct api_time opened_at;
+	struct rest_time opened_at;
 };
 
-struct api_tunnel {
+struct rest_tunnel {
 	struct uuid id;
 	const char *name;
-	struct api_time created_at, deleted_at;
-	struct api_connection *connections;
+	struct rest_time created_at, deleted_at;
+	struct rest_connection *connections;
 	size_t connection_count;
 	const char *token; /* of a new tunnel; else NULL */
 };
 
-struct api_connector {
+struct rest_connector {
 	const char *id, *version, *arch;
 	const char **features;
 	size_t feature_count;
-	struct api_time run_at;
-	struct api_connection *connections;
+	struct rest_time run_at;
+	struct rest_connection *connections;
 	size_t connection_count;
 };
 
-struct api_filter {
+struct rest_filter {
 	bool with_deleted;
 	const char *name, *name_prefix, *exclude_prefix, *existed_at; /* NULL or "": any */
 	const struct uuid *id;                                        /* NULL: any */
@@ -61,44 +61,45 @@ struct api_filter {
 
 /* Reads the certificate and decides where the API is: --api-url, else the certificate's, else
  * Cloudflare's. On failure nothing is to be ended. */
-int api_open(const struct cli *cli, struct api *ret, struct err *err);
-void api_done(struct api *api);
+int rest_open(const struct cli *cli, struct rest *ret, struct err *err);
+void rest_done(struct rest *api);
 
-int api_tunnel_create(struct api *api, struct arena *arena, const char *name, struct bytes secret,
-		      struct api_tunnel *ret, struct err *err);
-int api_tunnel_get(struct api *api, struct arena *arena, const struct uuid *id,
-		   struct api_tunnel *ret, struct err *err);
-int api_tunnel_list(struct api *api, struct arena *arena, const struct api_filter *filter,
-		    struct api_tunnel **ret, size_t *ret_count, struct err *err);
-int api_tunnel_delete(struct api *api, const struct uuid *id, bool cascade, struct err *err);
-int api_tunnel_connectors(struct api *api, struct arena *arena, const struct uuid *id,
-			  struct api_connector **ret, size_t *ret_count, struct err *err);
+int rest_tunnel_create(struct rest *api, struct arena *arena, const char *name, struct bytes secret,
+		       struct rest_tunnel *ret, struct err *err);
+int rest_tunnel_get(struct rest *api, struct arena *arena, const struct uuid *id,
+		    struct rest_tunnel *ret, struct err *err);
+int rest_tunnel_list(struct rest *api, struct arena *arena, const struct rest_filter *filter,
+		     struct rest_tunnel **ret, size_t *ret_count, struct err *err);
+int rest_tunnel_delete(struct rest *api, const struct uuid *id, bool cascade, struct err *err);
+int rest_tunnel_connectors(struct rest *api, struct arena *arena, const struct uuid *id,
+			   struct rest_connector **ret, size_t *ret_count, struct err *err);
 /* `connector` NULL: all of them. */
-int api_tunnel_cleanup(struct api *api, const struct uuid *id, const struct uuid *connector,
-		       struct err *err);
+int rest_tunnel_cleanup(struct rest *api, const struct uuid *id, const struct uuid *connector,
+			struct err *err);
 /* Owned by the caller, who wipes it. */
-int api_tunnel_token(struct api *api, const struct uuid *id, char **ret, struct err *err);
+int rest_tunnel_token(struct rest *api, const struct uuid *id, char **ret, struct err *err);
 /* *ret_change is "new", "updated", "unchanged" or what the API said, *ret_name the name that was routed. */
-int api_route_dns(struct api *api, struct arena *arena, const struct uuid *id, const char *hostname,
-		  bool overwrite, const char **ret_change, const char **ret_name, struct err *err);
+int rest_route_dns(struct rest *api, struct arena *arena, const struct uuid *id,
+		   const char *hostname, bool overwrite, const char **ret_change,
+		   const char **ret_name, struct err *err);
 
 /* What a person calls a tunnel, as a UUID: a UUID itself, else the tunnel of the credentials file that was
  * given, else by the API. `api` is opened when it is needed (zeroed before, ended by the caller). */
-int api_tunnel_find(const struct cli *cli, struct api *api, const char *reference, struct uuid *ret,
-		    struct err *err);
+int rest_tunnel_find(const struct cli *cli, struct rest *api, const char *reference,
+		     struct uuid *ret, struct err *err);
 
 /* For `-o`: the members the stock client prints. */
-json_t *api_tunnel_json(const struct api_tunnel *t);
-json_t *api_connections_json(const struct api_connection *connections, size_t count);
+json_t *rest_tunnel_json(const struct rest_tunnel *t);
+json_t *rest_connections_json(const struct rest_connection *connections, size_t count);
 /* Without the fraction: "2026-11-01T10:00:00Z". */
-const char *api_time_seconds(struct arena *arena, const struct api_time *t);
+const char *rest_time_seconds(struct arena *arena, const struct rest_time *t);
 /* "2xams01, 1xfra02": sorted, those about to come back left out unless asked for. */
-const char *api_connections_text(struct arena *arena, const struct api_connection *connections,
-				 size_t count, bool with_pending);
+const char *rest_connections_text(struct arena *arena, const struct rest_connection *connections,
+				  size_t count, bool with_pending);
 
-/* --- between api.c and api_tunnels.c --- */
+/* --- between rest.c and rest_tunnels.c --- */
 
-struct api_call {
+struct rest_call {
 	const char *operation; /* "create tunnel", for messages */
 	const char *method;
 	bool is_zone;          /* below the zone, else the account */
@@ -111,4 +112,5 @@ struct api_call {
 };
 
 /* *ret_envelope is the whole answer, owned by the caller (NULL with is_status_enough). */
-int api_call(struct api *api, const struct api_call *call, json_t **ret_envelope, struct err *err);
+int rest_call(struct rest *api, const struct rest_call *call, json_t **ret_envelope,
+	      struct err *err);

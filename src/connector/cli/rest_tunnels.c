@@ -1,5 +1,5 @@
 /* The calls about tunnels, and what they return. */
-#include "connector/cli/api.h"
+#include "connector/cli/rest.h"
 
 #include <stdlib.h>
 
@@ -31,13 +31,13 @@ static const char *text_of(struct arena *arena, const json_t *object, const char
 	return copy;
 }
 
-static int time_of(struct arena *arena, const json_t *object, const char *key, struct api_time *ret,
-		   struct err *err)
+static int time_of(struct arena *arena, const json_t *object, const char *key,
+		   struct rest_time *ret, struct err *err)
 {
 	const json_t *value = json_object_get(object, key);
 	const char *text = json_string_value(value);
 
-	*ret = (struct api_time){ "0001-01-01T00:00:00Z", 0 };
+	*ret = (struct rest_time){ "0001-01-01T00:00:00Z", 0 };
 	if (!value || json_is_null(value) || (text && strcmp(text, ret->text) == 0))
 		return 0;
 	ret->wall = text ? clock_parse_rfc3339(text) : -1;
@@ -56,11 +56,11 @@ static int uuid_of(const json_t *object, const char *key, struct uuid *ret, stru
 	return 0;
 }
 
-static int connections_read(struct arena *arena, const json_t *list, struct api_connection **ret,
+static int connections_read(struct arena *arena, const json_t *list, struct rest_connection **ret,
 			    size_t *ret_count, struct err *err)
 {
 	size_t count = json_array_size(list);
-	struct api_connection *all = arena_alloc(arena, count * sizeof(*all) + 1);
+	struct rest_connection *all = arena_alloc(arena, count * sizeof(*all) + 1);
 
 	for (size_t i = 0; i < count; i++) {
 		const json_t *o = json_array_get(list, i);
@@ -78,9 +78,10 @@ static int connections_read(struct arena *arena, const json_t *list, struct api_
 	return 0;
 }
 
-static int tunnel_read(struct arena *arena, const json_t *o, struct api_tunnel *ret, struct err *err)
+static int tunnel_read(struct arena *arena, const json_t *o, struct rest_tunnel *ret,
+		       struct err *err)
 {
-	*ret = (struct api_tunnel){ 0 };
+	*ret = (struct rest_tunnel){ 0 };
 	if (!json_is_object(o))
 		return unexpected(err, "a tunnel is not an object");
 	int r = uuid_of(o, "id", &ret->id, err);
@@ -97,7 +98,7 @@ static int tunnel_read(struct arena *arena, const json_t *o, struct api_tunnel *
 	return r;
 }
 
-static int connector_read(struct arena *arena, const json_t *o, struct api_connector *ret,
+static int connector_read(struct arena *arena, const json_t *o, struct rest_connector *ret,
 			  struct err *err)
 {
 	const json_t *features = json_object_get(o, "features");
@@ -128,8 +129,8 @@ static char *tunnel_path(const struct uuid *id, const char *tail)
 	return mem_printf("/cfd_tunnel/%s%s", uuid_text(id, text), tail);
 }
 
-int api_tunnel_create(struct api *api, struct arena *arena, const char *name, struct bytes secret,
-		      struct api_tunnel *ret, struct err *err)
+int rest_tunnel_create(struct rest *api, struct arena *arena, const char *name, struct bytes secret,
+		       struct rest_tunnel *ret, struct err *err)
 {
 	struct uuid ignored;
 	json_t *envelope = NULL;
@@ -144,14 +145,14 @@ int api_tunnel_create(struct api *api, struct arena *arena, const char *name, st
 	mem_free(encoded);
 	if (!body)
 		return err_set(err, E_INVALID, "the tunnel's name is not UTF-8 text");
-	const struct api_call call = {
+	const struct rest_call call = {
 		.operation = "create tunnel",
 		.method = "POST",
 		.path = "/cfd_tunnel",
 		.body = body,
 		.conflict = "tunnel with name already exists",
 	};
-	int r = api_call(api, &call, &envelope, err);
+	int r = rest_call(api, &call, &envelope, err);
 	json_decref(body);
 	if (r == 0)
 		r = tunnel_read(arena, json_object_get(envelope, "result"), ret, err);
@@ -159,13 +160,13 @@ int api_tunnel_create(struct api *api, struct arena *arena, const char *name, st
 	return r;
 }
 
-int api_tunnel_get(struct api *api, struct arena *arena, const struct uuid *id,
-		   struct api_tunnel *ret, struct err *err)
+int rest_tunnel_get(struct rest *api, struct arena *arena, const struct uuid *id,
+		    struct rest_tunnel *ret, struct err *err)
 {
 	json_t *envelope = NULL;
 	char *path = tunnel_path(id, "");
-	const struct api_call call = { .operation = "get tunnel", .method = "GET", .path = path };
-	int r = api_call(api, &call, &envelope, err);
+	const struct rest_call call = { .operation = "get tunnel", .method = "GET", .path = path };
+	int r = rest_call(api, &call, &envelope, err);
 
 	if (r == 0)
 		r = tunnel_read(arena, json_object_get(envelope, "result"), ret, err);
@@ -174,53 +175,53 @@ int api_tunnel_get(struct api *api, struct arena *arena, const struct uuid *id,
 	return r;
 }
 
-int api_tunnel_delete(struct api *api, const struct uuid *id, bool cascade, struct err *err)
+int rest_tunnel_delete(struct rest *api, const struct uuid *id, bool cascade, struct err *err)
 {
 	char *path = tunnel_path(id, "");
-	const struct api_call call = {
+	const struct rest_call call = {
 		.operation = "delete tunnel",
 		.method = "DELETE",
 		.path = path,
 		.query = cascade ? "cascade=true" : NULL,
 		.is_status_enough = true,
 	};
-	int r = api_call(api, &call, NULL, err);
+	int r = rest_call(api, &call, NULL, err);
 
 	mem_free(path);
 	return r;
 }
 
-int api_tunnel_cleanup(struct api *api, const struct uuid *id, const struct uuid *connector,
-		       struct err *err)
+int rest_tunnel_cleanup(struct rest *api, const struct uuid *id, const struct uuid *connector,
+			struct err *err)
 {
 	char text[UUID_TEXT_SIZE], *path = tunnel_path(id, "/connections");
 	char *query = connector ? mem_printf("client_id=%s", uuid_text(connector, text)) : NULL;
-	const struct api_call call = {
+	const struct rest_call call = {
 		.operation = "cleanup connections",
 		.method = "DELETE",
 		.path = path,
 		.query = query,
 		.is_status_enough = true,
 	};
-	int r = api_call(api, &call, NULL, err);
+	int r = rest_call(api, &call, NULL, err);
 
 	mem_free(path);
 	mem_free(query);
 	return r;
 }
 
-int api_tunnel_connectors(struct api *api, struct arena *arena, const struct uuid *id,
-			  struct api_connector **ret, size_t *ret_count, struct err *err)
+int rest_tunnel_connectors(struct rest *api, struct arena *arena, const struct uuid *id,
+			   struct rest_connector **ret, size_t *ret_count, struct err *err)
 {
 	char *path = tunnel_path(id, "/connections");
-	const struct api_call call = { .operation = "list connection details",
-				       .method = "GET",
-				       .path = path };
+	const struct rest_call call = { .operation = "list connection details",
+					.method = "GET",
+					.path = path };
 	json_t *envelope = NULL;
-	int r = api_call(api, &call, &envelope, err);
+	int r = rest_call(api, &call, &envelope, err);
 	const json_t *list = json_object_get(envelope, "result");
 	size_t count = json_array_size(list);
-	struct api_connector *all = arena_alloc(arena, count * sizeof(*all) + 1);
+	struct rest_connector *all = arena_alloc(arena, count * sizeof(*all) + 1);
 
 	for (size_t i = 0; r == 0 && i < count; i++)
 		r = connector_read(arena, json_array_get(list, i), &all[i], err);
@@ -231,14 +232,14 @@ int api_tunnel_connectors(struct api *api, struct arena *arena, const struct uui
 	return r;
 }
 
-int api_tunnel_token(struct api *api, const struct uuid *id, char **ret, struct err *err)
+int rest_tunnel_token(struct rest *api, const struct uuid *id, char **ret, struct err *err)
 {
 	char *path = tunnel_path(id, "/token");
-	const struct api_call call = { .operation = "get tunnel token",
-				       .method = "GET",
-				       .path = path };
+	const struct rest_call call = { .operation = "get tunnel token",
+					.method = "GET",
+					.path = path };
 	json_t *envelope = NULL;
-	int r = api_call(api, &call, &envelope, err);
+	int r = rest_call(api, &call, &envelope, err);
 	const char *text = json_string_value(json_object_get(envelope, "result"));
 
 	if (r == 0 && !text)
@@ -250,20 +251,21 @@ int api_tunnel_token(struct api *api, const struct uuid *id, char **ret, struct 
 	return r;
 }
 
-int api_route_dns(struct api *api, struct arena *arena, const struct uuid *id, const char *hostname,
-		  bool overwrite, const char **ret_change, const char **ret_name, struct err *err)
+int rest_route_dns(struct rest *api, struct arena *arena, const struct uuid *id,
+		   const char *hostname, bool overwrite, const char **ret_change,
+		   const char **ret_name, struct err *err)
 {
 	char text[UUID_TEXT_SIZE];
 	char *path = mem_printf("/tunnels/%s/routes", uuid_text(id, text));
 	json_t *envelope = NULL;
 	json_t *body = json_pack("{s:s, s:s, s:b}", "type", "dns", "user_hostname", hostname,
 				 "overwrite_existing", (int)overwrite);
-	const struct api_call call = { .operation = "add route",
-				       .method = "PUT",
-				       .is_zone = true,
-				       .path = path,
-				       .body = body };
-	int r = body ? api_call(api, &call, &envelope, err)
+	const struct rest_call call = { .operation = "add route",
+					.method = "PUT",
+					.is_zone = true,
+					.path = path,
+					.body = body };
+	int r = body ? rest_call(api, &call, &envelope, err)
 		     : err_set(err, E_INVALID, "%.100s is not a valid hostname", hostname);
 
 	if (r == 0) {
@@ -291,7 +293,7 @@ static int query_add(struct buf *query, const char *key, const char *value)
 }
 
 /* Keys in alphabetical order, as the stock client sends them. */
-static char *list_query(const struct api *api, const struct api_filter *f, unsigned page)
+static char *list_query(const struct rest *api, const struct rest_filter *f, unsigned page)
 {
 	int64_t size = settings_int(&api->cli->settings, FLAG_MAX_FETCH_SIZE);
 	char number[24] = "", page_text[24], id[UUID_TEXT_SIZE] = "";
@@ -321,24 +323,24 @@ static int64_t info_number(const json_t *envelope, const char *key)
 	return json_integer_value(json_object_get(json_object_get(envelope, "result_info"), key));
 }
 
-int api_tunnel_list(struct api *api, struct arena *arena, const struct api_filter *filter,
-		    struct api_tunnel **ret, size_t *ret_count, struct err *err)
+int rest_tunnel_list(struct rest *api, struct arena *arena, const struct rest_filter *filter,
+		     struct rest_tunnel **ret, size_t *ret_count, struct err *err)
 {
-	struct api_tunnel *all = NULL;
+	struct rest_tunnel *all = NULL;
 	size_t count = 0;
 	bool is_last = false;
 	int r = 0;
 
 	for (unsigned page = 1; r == 0 && !is_last; page++) {
 		char *query = list_query(api, filter, page);
-		const struct api_call call = { .operation = "list tunnels",
-					       .method = "GET",
-					       .path = "/cfd_tunnel",
-					       .query = query,
-					       .is_page = true };
+		const struct rest_call call = { .operation = "list tunnels",
+						.method = "GET",
+						.path = "/cfd_tunnel",
+						.query = query,
+						.is_page = true };
 		json_t *envelope = NULL;
 
-		r = query ? api_call(api, &call, &envelope, err)
+		r = query ? rest_call(api, &call, &envelope, err)
 			  : err_set(err, E_LIMIT, "the filter is too long");
 		const json_t *list = json_object_get(envelope, "result");
 		size_t got = json_array_size(list);
@@ -367,11 +369,11 @@ int api_tunnel_list(struct api *api, struct arena *arena, const struct api_filte
 
 /* ------------------------------------------------------------------------------------------ */
 
-int api_tunnel_find(const struct cli *cli, struct api *api, const char *reference, struct uuid *ret,
-		    struct err *err)
+int rest_tunnel_find(const struct cli *cli, struct rest *api, const char *reference,
+		     struct uuid *ret, struct err *err)
 {
 	const char *file = settings_text(&cli->settings, FLAG_CREDENTIALS_FILE);
-	struct api_tunnel *tunnels;
+	struct rest_tunnel *tunnels;
 	struct arena arena;
 	size_t count;
 
@@ -391,12 +393,12 @@ int api_tunnel_find(const struct cli *cli, struct api *api, const char *referenc
 		if (has_id)
 			return 0;
 	}
-	int r = api->cli ? 0 : api_open(cli, api, err);
+	int r = api->cli ? 0 : rest_open(cli, api, err);
 	if (r < 0)
 		return r;
 	arena_init(&arena);
-	const struct api_filter filter = { .name = reference };
-	r = api_tunnel_list(api, &arena, &filter, &tunnels, &count, err);
+	const struct rest_filter filter = { .name = reference };
+	r = rest_tunnel_list(api, &arena, &filter, &tunnels, &count, err);
 	if (r == 0 && count == 0)
 		r = err_set(err, E_NOT_FOUND,
 			    "%.200s is neither the ID nor the name of any of your tunnels",
@@ -407,12 +409,12 @@ int api_tunnel_find(const struct cli *cli, struct api *api, const char *referenc
 	return r;
 }
 
-json_t *api_connections_json(const struct api_connection *connections, size_t count)
+json_t *rest_connections_json(const struct rest_connection *connections, size_t count)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < count; i++) {
-		const struct api_connection *c = &connections[i];
+		const struct rest_connection *c = &connections[i];
 		json_array_append_new(
 			list, json_pack("{s:s, s:s, s:b, s:s, s:s}", "colo_name", c->location, "id",
 					c->id, "is_pending_reconnect", (int)c->is_pending_reconnect,
@@ -421,16 +423,16 @@ json_t *api_connections_json(const struct api_connection *connections, size_t co
 	return list;
 }
 
-json_t *api_tunnel_json(const struct api_tunnel *t)
+json_t *rest_tunnel_json(const struct rest_tunnel *t)
 {
 	char id[UUID_TEXT_SIZE];
 
 	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", uuid_text(&t->id, id), "name", t->name,
 			 "created_at", t->created_at.text, "deleted_at", t->deleted_at.text,
-			 "connections", api_connections_json(t->connections, t->connection_count));
+			 "connections", rest_connections_json(t->connections, t->connection_count));
 }
 
-const char *api_time_seconds(struct arena *arena, const struct api_time *t)
+const char *rest_time_seconds(struct arena *arena, const struct rest_time *t)
 {
 	const char *dot = strchr(t->text, '.');
 	size_t digits = dot ? strspn(dot + 1, "0123456789") : 0;
@@ -447,8 +449,8 @@ static int compare_texts(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-const char *api_connections_text(struct arena *arena, const struct api_connection *connections,
-				 size_t count, bool with_pending)
+const char *rest_connections_text(struct arena *arena, const struct rest_connection *connections,
+				  size_t count, bool with_pending)
 {
 	const char **names = arena_alloc(arena, count * sizeof(*names) + 1);
 	const char *text = "";

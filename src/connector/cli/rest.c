@@ -1,5 +1,5 @@
 /* One call of the API: request, envelope, errors. */
-#include "connector/cli/api.h"
+#include "connector/cli/rest.h"
 
 #include <stdlib.h>
 
@@ -11,11 +11,11 @@
 /* A page of a thousand tunnels with four connections each is about 1 MB. */
 #define LIMIT_ANSWER_BYTES (8 * 1024 * 1024)
 
-int api_open(const struct cli *cli, struct api *ret, struct err *err)
+int rest_open(const struct cli *cli, struct rest *ret, struct err *err)
 {
 	const char *flag = settings_text(&cli->settings, FLAG_API_URL);
 	const char *ca = settings_text(&cli->settings, FLAG_CACERT);
-	struct api api = { .cli = cli };
+	struct rest api = { .cli = cli };
 	int r = file_read_login(cli->program, settings_text(&cli->settings, FLAG_ORIGINCERT),
 				&api.login, &api.login_path, err);
 
@@ -31,13 +31,13 @@ int api_open(const struct cli *cli, struct api *ret, struct err *err)
 	return 0;
 }
 
-void api_done(struct api *api)
+void rest_done(struct rest *api)
 {
 	login_done(&api->login);
 	mem_free(api->login_path);
 	mem_free(api->base);
 	mem_free(api->ca_file);
-	*api = (struct api){ 0 };
+	*api = (struct rest){ 0 };
 }
 
 /* ------------------------------------------------------------------------------------------ */
@@ -123,7 +123,7 @@ static json_t *parse(const struct fetch_response *response, struct err *err)
 	return NULL;
 }
 
-static int error_status(const struct api_call *call, const struct fetch_response *response,
+static int error_status(const struct rest_call *call, const struct fetch_response *response,
 			struct err *err)
 {
 	if (strcmp(response->content_type, "application/json") == 0) {
@@ -151,7 +151,7 @@ static int error_status(const struct api_call *call, const struct fetch_response
 	}
 }
 
-static int read_answer(const struct api_call *call, const struct fetch_response *response,
+static int read_answer(const struct rest_call *call, const struct fetch_response *response,
 		       json_t **ret, struct err *err)
 {
 	if (call->conflict && response->status == 409)
@@ -178,7 +178,7 @@ static int read_answer(const struct api_call *call, const struct fetch_response 
 	return r;
 }
 
-int api_call(struct api *api, const struct api_call *call, json_t **ret_envelope, struct err *err)
+int rest_call(struct rest *api, const struct rest_call *call, json_t **ret_envelope, struct err *err)
 {
 	const struct login *login = &api->login;
 	char *url = mem_printf("%s/%s/%s%s%s%s", api->base, call->is_zone ? "zones" : "accounts",

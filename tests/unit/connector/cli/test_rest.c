@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "connector/cli/api.h"
+#include "connector/cli/rest.h"
 
 #define ID "11111111-2222-4333-8444-555555555555"
 
@@ -25,7 +25,7 @@ struct mock {
 	const char *content_type;
 	char requests[16384];
 	struct cli cli;
-	struct api api;
+	struct rest api;
 	struct arena arena;
 };
 
@@ -99,7 +99,7 @@ static void mock_stop(struct mock *m)
 {
 	pthread_join(m->thread, NULL);
 	close(m->fd);
-	api_done(&m->api);
+	rest_done(&m->api);
 	arena_done(&m->arena);
 }
 
@@ -115,12 +115,12 @@ static void creates_a_tunnel_as_the_stock_client_asks(void **state)
 		OK("{\"id\":\"" ID "\",\"name\":\"t\",\"token\":\"abc\"}"), NULL
 	};
 	struct mock m;
-	struct api_tunnel t;
+	struct rest_tunnel t;
 	struct err err = { 0 };
 
 	mock_start(&m, answers);
 	mock_go(&m);
-	int r = api_tunnel_create(&m.api, &m.arena, "t", BYTES_LIT("0123456789"), &t, &err);
+	int r = rest_tunnel_create(&m.api, &m.arena, "t", BYTES_LIT("0123456789"), &t, &err);
 	assert_int_equal(r, 0);
 	assert_string_equal(t.token, "abc");
 	assert_string_equal(t.created_at.text, "0001-01-01T00:00:00Z");
@@ -169,13 +169,13 @@ static void errors_read_as_the_stock_clients(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		const char *const answers[] = { cases[i].answer, NULL };
 		struct mock m;
-		struct api_tunnel t;
+		struct rest_tunnel t;
 		struct err err = { 0 };
 
 		mock_start(&m, answers);
 		m.content_type = cases[i].content_type;
 		mock_go(&m);
-		assert_true(api_tunnel_create(&m.api, &m.arena, "t", BYTES_LIT("s"), &t, &err) < 0);
+		assert_true(rest_tunnel_create(&m.api, &m.arena, "t", BYTES_LIT("s"), &t, &err) < 0);
 		assert_string_equal(err.text, cases[i].text);
 		mock_stop(&m);
 	}
@@ -185,13 +185,13 @@ static void an_answer_that_is_no_json_is_refused(void **state)
 {
 	static const char *const answers[] = { "<html>", NULL };
 	struct mock m;
-	struct api_tunnel t;
+	struct rest_tunnel t;
 	struct err err = { 0 };
 	struct uuid id = { 0 };
 
 	mock_start(&m, answers);
 	mock_go(&m);
-	assert_int_equal(api_tunnel_get(&m.api, &m.arena, &id, &t, &err), E_PARSE);
+	assert_int_equal(rest_tunnel_get(&m.api, &m.arena, &id, &t, &err), E_PARSE);
 	assert_non_null(strstr(err.text, "failed to decode response"));
 	mock_stop(&m);
 }
@@ -200,12 +200,12 @@ static void names_that_are_uuids_never_reach_the_api(void **state)
 {
 	static const char *const none[] = { NULL };
 	struct mock m;
-	struct api_tunnel t;
+	struct rest_tunnel t;
 	struct err err = { 0 };
 
 	mock_start(&m, none);
 	mock_go(&m);
-	assert_true(api_tunnel_create(&m.api, &m.arena, ID, BYTES_LIT("s"), &t, &err) < 0);
+	assert_true(rest_tunnel_create(&m.api, &m.arena, ID, BYTES_LIT("s"), &t, &err) < 0);
 	assert_string_equal(err.text, "you cannot use UUIDs as tunnel names");
 	mock_stop(&m);
 }
@@ -220,39 +220,40 @@ static void lists_page_by_page_with_filters(void **state)
 		"\"total_count\":3}}",
 		NULL,
 	};
-	const struct api_filter filter = { .name = "a b", .existed_at = "2026-01-02T03:04:05Z" };
+	const struct rest_filter filter = { .name = "a b", .existed_at = "2026-01-02T03:04:05Z" };
 	struct mock m;
-	struct api_tunnel *all;
+	struct rest_tunnel *all;
 	struct err err = { 0 };
 	size_t count;
 
 	mock_start(&m, answers);
 	mock_go(&m);
-	int r = api_tunnel_list(&m.api, &m.arena, &filter, &all, &count, &err);
+	int r = rest_tunnel_list(&m.api, &m.arena, &filter, &all, &count, &err);
 	assert_int_equal(r, 0);
 	assert_int_equal(count, 3);
 	assert_non_null(strstr(m.requests,
 			       "GET /client/v4/accounts/acc/cfd_tunnel?existed_at="
 			       "2026-01-02T03%3A04%3A05Z&is_deleted=false&name=a%20b&page=1 "));
 	assert_non_null(strstr(m.requests, "&page=2 "));
-	assert_string_equal(api_time_seconds(&m.arena, &all[0].created_at), "2026-11-01T10:00:00Z");
-	assert_string_equal(api_connections_text(&m.arena, all[0].connections, 3, false), "2xb");
-	assert_string_equal(api_connections_text(&m.arena, all[0].connections, 3, true), "1xa, 2xb");
+	assert_string_equal(rest_time_seconds(&m.arena, &all[0].created_at), "2026-11-01T10:00:00Z");
+	assert_string_equal(rest_connections_text(&m.arena, all[0].connections, 3, false), "2xb");
+	assert_string_equal(rest_connections_text(&m.arena, all[0].connections, 3, true),
+			    "1xa, 2xb");
 	mock_stop(&m);
 }
 
 static void a_refused_page_says_which(void **state)
 {
 	static const char *const answers[] = { "401 {}", NULL };
-	const struct api_filter filter = { 0 };
+	const struct rest_filter filter = { 0 };
 	struct mock m;
-	struct api_tunnel *all;
+	struct rest_tunnel *all;
 	struct err err = { 0 };
 	size_t count;
 
 	mock_start(&m, answers);
 	mock_go(&m);
-	assert_true(api_tunnel_list(&m.api, &m.arena, &filter, &all, &count, &err) < 0);
+	assert_true(rest_tunnel_list(&m.api, &m.arena, &filter, &all, &count, &err) < 0);
 	assert_string_equal(err.text, "Error Parsing page 1: REST request failed: unauthorized");
 	mock_stop(&m);
 }
@@ -272,11 +273,11 @@ static void routes_below_the_zone(void **state)
 	mock_start(&m, answers);
 	mock_go(&m);
 	assert_int_equal(
-		api_route_dns(&m.api, &m.arena, &id, "a.example.com", true, &change, &name, &err),
+		rest_route_dns(&m.api, &m.arena, &id, "a.example.com", true, &change, &name, &err),
 		0);
 	assert_string_equal(change, "new");
 	assert_string_equal(name, "a.example.com");
-	assert_true(api_route_dns(&m.api, &m.arena, &id, "a", false, &change, &name, &err) < 0);
+	assert_true(rest_route_dns(&m.api, &m.arena, &id, "a", false, &change, &name, &err) < 0);
 	assert_string_equal(err.text, "Failed to add route: code: 1003, reason: exists");
 	assert_non_null(
 		strstr(m.requests, "PUT /client/v4/zones/zon/tunnels/" ID "/routes HTTP/1.1\r\n"));
@@ -295,9 +296,9 @@ static void deletes_and_cleans_up_by_status_alone(void **state)
 	assert_true(uuid_parse(BYTES_LIT(ID), &id));
 	mock_start(&m, answers);
 	mock_go(&m);
-	assert_int_equal(api_tunnel_delete(&m.api, &id, true, &err), 0);
-	assert_int_equal(api_tunnel_cleanup(&m.api, &id, &id, &err), 0);
-	assert_int_equal(api_tunnel_delete(&m.api, &id, false, &err), E_NOT_FOUND);
+	assert_int_equal(rest_tunnel_delete(&m.api, &id, true, &err), 0);
+	assert_int_equal(rest_tunnel_cleanup(&m.api, &id, &id, &err), 0);
+	assert_int_equal(rest_tunnel_delete(&m.api, &id, false, &err), E_NOT_FOUND);
 	assert_non_null(strstr(m.requests,
 			       "DELETE /client/v4/accounts/acc/cfd_tunnel/" ID "?cascade=true "));
 	assert_non_null(strstr(m.requests, "/connections?client_id=" ID " "));
@@ -314,10 +315,10 @@ static void a_token_is_a_string(void **state)
 
 	mock_start(&m, answers);
 	mock_go(&m);
-	assert_int_equal(api_tunnel_token(&m.api, &id, &token, &err), 0);
+	assert_int_equal(rest_tunnel_token(&m.api, &id, &token, &err), 0);
 	assert_string_equal(token, "abc");
 	mem_free(token);
-	assert_int_equal(api_tunnel_token(&m.api, &id, &token, &err), E_PARSE);
+	assert_int_equal(rest_tunnel_token(&m.api, &id, &token, &err), E_PARSE);
 	mock_stop(&m);
 }
 
@@ -328,15 +329,15 @@ static void what_the_api_says_cannot_steer_a_terminal(void **state)
 		"400 {\"errors\":[{\"code\":1,\"message\":\"x\\u001b]0;y\"}]}", NULL
 	};
 	struct mock m;
-	struct api_tunnel t;
+	struct rest_tunnel t;
 	struct err err = { 0 };
 	struct uuid id = { 0 };
 
 	mock_start(&m, answers);
 	mock_go(&m);
-	assert_int_equal(api_tunnel_get(&m.api, &m.arena, &id, &t, &err), 0);
+	assert_int_equal(rest_tunnel_get(&m.api, &m.arena, &id, &t, &err), 0);
 	assert_string_equal(t.name, "a?[2Jb");
-	assert_true(api_tunnel_get(&m.api, &m.arena, &id, &t, &err) < 0);
+	assert_true(rest_tunnel_get(&m.api, &m.arena, &id, &t, &err) < 0);
 	assert_null(strchr(err.text, 0x1b));
 	mock_stop(&m);
 }
