@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "http/curl_library.h"
 
 /* One API call must not hang a command or the control thread for longer; the stock client's number. */
 #define FETCH_TIMEOUT (15 * USEC_PER_SEC)
@@ -22,7 +23,8 @@ static CURLcode global_result;
 
 static void library_init(void)
 {
-	global_result = curl_global_init(CURL_GLOBAL_DEFAULT);
+	global_result =
+		curl_library_load() ? curl_global_init(CURL_GLOBAL_DEFAULT) : CURLE_FAILED_INIT;
 }
 
 /* What one request needs while it runs. */
@@ -183,7 +185,8 @@ static int transfer_init(struct transfer *t, const struct fetch_request *req, st
 	t->easy = global_result == CURLE_OK ? curl_easy_init() : NULL;
 	buf_init(&t->body, req->body_max ? req->body_max : LIMIT_API_BODY_BYTES);
 	if (!t->easy)
-		return err_set(err, E_INTERNAL, "libcurl cannot start");
+		return err_set(err, E_INTERNAL,
+			       "libcurl (libcurl3-gnutls) is missing or cannot start");
 
 	const char *method = req->method ? req->method : "GET";
 	CURL *c = t->easy;

@@ -1,6 +1,7 @@
 /* Which tunnel `run` runs, and with what secret. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "connector/cli/apart.h"
 #include "connector/cli/rest.h"
 #include "connector/cli/config_file.h"
 #include "connector/cli/files.h"
@@ -87,14 +88,30 @@ static int by_credentials(const struct cli *cli, const struct uuid *id, struct t
 	return r;
 }
 
-static int by_reference(struct cli *cli, const char *reference, struct token *ret)
+struct question {
+	struct cli *cli;
+	const char *reference;
+};
+
+static int find_by_name(void *arg, void *result, struct err *err)
 {
+	struct question *q = arg;
 	struct rest api = { 0 };
-	struct err err = { 0 };
-	struct uuid id;
-	int r = rest_tunnel_find(cli, &api, reference, &id, &err);
+	int r = rest_tunnel_find(q->cli, &api, q->reference, result, err);
 
 	rest_done(&api);
+	return r;
+}
+
+static int by_reference(struct cli *cli, const char *reference, struct token *ret)
+{
+	struct question question = { cli, reference };
+	struct err err = { 0 };
+	struct uuid id;
+	int r = 0;
+
+	if (!uuid_parse(bytes_str(reference), &id))
+		r = apart_run(find_by_name, &question, &id, sizeof(id), &err);
 	if (r < 0)
 		err_wrap(&err, "error parsing tunnel ID");
 	else
