@@ -327,6 +327,7 @@ void authority_fingerprint(const char *cert_pem, char text[96])
 		return;
 	if (gnutls_x509_crt_get_fingerprint(cert, GNUTLS_DIG_SHA256, digest, &size) == 0)
 		for (size_t i = 0; i < size; i++)
-			snprintf(text + 3 * i, 96 - 3 * i, "%02X%s", digest[i], i + 1 < size ? ":" : "");
+			snprintf(text + 3 * i, 96 - 3 * i, "%02X%s", digest[i],
+				 i + 1 < size ? ":" : "");
 	gnutls_x509_crt_deinit(cert);
 }

@@ -18,8 +18,8 @@ void authority_pair_done(struct authority_pair *p);
 int authority_create(const char *common_name, struct authority_pair *ret, struct err *err);
 /* A server certificate with the DNS names and IP literals given as SANs (wildcards allowed, at least
  * one), valid for `days` from a day before now. */
-int authority_issue(const struct authority_pair *ca, const char *const *names, size_t name_count, int days,
-		    struct authority_pair *ret, struct err *err);
+int authority_issue(const struct authority_pair *ca, const char *const *names, size_t name_count,
+		    int days, struct authority_pair *ret, struct err *err);
 /* Wall time at which a PEM certificate ends; -1 when it cannot be read. */
 usec authority_expiry(const char *cert_pem);
 /* SHA-256 of the certificate as colon-separated hex, for people to compare; "" on error. */

@@ -22,7 +22,8 @@ bool tls_has_post_quantum(void);
 /* --- Certificates with their keys ----------------------------------------------------------- */
 
 /* From PEM; counted, starts at one. Any thread. */
-struct tls_certificate *tls_certificate_load(struct bytes chain_pem, struct bytes key_pem, struct err *err);
+struct tls_certificate *tls_certificate_load(struct bytes chain_pem, struct bytes key_pem,
+					     struct err *err);
 struct tls_certificate *tls_certificate_ref(struct tls_certificate *c);
 struct tls_certificate *tls_certificate_unref(struct tls_certificate *c);
 
@@ -40,11 +41,11 @@ struct tls_context *tls_context_server(tls_choose *choose, void *ctx, void (*dro
 				       const char *const *alpn, struct err *err);
 
 struct tls_client_options {
-	const char *ca_file;      /* PEM file trusted instead of (or beside) the system's; NULL: system only */
-	struct bytes ca_pem;      /* the same, in memory */
-	bool keep_system_roots;   /* with ca_file or ca_pem: trust the system's roots too */
-	bool no_verify;           /* accept any certificate */
-	const char *const *alpn;  /* NULL: none is offered */
+	const char *ca_file; /* PEM file trusted instead of (or beside) the system's; NULL: system only */
+	struct bytes ca_pem;     /* the same, in memory */
+	bool keep_system_roots;  /* with ca_file or ca_pem: trust the system's roots too */
+	bool no_verify;          /* accept any certificate */
+	const char *const *alpn; /* NULL: none is offered */
 };
 struct tls_context *tls_context_client(const struct tls_client_options *options, struct err *err);
 
@@ -58,11 +59,12 @@ struct tls_context *tls_context_unref(struct tls_context *c); /* NULL is fine */
  * over, also on failure. */
 typedef void tls_done(void *ctx, struct byte_stream *stream, const struct err *err);
 struct tls_handshake;
-struct tls_handshake *tls_accept(struct tls_context *c, struct byte_stream *lower, int64_t timeout_ms,
-				 tls_done *done, void *ctx);
+struct tls_handshake *tls_accept(struct tls_context *c, struct byte_stream *lower,
+				 int64_t timeout_ms, tls_done *done, void *ctx);
 /* `server_name` is sent as SNI (unless it is an IP literal) and verified against the certificate. */
-struct tls_handshake *tls_connect(struct tls_context *c, struct byte_stream *lower, struct bytes server_name,
-				  int64_t timeout_ms, tls_done *done, void *ctx);
+struct tls_handshake *tls_connect(struct tls_context *c, struct byte_stream *lower,
+				  struct bytes server_name, int64_t timeout_ms, tls_done *done,
+				  void *ctx);
 /* No done() after this; frees the streams. */
 struct tls_handshake *tls_handshake_cancel(struct tls_handshake *h);
 

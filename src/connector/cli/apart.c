@@ -12,8 +12,8 @@ static void put_all(int fd, const void *ptr, size_t size)
 	const char *at = ptr;
 
 	while (size) {
-		ssize_t n = write(fd, at,
-				  size); /* allowed: a pipe of this command line, no loop exists */
+		/* allowed: a pipe of this command line, no loop exists */
+		ssize_t n = write(fd, at, size);
 		if (n <= 0)
 			_exit(1);
 		at += n;
@@ -26,8 +26,8 @@ static bool get_all(int fd, void *ptr, size_t size)
 	char *at = ptr;
 
 	while (size) {
-		ssize_t n = read(fd, at,
-				 size); /* allowed: a pipe of this command line, no loop exists */
+		/* allowed: a pipe of this command line, no loop exists */
+		ssize_t n = read(fd, at, size);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
