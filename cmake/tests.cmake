@@ -37,7 +37,6 @@ set(_test_libs
     PkgConfig::UV
     PkgConfig::GNUTLS
     PkgConfig::NGHTTP2
-    PkgConfig::CURL
     PkgConfig::FYAML
     PkgConfig::PCRE2
     PkgConfig::JANSSON

@@ -81,7 +81,7 @@
 #define LIMIT_INGRESS_RULES 10000
 /* Work of one path regular expression on one path (PCRE2 match limit). */
 #define LIMIT_REGEX_MATCH 100000
-#define LIMIT_REGEX_DEPTH 1000
+#define LIMIT_REGEX_DEPTH 20000
 
 /* --- Control plane -------------------------------------------------------------------------- */
 

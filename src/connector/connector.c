@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "connector/dial/dial.h"
+#include "connector/local_api/local_api.h"
 #include "connector/origin/origin.h"
 #include "connector/serve/serve.h"
 #include "io/loop.h"
@@ -19,6 +20,7 @@ struct connector {
 	const struct connector_config *config;
 	struct loop *loop;
 	struct dialer *dialer;
+	struct local_api *api;
 	struct timer grace;
 	bool is_stopping;
 };
@@ -103,11 +105,14 @@ int connector_run(const struct connector_config *cfg)
 		struct loop_signal *term = loop_signal_new(c.loop, SIGTERM, on_signal, &c);
 		struct loop_signal *interrupt = loop_signal_new(c.loop, SIGINT, on_signal, &c);
 		timer_init(&c.grace, c.loop, on_grace_over);
+		c.api = local_api_new(c.loop, cfg, &connector_id, c.dialer);
 		dialer_start(c.dialer);
 		loop_run(c.loop);
+		local_api_close(c.api);
 		loop_signal_free(term);
 		loop_signal_free(interrupt);
 		c.dialer = dialer_free(c.dialer);
+
 		log_info(COMPONENT, "Tunnel server stopped");
 	} else {
 		log_error(COMPONENT, "Unable to start the tunnel", LOG_STR("error", err.text));
@@ -115,6 +120,7 @@ int connector_run(const struct connector_config *cfg)
 	server_free(server);
 	origin_set_unref(origins);
 	loop_free(c.loop);
+	local_api_free(c.api);
 	if (cfg->pidfile && has_started)
 		unlink(cfg->pidfile);
 	return has_started ? 0 : 1;

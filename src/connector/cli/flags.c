@@ -141,6 +141,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.preset = "auto",
 		.value = "VERSION",
 		.help = "IP version of connections to the edge: 4, 6, auto.",
+		.effect = FLAG_NOT_YET,
 	},
 	[FLAG_EDGE_BIND_ADDRESS] = {
 		.name = "edge-bind-address",
@@ -149,6 +150,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_EDGE_BIND_ADDRESS",
 		.value = "IP",
 		.help = "Local IP address of connections to the edge.",
+		.effect = FLAG_NOT_YET,
 	},
 	[FLAG_PROTOCOL] = {
 		.name = "protocol",
@@ -182,6 +184,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.is_key = true,
 		.preset = "8",
 		.help = "Failed dials before another protocol may be tried.",
+		.effect = FLAG_NOT_YET,
 	},
 	[FLAG_RPC_TIMEOUT] = {
 		.name = "rpc-timeout",
@@ -214,6 +217,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.type = FLAG_TEXT,
 		.is_key = true,
 		.help = "A name for this connector.",
+		.effect = FLAG_NOT_YET,
 	},
 	[FLAG_TAG] = {
 		.name = "tag",

@@ -254,7 +254,7 @@ static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
 		.local_config = buf_bytes(&d->local_config),
 	};
 	c->state = DIAL_REGISTERING;
-	timer_set(&c->deadline, LIMIT_REGISTER_MS);
+	timer_set(&c->deadline, config->rpc_timeout / USEC_PER_MSEC);
 	c->session = h2_transport.start(d->loop, &start);
 }
 

@@ -2,13 +2,12 @@
 
 #include <unistd.h>
 
-#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "edge/control/gateway.h"
 #include "edge/edge_config.h"
-#include "http/h1_server.h"
+#include "http/h1_listener.h"
 #include "io/conn.h"
 
 #define COMPONENT "edge"
@@ -21,19 +20,11 @@
 struct local_listeners {
 	struct loop *loop;
 	struct control_gateway *gateway;
-	struct listener **listeners; /* owned */
+	struct h1_listener **listeners; /* owned */
 	size_t listener_count;
 	struct handler_chain admin, metrics;
-	struct list connections; /* struct local_connection */
-	size_t connection_count;
 	char *admin_path; /* owned: removed at the end */
 	bool is_ready;
-};
-
-struct local_connection {
-	struct list node;
-	struct local_listeners *owner;
-	struct h1_server *h1;
 };
 
 /* --- Handlers -------------------------------------------------------------------------------- */
@@ -78,57 +69,10 @@ static enum handled metrics_handle(struct exchange *x, void *ctx)
 static const struct handler admin_handlers[] = { { "admin", admin_handle } };
 static const struct handler metrics_handlers[] = { { "metrics", metrics_handle } };
 
-/* --- Connections ----------------------------------------------------------------------------- */
-
-static void on_closed(void *ctx, const struct err *why)
-{
-	struct local_connection *c = ctx;
-
-	(void)why;
-	list_remove(&c->node);
-	c->owner->connection_count--;
-	mem_free(c);
-}
-
-static void accept_local(struct local_listeners *l, int fd, const struct address *peer,
-			 const struct handler_chain *chain)
-{
-	if (l->connection_count >= MAX_CONNECTIONS) {
-		close(fd); /* allowed: a socket that never reached a loop */
-		return;
-	}
-	struct local_connection *c = mem_alloc(sizeof(*c));
-	const struct h1_server_options options = {
-		.chain = chain,
-		.scheme = BYTES_LIT("http"),
-		.ctx = c,
-		.on_closed = on_closed,
-	};
-	c->owner = l;
-	list_append(&l->connections, &c->node);
-	l->connection_count++;
-	c->h1 = h1_server_new(conn_adopt(l->loop, fd, peer), &options);
-}
-
-static void on_admin(void *ctx, int fd, const struct address *peer)
-{
-	struct local_listeners *l = ctx;
-
-	accept_local(l, fd, peer, &l->admin);
-}
-
-static void on_metrics(void *ctx, int fd, const struct address *peer)
-{
-	struct local_listeners *l = ctx;
-
-	accept_local(l, fd, peer, &l->metrics);
-}
-
 /* --- Life ------------------------------------------------------------------------------------ */
 
 static int listen_on(struct local_listeners *l, struct address *address, const char *what,
-		     void (*on_accept)(void *ctx, int fd, const struct address *peer),
-		     struct err *err)
+		     const struct handler_chain *chain, struct err *err)
 {
 	char shown[ADDRESS_TEXT_SIZE];
 	int fd = listen_open(address, false, err);
@@ -136,7 +80,7 @@ static int listen_on(struct local_listeners *l, struct address *address, const c
 	if (fd < 0)
 		return err_wrap(err, "%s", what);
 	l->listeners = mem_resize(l->listeners, (l->listener_count + 1) * sizeof(l->listeners[0]));
-	l->listeners[l->listener_count++] = listener_new(l->loop, fd, on_accept, l);
+	l->listeners[l->listener_count++] = h1_listener_new(l->loop, fd, chain, MAX_CONNECTIONS);
 	log_info(COMPONENT, "listening", LOG_STR("for", what),
 		 LOG_STR("address", address_text(address, shown)));
 	return 0;
@@ -148,12 +92,12 @@ static int listen_all(struct local_listeners *l, const struct edge_config *cfg, 
 
 	for (size_t i = 0; i < cfg->metrics.count; i++)
 		if (address_parse(bytes_str(cfg->metrics.list[i]), &address, err) < 0 ||
-		    listen_on(l, &address, "metrics", on_metrics, err) < 0)
+		    listen_on(l, &address, "metrics", &l->metrics, err) < 0)
 			return err->code;
 	char *text = mem_printf("unix:%s", cfg->admin_socket);
 	int ret = address_parse(bytes_str(text), &address, err);
 	mem_free(text);
-	if (ret < 0 || listen_on(l, &address, "admin", on_admin, err) < 0)
+	if (ret < 0 || listen_on(l, &address, "admin", &l->admin, err) < 0)
 		return err->code;
 	l->admin_path = mem_strdup(cfg->admin_socket);
 	return 0;
@@ -166,7 +110,6 @@ struct local_listeners *local_listeners_new(struct loop *loop, struct control_ga
 
 	l->loop = loop;
 	l->gateway = gateway;
-	list_init(&l->connections);
 	l->admin = (struct handler_chain){ .handlers = admin_handlers, .count = 1, .ctx = l };
 	l->metrics = (struct handler_chain){ .handlers = metrics_handlers, .count = 1, .ctx = l };
 	if (listen_all(l, cfg, err) < 0) {
@@ -188,12 +131,10 @@ struct local_listeners *local_listeners_free(struct local_listeners *l)
 void local_listeners_close(struct local_listeners *l)
 {
 	for (size_t i = 0; i < l->listener_count; i++)
-		listener_free(l->listeners[i]);
+		h1_listener_close(l->listeners[i]);
 	l->listener_count = 0;
 	if (l->admin_path)
 		unlink(l->admin_path);
-	LIST_FOR_EACH(node, &l->connections)
-		h1_server_close(LIST_ENTRY(node, struct local_connection, node)->h1);
 }
 
 void local_listeners_set_ready(struct local_listeners *l, bool is_ready)
