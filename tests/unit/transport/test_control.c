@@ -777,8 +777,8 @@ static void unregister_is_told_once(void **state)
 	assert_int_equal(rpc_put_unregister(&b.request, 2, &to_cap), 0);
 	assert_int_equal(rpc_put_unregister(&b.request, 3, &to_cap), 0);
 	assert_int_equal(bench_ask(&b), 0);
-	struct bytes events = buf_bytes(&b.e.events);
-	assert_non_null(memmem(events.ptr, events.len, "unregister\n", strlen("unregister\n")));
+	struct bytes seen = buf_bytes(&b.e.events);
+	assert_non_null(memmem(seen.ptr, seen.len, "unregister\n", strlen("unregister\n")));
 	assert_int_equal(b.e.events.len,
 			 strlen("register " ACCOUNT " " SECRET " " TUNNEL "/0 " CONNECTOR
 				"   features 0 attempts 0 ip 0\nunregister\n"));
