@@ -67,9 +67,13 @@ static void deliver(struct deferred *d)
 		x->answerer->on_cancelled(x);
 	if (take(x, PENDING_HEAD) && x->producer)
 		x->producer->on_head(x);
-	if (take(x, PENDING_FAILED) && x->producer)
+	if (take(x, PENDING_FAILED) && x->producer) {
+		take(x, PENDING_RESPONSE_DATA); /* of a response that is cut off now */
 		x->producer->on_failed(x);
-	if (take(x, PENDING_RESPONSE_DATA) && x->producer)
+	}
+	/* A producer that has just answered the failure itself gets its head first, later in this turn. */
+	if (x->has_head && !(x->pending & PENDING_HEAD) && take(x, PENDING_RESPONSE_DATA) &&
+	    x->producer)
 		x->producer->on_response_data(x);
 	if (take(x, PENDING_REQUEST_DATA) && x->answerer)
 		x->answerer->on_request_data(x);
@@ -267,9 +271,7 @@ void exchange_answer_whole(struct exchange *x, int status, struct bytes content_
 	if (send_body)
 		body_write_all(&x->response_body, data);
 	body_end(&x->response_body);
-	if (x->answerer)
-		exchange_release_answerer(x);
-	x->answerer_is_gone = true;
+	exchange_release_answerer(x);
 }
 
 /* --- The producer's calls -------------------------------------------------------------------- */

@@ -89,7 +89,7 @@ static enum handled answer_status(struct exchange *x, int status)
 	x->response.length = HEAD_LENGTH_NONE;
 	exchange_respond(x);
 	body_end(&x->response_body);
-	x->answerer_is_gone = true;
+	exchange_release_answerer(x);
 	return HANDLED_TAKEN;
 }
 
