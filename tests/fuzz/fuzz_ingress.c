@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "connector/ingress/ingress.h"
 
-const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 /* See fuzz_yaml.c. */
 const char *__lsan_default_suppressions(void)
 {
