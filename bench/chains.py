@@ -19,7 +19,8 @@ class Edge:
         for program in ("adit", "adit-edge"):
             if not os.access(lab.bin / program, os.X_OK):
                 raise CannotMeasure(f"there is no {lab.bin / program}")
-        # The settings go to DIR/edge.yml, for the commands that ask where things are.
+        # The settings go to DIR/edge.yml, where every command sees them; the control host,
+        # adit.example.com, is in the hosts file that http.sh made.
         lab.run([lab.bin / "adit-edge", "init", "--data", self.data, "--zone", "example.com"])
         (self.data / "edge.yml").write_text(
             f'https: "127.0.0.1:{self.https}"\nhttp: "off"\ntunnel: "127.0.0.1:{self.tunnel}"\n'

@@ -14,8 +14,8 @@ def transfer(lab, chain, up):
     else:
         text = lab.curl(chain, "/bulk", "-o", "/dev/null", "-w", "%{size_download}")
         size = int(text)
-    if size != GIB:
-        raise CannotMeasure(f"{chain.name}: {size} bytes arrived, not {GIB}")
+    if size != lab.bulk_bytes:
+        raise CannotMeasure(f"{chain.name}: {size} bytes arrived, not {lab.bulk_bytes}")
 
 
 def measure(lab, chain, up):
@@ -25,9 +25,10 @@ def measure(lab, chain, up):
     time.sleep(0.05)  # what is left to do after the last byte counts too
     cpu_1 = chain.cpu()
     chain.check_alive()
-    found = {f"{part} s": cpu_1[part] - cpu_0[part] for part in chain.parts}
+    scale = GIB / lab.bulk_bytes
+    found = {f"{part} s": (cpu_1[part] - cpu_0[part]) * scale for part in chain.parts}
     found["s"] = sum(found.values())
-    found["MB/s"] = GIB / wall / 1e6
+    found["MB/s"] = lab.bulk_bytes / wall / 1e6
     for part, program in chain.parts.items():
         found[f"{part} rss"] = program.rss()
     return found
