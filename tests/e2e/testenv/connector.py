@@ -1,0 +1,87 @@
+"""Connectors and their command lines: adit, and the stock cloudflared as the oracle."""
+
+import json
+import re
+from dataclasses import dataclass
+
+from .program import ADIT, STOCK, Program, check, clean_env, run
+
+KINDS = ("adit", "stock")
+REGISTERED = r"Registered tunnel connection"
+
+
+@dataclass
+class Tunnel:
+    name: str
+    id: str
+    credentials: object  # path
+
+
+class Cli:
+    """One person's command line: a home directory with a login certificate of one edge."""
+
+    def __init__(self, kind, edge, folder):
+        self.kind, self.edge = kind, edge
+        self.program = ADIT if kind == "adit" else STOCK
+        self.word = "adit" if kind == "adit" else "cloudflared"
+        self.home = folder / f"home-{kind}"
+        self.dot = self.home / f".{self.word}"
+        self.cert = self.dot / "cert.pem"
+
+    def log_in(self):
+        """As `adit-edge cert` does it, without a browser."""
+        self.dot.mkdir(mode=0o700, parents=True)
+        self.cert.write_text(self.edge.cert())
+        self.cert.chmod(0o600)
+        return self
+
+    def env(self, **more):
+        env = clean_env(HOME=self.home, **more)
+        if self.kind == "stock":
+            # What a certificate of ours tells adit, cloudflared has to be told.
+            ours = {
+                "TUNNEL_API_URL": self.edge.api_url,
+                "TUNNEL_EDGE": ",".join([f"127.0.0.1:{self.edge.tunnel}"] * 4),
+                "TUNNEL_CACERT": str(self.edge.ca),
+                "SSL_CERT_FILE": str(self.edge.ca),
+                "NO_AUTOUPDATE": "true",
+                "TUNNEL_NO_PRECHECKS": "true",
+            }
+            env = {**ours, **env}
+        return env
+
+    def run(self, *args, env=None, **kwargs):
+        return run([self.program, *args], env=self.env(**(env or {})), cwd=self.home, **kwargs)
+
+    def check(self, *args, **kwargs):
+        return check([self.program, *args], env=self.env(), cwd=self.home, **kwargs)
+
+    def create(self, name):
+        out = self.check("tunnel", "create", name)
+        uuid = re.search(r"with id ([0-9a-f-]{36})", out)[1]
+        return Tunnel(name, uuid, self.dot / f"{uuid}.json")
+
+    def route(self, tunnel, *hosts):
+        for host in hosts:
+            self.check("tunnel", "route", "dns", tunnel.name, host)
+
+    def connect(self, tunnel, config, name=None, wait=4, args=(), env=None, by=None):
+        """Starts `tunnel run` and waits for its connections."""
+        argv = [self.program, "--config", config, "tunnel"]
+        if self.kind == "stock":
+            argv += ["--no-autoupdate", "--no-prechecks", "--protocol", "http2"]
+        argv += ["--loglevel", "debug", "--metrics", "127.0.0.1:0", "run", *args]
+        if by != "nothing":
+            argv.append(by or tunnel.id)
+        program = Program(name or self.word, argv, self.home, self.env(**(env or {})))
+        if wait:
+            program.wait_log(REGISTERED, count=wait)
+        return program
+
+
+def write_config(path, tunnel, rules, **more):
+    """config.yml: JSON is YAML. `rules` are dictionaries; a catch-all is added."""
+    config = {"tunnel": tunnel.id, "credentials-file": str(tunnel.credentials), **more}
+    config["ingress"] = [*rules, {"service": "http_status:404"}]
+    path.write_text(json.dumps(config, indent=1))
+    return path
