@@ -16,9 +16,10 @@
 /* The name edges have a certificate for, whatever address they are dialled at. */
 static const struct bytes edge_server_name = BYTES_LIT("h2.cftunnel.com");
 
-/* Waiting before the next dial, doubled each time up to 2^retries and cut by up to half at random. A
- * lost connection comes back within seconds however long the edge was away; 3.2 s at most is no load
- * for an edge that is up, nor a hot loop for one that is not. */
+/* Waiting before the next dial: doubled each time up to 2^retries, at most 2^4, and cut by up to half at
+ * random. A lost connection comes back within seconds however long the edge was away; 1.6 s at most is
+ * no load for an edge that is up, nor a hot loop for one that is not. */
+#define BACKOFF_MAX_EXPONENT 4
 #define BACKOFF_BASE_MS 100
 /* When the edge has refused the registration, it will do so again: be patient. */
 #define REFUSED_BASE_MS 1000
@@ -97,7 +98,8 @@ static void connection_done(struct connection *c)
 static void try_later(struct connection *c)
 {
 	struct dialer *d = c->dialer;
-	unsigned cap = d->config->retries < 10 ? d->config->retries : 10;
+	unsigned cap = d->config->retries < BACKOFF_MAX_EXPONENT ? d->config->retries
+								 : BACKOFF_MAX_EXPONENT;
 	int64_t base = c->was_refused ? REFUSED_BASE_MS : BACKOFF_BASE_MS;
 
 	timer_stop(&c->deadline);
