@@ -47,23 +47,22 @@ class Edge:
         path = self.home / ".adit" / "cert.pem"
         path.write_text(cert)
         path.chmod(0o600)
+        self.tokens = {}
         for tunnel, host in (("ours", HOST), ("stock", CLOUDFLARED_HOST)):
             self._adit("tunnel", "create", tunnel)
             self._adit("tunnel", "route", "dns", tunnel, host)
-        self.stock_token = self._adit("tunnel", "token", "stock").strip()
+            self.tokens[tunnel] = self._adit("tunnel", "token", tunnel).strip()
         self.ingress = self.lab.template("ingress.yml", "ingress.yml")
 
     def connector(self, stock=False):
-        """(argv, environment) of a connector: ours, or cloudflared."""
-        if not stock:
-            argv = [self.lab.bin / "adit", "--config", self.ingress, "tunnel", "--protocol", "http2",
-                    "run", "ours"]  # fmt: skip
-            return argv, {"HOME": str(self.home), "TUNNEL_METRICS": "127.0.0.1:0"}
-        argv = [self.lab.cloudflared, "--config", self.ingress, "tunnel", "--no-autoupdate",
-                "--no-prechecks", "--protocol", "http2", "run"]  # fmt: skip
+        """(argv, environment) of a connector, ours or cloudflared: both by token, told the same."""
+        program, options = self.lab.bin / "adit", []
+        if stock:
+            program, options = self.lab.cloudflared, ["--no-autoupdate", "--no-prechecks"]
+        argv = [program, "--config", self.ingress, "tunnel", *options, "--protocol", "http2", "run"]
         return argv, {
             "HOME": str(self.lab.scratch),
-            "TUNNEL_TOKEN": self.stock_token,
+            "TUNNEL_TOKEN": self.tokens["stock" if stock else "ours"],
             "TUNNEL_EDGE": ",".join([f"127.0.0.1:{self.tunnel}"] * 4),
             "TUNNEL_CACERT": str(self.ca),
             "TUNNEL_METRICS": "127.0.0.1:0",

@@ -8,9 +8,11 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import report
 from lab import CORES, ROOT, CannotMeasure, Lab
@@ -60,6 +62,38 @@ def about(lab):
     }
 
 
+def keep_programs(folder):
+    """Copies what is measured, so that a build meanwhile does not change it."""
+    built = pathlib.Path(os.environ["ADIT_BIN_DIR"])
+    for name in ("adit", "adit-edge"):
+        if (built / name).exists():
+            shutil.copy2(built / name, folder)
+    os.environ["ADIT_BIN_DIR"] = folder
+
+
+def measure(claims, quick, kept):
+    """Runs the claims; True when every measurement was made."""
+    complete = True
+    for claim in claims:
+        print(f"==> {claim}", flush=True)
+        results = Results(claim)
+        lab = None
+        try:
+            lab = Lab(quick)
+            results.about = about(lab)
+            importlib.import_module(f"claim_{claim}").run(lab, results)
+        except (CannotMeasure, OSError) as e:
+            results.fail(claim, e)
+        finally:
+            if lab:
+                lab.close()
+        for text in results.missing:
+            print(f"bench: not measured: {text}", file=sys.stderr, flush=True)
+        complete = complete and not results.missing
+        results.save(kept / f"{claim}.tsv")
+    return complete
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round; writes build/bench/")
@@ -73,25 +107,9 @@ def main():
         raise SystemExit(128 + signum)
 
     signal.signal(signal.SIGTERM, stop)
-
-    complete = True
-    for claim in () if args.report else args.only or CLAIMS:
-        print(f"==> {claim}", flush=True)
-        results = Results(claim)
-        lab = None
-        try:
-            lab = Lab(args.quick)
-            results.about = about(lab)
-            importlib.import_module(f"claim_{claim}").run(lab, results)
-        except (CannotMeasure, OSError) as e:
-            results.fail(claim, e)
-        finally:
-            if lab:
-                lab.close()
-        for text in results.missing:
-            print(f"bench: not measured: {text}", file=sys.stderr, flush=True)
-        complete = complete and not results.missing
-        results.save(kept / f"{claim}.tsv")
+    with tempfile.TemporaryDirectory(prefix="adit-bench-programs-") as programs:
+        keep_programs(programs)
+        complete = measure(() if args.report else args.only or CLAIMS, args.quick, kept)
     report.write(kept, page, CLAIMS)
     print(f"==> {page.relative_to(ROOT)}")
     return 0 if complete else 1
