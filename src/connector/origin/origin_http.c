@@ -10,6 +10,10 @@
 /* One read; also the most that may wait in a connection whose response has no room. */
 #define READ_BYTES (64 * 1024)
 
+/* Interim (1xx) heads before the response: each costs memory until the exchange ends. A service sends one
+ * or two. */
+#define MAX_INTERIM_HEADS 16
+
 enum state {
 	CONN_CONNECTING, /* TCP or Unix connect, name look-up */
 	CONN_HANDSHAKE,  /* TLS */
@@ -31,11 +35,14 @@ struct origin_conn {
 	struct timer idle;
 
 	bool is_reused;      /* has served a request before this one */
-	bool request_is_out; /* head and whole body were written */
+	bool request_is_out; /* head and whole body were written, or wait in `unsent` */
 	bool heard;          /* any byte of the response came */
 	bool request_is_raw; /* upgrade: no framing */
 	bool request_is_chunked;
-	bool keep_alive; /* the response allows another request */
+	bool keep_alive;       /* the response allows another request */
+	uint64_t request_left; /* of a length-delimited request body */
+	struct buf unsent;     /* what the stream had no room for; goes before anything else */
+	int interim_heads;
 
 	struct buf in; /* received, not yet used; empty and without memory mostly */
 	size_t scanned;
@@ -67,6 +74,7 @@ static void conn_free(struct origin_conn *c)
 	tls_handshake_cancel(c->handshake);
 	byte_stream_close(c->stream);
 	buf_done(&c->in);
+	buf_done(&c->unsent);
 	h1_chunked_done(&c->chunked);
 	c->magic = 0;
 	mem_free(c);
@@ -145,51 +153,89 @@ void origin_http_close_idle(struct origin *o)
 
 /* --- Request --------------------------------------------------------------------------------- */
 
+/* Framing has to leave whole and in order, however little room the stream has. */
+static void send_or_keep(struct origin_conn *c, struct bytes data)
+{
+	if (c->unsent.len == 0)
+		data = bytes_from(data, byte_stream_write(c->stream, data));
+	/* One head, one run with its framing or one block of trailers at most: it fits. */
+	BUG_IF(buf_append(&c->unsent, data) < 0);
+}
+
+/* True when nothing waits any more. */
+static bool send_kept(struct origin_conn *c)
+{
+	if (c->unsent.len == 0)
+		return true;
+	buf_drop(&c->unsent, byte_stream_write(c->stream, buf_bytes(&c->unsent)));
+	if (c->unsent.len)
+		return false;
+	buf_done(&c->unsent);
+	return true;
+}
+
+static void send_last_chunk(struct origin_conn *c)
+{
+	struct buf tail;
+
+	buf_init(&tail, LIMIT_HEAD_BYTES);
+	/* Trailers that cannot be printed are left out: they are optional by definition. */
+	int ret = h1_print_trailers(&c->x->request_body.trailers, &tail);
+	send_or_keep(c, BYTES_LIT("0\r\n"));
+	if (ret == 0)
+		send_or_keep(c, buf_bytes(&tail));
+	send_or_keep(c, BYTES_LIT("\r\n"));
+	buf_done(&tail);
+}
+
+/* A body that is not as long as the head has said would make bytes of it, or of the next request, pass
+ * for something else. */
+static void fail_length(struct origin_conn *c)
+{
+	struct err err;
+
+	err_set(&err, E_PROTOCOL, "the request body is not as long as its Content-Length");
+	fail(c, &err, "Bad request");
+}
+
+/* The last thing a caller does: the connection may be gone afterwards. */
 static void pump_request(struct origin_conn *c)
 {
 	struct body *body = &c->x->request_body;
 	struct bytes run;
 
-	while (!c->request_is_out && body_peek(body, &run, 1)) {
-		size_t taken;
+	if (!send_kept(c) || c->request_is_out)
+		return;
+	/* A service that has not agreed to the upgrade would read further requests in these bytes. */
+	if (c->request_is_raw && c->state != CONN_RAW)
+		return;
+	while (body_peek(body, &run, 1)) {
+		size_t taken = run.len;
 		if (c->request_is_chunked) {
 			char line[20];
-			/* Head, payload and end of a chunk go together or not at all. */
-			if (byte_stream_backlog(c->stream) + run.len + 32 >
-			    LIMIT_WRITE_BACKLOG_BYTES)
-				return;
-			size_t len = h1_print_chunk_head(run.len, line);
-			(void)byte_stream_write(c->stream, bytes_of(line, len));
-			taken = byte_stream_write(c->stream, run);
-			BUG_IF(taken != run.len);
-			(void)byte_stream_write(c->stream, BYTES_LIT("\r\n"));
+			send_or_keep(c, bytes_of(line, h1_print_chunk_head(run.len, line)));
+			send_or_keep(c, run);
+			send_or_keep(c, BYTES_LIT("\r\n"));
+		} else if (!c->request_is_raw && run.len > c->request_left) {
+			fail_length(c);
+			return;
 		} else {
 			taken = byte_stream_write(c->stream, run);
+			c->request_left -= c->request_is_raw ? 0 : taken;
 		}
 		body_consume(body, taken);
-		if (taken < run.len)
+		if (taken < run.len || c->unsent.len)
 			return;
 	}
-	if (!c->request_is_out && body_is_done(body)) {
-		c->request_is_out = true;
-		if (c->request_is_chunked) {
-			struct buf tail;
-			buf_init(&tail, LIMIT_HEAD_BYTES);
-			int ret = buf_append_str(&tail, "0\r\n");
-			for (size_t i = 0; i < body->trailers.count; i++)
-				ret |= buf_printf(&tail, BYTES_FMT ": " BYTES_FMT "\r\n",
-						  BYTES_ARG(body->trailers.list[i].name),
-						  BYTES_ARG(body->trailers.list[i].value));
-			ret |= buf_append_str(&tail, "\r\n");
-			if (ret == 0)
-				(void)byte_stream_write(c->stream, buf_bytes(&tail));
-			else
-				(void)byte_stream_write(c->stream, BYTES_LIT("0\r\n\r\n"));
-			buf_done(&tail);
-		} else if (c->request_is_raw) {
-			byte_stream_shutdown(c->stream);
-		}
-	}
+	if (!body_is_done(body))
+		return;
+	c->request_is_out = true;
+	if (c->request_is_chunked)
+		send_last_chunk(c);
+	else if (c->request_is_raw)
+		byte_stream_shutdown(c->stream);
+	else if (c->request_left)
+		fail_length(c);
 }
 
 static enum h1_framing framing_of(const struct head *h)
@@ -219,18 +265,26 @@ static void send_request(struct origin_conn *c)
 	c->scanned = 0;
 	c->request_is_chunked = framing == H1_CHUNKED;
 	c->request_is_raw = framing == H1_RAW_UPGRADE;
+	c->request_left = framing == H1_LENGTH ? x->request.content_length : 0;
+	c->interim_heads = 0;
 	buf_init(&head, 2 * LIMIT_HEAD_BYTES);
 	int ret = h1_print_request(&x->request, framing, true, true, &head);
 	if (ret == 0)
-		(void)byte_stream_write(c->stream, buf_bytes(&head));
+		send_or_keep(c, buf_bytes(&head));
 	buf_done(&head);
-	if (ret < 0) {
+	if (ret == E_LIMIT) {
 		err_set(&err, E_LIMIT, "the request head is too large");
 		fail(c, &err, "Request too large");
 		return;
 	}
-	if (framing == H1_NO_BODY || x->request.length == HEAD_LENGTH_NONE)
-		c->request_is_out = !x->request.is_upgrade;
+	if (ret < 0) {
+		err_set(&err, E_INVALID, "the request head has bytes that HTTP/1.1 cannot carry");
+		fail(c, &err, "Bad request");
+		return;
+	}
+	if (framing == H1_NO_BODY ||
+	    (framing == H1_LENGTH && x->request.length == HEAD_LENGTH_NONE && !c->request_left))
+		c->request_is_out = true;
 	pump_request(c);
 }
 
@@ -241,7 +295,7 @@ static void finish(struct origin_conn *c)
 	struct exchange *x = TAKE(c->x);
 
 	/* A service may answer before it has read everything: then the connection is of no more use. */
-	c->keep_alive = c->keep_alive && c->request_is_out;
+	c->keep_alive = c->keep_alive && c->request_is_out && c->unsent.len == 0;
 	body_end(&x->response_body);
 	h1_chunked_done(&c->chunked);
 	exchange_release_answerer(x);
@@ -269,8 +323,14 @@ static int take_head(struct origin_conn *c, struct bytes *data)
 		}
 		*data = bytes_from(*data, (size_t)len);
 		c->scanned = 0;
-		if (head.status < 200 && head.status != 101)
-			continue; /* the tunnel's stock protocol has no place for 1xx */
+		if (head.status < 200 && head.status != 101) {
+			/* The tunnel's stock protocol has no place for 1xx. */
+			if (++c->interim_heads <= MAX_INTERIM_HEADS)
+				continue;
+			err_set(&err, E_LIMIT, "more than %d interim responses", MAX_INTERIM_HEADS);
+			fail_protocol(c, &err);
+			return -1;
+		}
 		if (head.status == 101 && !x->request.is_upgrade) {
 			err_set(&err, E_PROTOCOL, "101 without an upgrade having been asked for");
 			fail_protocol(c, &err);
@@ -290,6 +350,8 @@ static int take_head(struct origin_conn *c, struct bytes *data)
 			h1_chunked_init(&c->chunked);
 	}
 	exchange_respond(x);
+	if (c->state == CONN_RAW)
+		pump_request(c); /* raw bytes: nothing in them can fail it */
 	return 1;
 }
 
@@ -486,7 +548,11 @@ static void on_readable(void *ctx)
 
 	CHECK(c, CONN_MAGIC);
 	if (c->state == CONN_IDLE) {
-		/* Nothing was asked: either the service closes, or it does not speak HTTP. */
+		/* Nothing was asked: either the service closes, or it does not speak HTTP. Or it was only TLS
+		 * on its own account (session tickets). */
+		uint8_t scrap;
+		if (byte_stream_read(c->stream, &scrap, 1, NULL) == E_AGAIN)
+			return;
 		c->origin->idle_count--;
 		conn_free(c);
 		return;
@@ -612,6 +678,7 @@ static void origin_connect(struct origin *o, struct exchange *x)
 	list_init(&c->node);
 	timer_init(&c->idle, x->loop, on_idle_timeout);
 	buf_init(&c->in, LIMIT_HEAD_BYTES + READ_BYTES);
+	buf_init(&c->unsent, 2 * LIMIT_HEAD_BYTES + 2 * BUFQ_CHUNK_BYTES);
 	exchange_answer_by(x, &answerer, c);
 	if (rule->kind == INGRESS_UNIX) {
 		struct address address;
