@@ -199,6 +199,9 @@ static void on_ready(void *arg, int events)
 				set_interest(c, c->interest & ~LOOP_READABLE);
 			if (is_dead || c->write_failed)
 				report_error(c);
+		} else if (is_dead && !c->is_closing) {
+			/* It read what had come before the error: watch on, to read the error too. */
+			set_interest(c, c->interest | LOOP_READABLE);
 		}
 	}
 }
