@@ -1,0 +1,1 @@
+"""Hostile visitors, hostile connectors, a hostile edge: a clean refusal, and everybody else is served."""

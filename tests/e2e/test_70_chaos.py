@@ -1,0 +1,1 @@
+"""Processes that die, restart and drain: nobody has to repair anything by hand."""
