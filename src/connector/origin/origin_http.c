@@ -337,6 +337,9 @@ static int take_head(struct origin_conn *c, struct bytes *data)
 			return -1;
 		}
 		x->response = head;
+		/* What Connection names is between the service and us; an upgrade is for both ends. */
+		if (head.status != 101)
+			head_strip_hop_by_hop(&x->response);
 		break;
 	}
 	if (x->response.status == 101) {
