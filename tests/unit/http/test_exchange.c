@@ -143,7 +143,9 @@ static char walked[32];
 
 static void walk(const char *name)
 {
-	strncat(walked, name, sizeof(walked) - strlen(walked) - 1);
+	size_t used = strlen(walked);
+
+	snprintf(walked + used, sizeof(walked) - used, "%s", name);
 }
 
 static enum handled next_handle(struct exchange *x, void *ctx)
