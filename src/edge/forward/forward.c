@@ -330,12 +330,15 @@ static void on_response_room(struct exchange *x)
 static bool may_retry(const struct forward *f, enum reason why)
 {
 	const struct exchange *x = f->x;
+
+	/* Without its producer the request is nobody's, and its head may be gone: see the crossing. */
+	if (!x->producer || f->attempts >= MAX_ATTEMPTS || x->has_head)
+		return false;
 	bool body_untouched = x->request_body.total == bufq_len(&x->request_body.queue);
 	bool is_safe = bytes_eq(x->request.method, BYTES_LIT("GET")) ||
 		       bytes_eq(x->request.method, BYTES_LIT("HEAD")) ||
 		       bytes_eq(x->request.method, BYTES_LIT("OPTIONS"));
-
-	if (f->attempts >= MAX_ATTEMPTS || x->has_head || !body_untouched || !x->producer)
+	if (!body_untouched)
 		return false;
 	return why == REASON_REFUSED || (why == REASON_LOST && is_safe && !x->request.is_upgrade);
 }
