@@ -159,6 +159,7 @@ static void on_failed(struct exchange *x)
 		  LOG_BYTES("originService", f->origin), LOG_BYTES("errno", f->errno_name),
 		  LOG_BYTES("host", x->host), LOG_INT("status", f->status));
 	if (x->has_head) {
+		s->response_ended = true;
 		stream_reset(s->stream, REASON_FAILED); /* on_closed releases the exchange */
 		return;
 	}
@@ -310,6 +311,7 @@ void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind
 	read_request_id(x);
 	if (fin) {
 		x->request.length = HEAD_LENGTH_NONE;
+		x->request.content_length = 0; /* whatever was announced, none follows */
 		body_end(&x->request_body);
 	}
 	if (kind == STREAM_HTTP || kind == STREAM_WEBSOCKET) {
