@@ -3,6 +3,7 @@
 
 import argparse
 import datetime
+import hashlib
 import importlib
 import os
 import pathlib
@@ -18,7 +19,7 @@ import report
 from lab import CORES, ROOT, CannotMeasure, Lab
 from results import Results
 
-CLAIMS = ("small", "bulk", "memory", "start", "handshakes", "syscalls")
+CLAIMS = ("small", "bulk", "memory", "start", "handshakes", "syscalls", "profile")
 
 
 def output(*argv):
@@ -39,8 +40,6 @@ def about(lab):
     """What a reader needs to know to believe or to repeat a figure."""
     cpu = first(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     memory = int(first(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())) >> 20
-    changed = output("git", "status", "--porcelain", "--", "src", "CMakeLists.txt", "cmake")
-    commit = output("git", "rev-parse", "--short=10", "HEAD") or "unknown"
     versions = [
         "nginx " + first(r"nginx/([\d.]+)", output("nginx", "-v")),
         "OpenSSL " + first(r"(?s:.*)OpenSSL ([\d.]+)", output("nginx", "-V")),
@@ -54,7 +53,6 @@ def about(lab):
         versions.append("cloudflared " + first(r"version ([\d.]+)", output(lab.cloudflared, "--version")))
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": commit + (" and changes not committed" if changed else ""),
         "machine": f"{cpu}, {CORES} cores, {memory} GiB, Linux {platform.release()}",
         "versions": ", ".join(versions),
         "load before": " ".join(f"{n:.2f}" for n in os.getloadavg()),
@@ -63,15 +61,23 @@ def about(lab):
 
 
 def keep_programs(folder):
-    """Copies what is measured, so that a build meanwhile does not change it."""
+    """Copies what is measured, so that a build meanwhile does not change it. Says what it is."""
     built = pathlib.Path(os.environ["ADIT_BIN_DIR"])
+    sums = []
     for name in ("adit", "adit-edge"):
         if (built / name).exists():
-            shutil.copy2(built / name, folder)
+            copy = pathlib.Path(shutil.copy2(built / name, folder))
+            sums.append(f"{name} {hashlib.sha256(copy.read_bytes()).hexdigest()[:12]}")
     os.environ["ADIT_BIN_DIR"] = folder
+    changed = output("git", "status", "--porcelain", "--", "src", "CMakeLists.txt", "cmake")
+    commit = output("git", "rev-parse", "--short=10", "HEAD") or "unknown"
+    return {
+        "commit": commit + (" and changes not committed" if changed else ""),
+        "programs": ", ".join(sums) + " (SHA-256)",
+    }
 
 
-def measure(claims, quick, kept):
+def measure(claims, what, quick, kept):
     """Runs the claims; True when every measurement was made."""
     complete = True
     for claim in claims:
@@ -80,7 +86,7 @@ def measure(claims, quick, kept):
         lab = None
         try:
             lab = Lab(quick)
-            results.about = about(lab)
+            results.about = {**about(lab), **what}
             importlib.import_module(f"claim_{claim}").run(lab, results)
         except (CannotMeasure, OSError) as e:
             results.fail(claim, e)
@@ -108,8 +114,8 @@ def main():
 
     signal.signal(signal.SIGTERM, stop)
     with tempfile.TemporaryDirectory(prefix="adit-bench-programs-") as programs:
-        keep_programs(programs)
-        complete = measure(() if args.report else args.only or CLAIMS, args.quick, kept)
+        what = keep_programs(programs)
+        complete = measure(() if args.report else args.only or CLAIMS, what, args.quick, kept)
     report.write(kept, page, CLAIMS)
     print(f"==> {page.relative_to(ROOT)}")
     return 0 if complete else 1

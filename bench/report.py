@@ -64,8 +64,9 @@ def range_of(values, scale=1.0):
     return f"{number(middle)} ({number(min(values) * scale)}–{number(max(values) * scale)})"
 
 
-def table(head, rows, last="--:"):
-    columns = ["---"] + ["--:"] * (len(head) - 2) + [last]
+def table(head, rows, texts=()):
+    """Columns hold numbers, but for the first and those whose heads are in `texts`."""
+    columns = ["---" if i == 0 or name in texts else "--:" for i, name in enumerate(head)]
     lines = ["| " + " | ".join(head) + " |", "|" + "|".join(columns) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines) + "\n"
@@ -168,7 +169,7 @@ def goals(all_results):
             verdict = f"{(value / goal.limit - 1) * 100:.0f} % over"
         rows.append([goal.what, figure(goal, results, goal.ours), rival, ratio, limit, verdict])
     text = "## Goals\n\nNothing fails when a goal is missed; it is work to do.\n\n"
-    text += table(["what", "ours", "rival", "ratio, or our noise", "goal", ""], rows, "---")
+    text += table(["what", "ours", "rival", "ratio, or our noise", "goal", ""], rows, [""])
     return text + (
         "\nGoals not measured here: everything over QUIC, which is not built yet. That reloads, drains and "
         "restarts lose no request, and how soon an outage is over, is for the end-to-end tests.\n"
@@ -353,7 +354,35 @@ def syscalls(results):
                     ", ".join(f"{name} {count:.2f}" for name, count in named if count >= 0.02),
                 ])  # fmt: skip
         text += f"\n### {connections} connection{'s' if connections > 1 else ''}\n\n"
-        text += table(["program", "all", "which"], rows, "---")
+        text += table(["program", "all", "which"], rows, ["which"])
+    return text
+
+
+def profile(results):
+    text = (
+        f"## Where the CPU goes\n\n{results.about.get('profiled by', '')}. Shares of a program's own CPU, in percent; "
+        "functions are those outside the kernel that have a name.\n"
+    )
+    titles = {"1 conn": "Small requests, 1 connection", "64 conn": "Small requests, 64 connections",
+              "down": "Download", "up": "Upload"}  # fmt: skip
+    for case, title in titles.items():
+        rows = []
+        for part in ("edge", "connector"):
+            row = [part]
+            for kind in ("object", "call", "symbol"):
+                start = f"{part} {kind} "
+                found = [
+                    (results.median(case, s, m), m[len(start) :])
+                    for (c, s, m) in results.samples
+                    if c == case and m.startswith(start)
+                ]
+                row.append(", ".join(f"{name} {share:.1f}" for share, name in sorted(found, reverse=True)))
+            if row[1]:
+                rows.append(row)
+        if rows:
+            text += f"\n### {title}\n\n"
+            head = ["program", "where", "system calls, all in", "functions"]
+            text += table(head, rows, head)
     return text
 
 
@@ -364,6 +393,7 @@ SECTIONS = {
     "start": start,
     "handshakes": handshakes,
     "syscalls": syscalls,
+    "profile": profile,
 }
 
 
@@ -385,6 +415,7 @@ def write(kept, page, claims):
         f"- machine: {last.about.get('machine')}\n"
         f"- versions: {last.about.get('versions')}\n"
         f"- commit: {last.about.get('commit')}\n"
+        + (f"- programs: {last.about['programs']}\n" if "programs" in last.about else "")
     )
     blocks.append(goals(found))
     for claim, results in found.items():
