@@ -113,9 +113,11 @@ def main():
         raise SystemExit(128 + signum)
 
     signal.signal(signal.SIGTERM, stop)
-    with tempfile.TemporaryDirectory(prefix="adit-bench-programs-") as programs:
-        what = keep_programs(programs)
-        complete = measure(() if args.report else args.only or CLAIMS, what, args.quick, kept)
+    complete = True
+    if not args.report:
+        with tempfile.TemporaryDirectory(prefix="adit-bench-programs-") as programs:
+            what = keep_programs(programs)
+            complete = measure(args.only or CLAIMS, what, args.quick, kept)
     report.write(kept, page, CLAIMS)
     print(f"==> {page.relative_to(ROOT)}")
     return 0 if complete else 1
