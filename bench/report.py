@@ -409,13 +409,14 @@ def write(kept, page, claims):
     if not found:
         return
     last = max(found.values(), key=lambda r: r.about.get("date", ""))
+    versions = max((r.about.get("versions", "") for r in found.values()), key=len)
+    commits = sorted({r.about.get("commit", "?") for r in found.values()})
     blocks = [HEAD]
     blocks.append(
         "## Where\n\n"
         f"- machine: {last.about.get('machine')}\n"
-        f"- versions: {last.about.get('versions')}\n"
-        f"- commit: {last.about.get('commit')}\n"
-        + (f"- programs: {last.about['programs']}\n" if "programs" in last.about else "")
+        f"- versions: {versions}\n"
+        f"- {'commits, each under its heading' if len(commits) > 1 else 'commit'}: {'; '.join(commits)}\n"
     )
     blocks.append(goals(found))
     for claim, results in found.items():
