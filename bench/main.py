@@ -56,7 +56,6 @@ def about(lab):
         "machine": f"{cpu}, {CORES} cores, {memory} GiB, Linux {platform.release()}",
         "versions": ", ".join(versions),
         "load before": " ".join(f"{n:.2f}" for n in os.getloadavg()),
-        "rounds": "1" if lab.quick else "5",
     }
 
 

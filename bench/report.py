@@ -398,9 +398,10 @@ SECTIONS = {
 
 
 def conditions(results):
+    rounds = max((len(turns) for turns in results.samples.values()), default=0)
     return (
         f"*{results.about.get('date')}, commit {results.about.get('commit')}; load before "
-        f"{results.about.get('load before')}; rounds: {results.about.get('rounds')}.*\n"
+        f"{results.about.get('load before')}; rounds: {rounds}.*\n"
     )
 
 
