@@ -167,12 +167,29 @@ void worker_post_disconnect(struct worker *w, const struct uuid *tunnel,
 
 /* --- Leaving --------------------------------------------------------------------------------- */
 
+static void on_served(void *arg)
+{
+	struct worker *w = arg;
+
+	w->served_count++;
+	worker_check_drained(w);
+}
+
 void worker_check_drained(struct worker *w)
 {
 	if (!w->is_draining || w->visitor_count)
 		return;
+	/* The sessions here may still carry requests of other workers' visitors (edge/forward/crossing.c):
+	 * they stay until everybody has been served. */
+	if (!w->has_served) {
+		w->has_served = true;
+		for (size_t i = 0; i < w->peer_count; i++)
+			loop_post(w->peers[i]->loop, on_served, w->peers[i]);
+	}
+	if (w->served_count < w->peer_count && !w->is_aborting)
+		return;
 	if (w->session_count)
-		registry_close_all(w); /* visitors are served: let the connectors go elsewhere */
+		registry_close_all(w); /* let the connectors go elsewhere */
 	else
 		loop_stop(w->loop);
 }
@@ -202,6 +219,7 @@ static void on_abort(void *arg)
 	struct worker *w = arg;
 
 	on_drain(w);
+	w->is_aborting = true;
 	visitor_close_all(w);
 	registry_close_all(w);
 	worker_check_drained(w);

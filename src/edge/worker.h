@@ -40,7 +40,9 @@ struct worker {
 	size_t session_count;        /* tunnel connections, registered or not */
 	struct listener **listeners; /* owned */
 	size_t listener_count;
-	bool is_draining;
+	/* Leaving: its own visitors are served; so many workers have said that of theirs, this one too. */
+	bool is_draining, has_served, is_aborting;
+	size_t served_count;
 };
 
 /* What one worker is made of before its thread starts. */

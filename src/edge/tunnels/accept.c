@@ -82,6 +82,10 @@ static void on_register(struct session *s, const struct registration *r)
 		ip[ADDRESS_TEXT_SIZE];
 	struct err err = { 0 };
 
+	if (w->is_draining) {
+		refuse(s, r, "Unauthorized: this edge is shutting down");
+		return;
+	}
 	if (!tunnel) {
 		refuse(s, r, "Unauthorized: Tunnel not found");
 		return;
