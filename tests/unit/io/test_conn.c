@@ -323,6 +323,20 @@ static void a_reset_is_reported_to_the_reader(void **state)
 	assert_int_equal(user.read_err.sys_errno, ECONNRESET);
 }
 
+static void a_reset_right_behind_data_is_seen_after_the_data(void **state)
+{
+	connected();
+	let_it_turn();
+	peer_says("part"); /* both are there before the loop looks */
+	reset_and_close(peer);
+	peer = -1;
+	WAIT_FOR(user.has_end || user.errors);
+	assert_int_equal(user.in_len, 4);
+	const struct err *err = user.has_end ? &user.read_err : &user.error;
+	assert_int_equal(err->code, E_CLOSED);
+	assert_int_equal(err->sys_errno, ECONNRESET);
+}
+
 static void a_reset_is_noticed_while_nobody_reads_nor_writes(void **state)
 {
 	connected();
@@ -561,6 +575,7 @@ int main(void)
 		ON_CONN(what_one_turn_writes_leaves_at_its_end),
 		ON_CONN(a_short_write_is_followed_by_writable_until_all_is_through),
 		ON_CONN(a_reset_is_reported_to_the_reader),
+		ON_CONN(a_reset_right_behind_data_is_seen_after_the_data),
 		ON_CONN(a_reset_is_noticed_while_nobody_reads_nor_writes),
 		ON_CONN(an_end_is_no_error_while_nobody_reads),
 		ON_CONN(a_reset_is_noticed_with_a_backlog_and_a_paused_reader),
