@@ -9,6 +9,7 @@
 #include "connector/dial/dial.h"
 #include "connector/local_api/local_api.h"
 #include "connector/origin/origin.h"
+#include "connector/reload.h"
 #include "connector/serve/serve.h"
 #include "io/loop.h"
 #include "io/notify.h"
@@ -106,8 +107,10 @@ int connector_run(const struct connector_config *cfg)
 		struct loop_signal *interrupt = loop_signal_new(c.loop, SIGINT, on_signal, &c);
 		timer_init(&c.grace, c.loop, on_grace_over);
 		c.api = local_api_new(c.loop, cfg, &connector_id, c.dialer);
+		struct reloader *reloader = reloader_new(c.loop, cfg, server);
 		dialer_start(c.dialer);
 		loop_run(c.loop);
+		reloader_free(reloader);
 		local_api_close(c.api);
 		loop_signal_free(term);
 		loop_signal_free(interrupt);

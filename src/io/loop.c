@@ -483,3 +483,45 @@ void loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg),
 	w->arg = arg;
 	BUG_IF(uv_queue_work(&l->uv, &w->request, run_work, on_work_done) != 0);
 }
+
+/* --- Files ----------------------------------------------------------------------------------- */
+
+struct loop_file {
+	uv_fs_poll_t poll;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static void on_file(uv_fs_poll_t *poll, int status, const uv_stat_t *before, const uv_stat_t *now)
+{
+	struct loop_file *f = CONTAINER_OF(poll, struct loop_file, poll);
+
+	(void)status;
+	(void)before;
+	(void)now;
+	f->fn(f->arg);
+}
+
+struct loop_file *loop_file_new(struct loop *l, const char *path, int64_t msec,
+				void (*fn)(void *arg), void *arg)
+{
+	struct loop_file *f = mem_alloc(sizeof(*f));
+
+	f->fn = fn;
+	f->arg = arg;
+	BUG_IF(uv_fs_poll_init(&l->uv, &f->poll) != 0);
+	BUG_IF(uv_fs_poll_start(&f->poll, on_file, path, (unsigned)msec) != 0);
+	return f;
+}
+
+static void on_file_closed(uv_handle_t *handle)
+{
+	mem_free(CONTAINER_OF((uv_fs_poll_t *)handle, struct loop_file, poll));
+}
+
+struct loop_file *loop_file_free(struct loop_file *f)
+{
+	if (f)
+		uv_close((uv_handle_t *)&f->poll, on_file_closed);
+	return NULL;
+}

@@ -85,3 +85,13 @@ struct loop_signal *loop_signal_free(struct loop_signal *s);
 /* work(arg) runs on a thread of the pool, then done(arg) on the loop. It cannot be cancelled: `arg`
  * must live until done(). */
 void loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+
+/* --- Files ----------------------------------------------------------------------------------- */
+
+struct loop_file;
+
+/* fn(arg) after the file at `path` (copied) has changed, appeared or gone; looked at every `msec` off the
+ * loop, whatever way it was written or renamed. */
+struct loop_file *loop_file_new(struct loop *l, const char *path, int64_t msec,
+				void (*fn)(void *arg), void *arg);
+struct loop_file *loop_file_free(struct loop_file *f);
