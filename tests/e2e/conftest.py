@@ -190,6 +190,7 @@ class Own:
     def __init__(self, folder):
         self.folder = folder
         self.edges, self.connectors = [], []
+        self.helpers = []  # programs that are simply killed if they still run
 
     def edge(self, name="edge", start=True, **kwargs):
         edge = Edge(self.folder, name, **kwargs)
@@ -206,6 +207,8 @@ class Own:
         return connector
 
     def close(self):
+        for helper in self.helpers:
+            helper.kill()
         for connector in self.connectors:
             connector.stop()
         for edge in self.edges:
