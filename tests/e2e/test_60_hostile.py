@@ -8,6 +8,7 @@ import random
 import select
 import socket
 import ssl
+import threading
 import time
 
 import h2.config
@@ -19,10 +20,10 @@ import hpack
 import pytest
 
 from testenv.certs import OriginCerts
-from testenv.connector import REGISTERED
+from testenv.connector import write_config
 from testenv.edge import ZONE
-from testenv.program import PATIENCE, Program
-from testenv.visitor import Raw, Visitor, frames, tls_connect
+from testenv.program import PATIENCE
+from testenv.visitor import Visitor, frames, tls_connect
 from testenv.wait import wait_until
 
 MIB = 1 << 20
@@ -465,7 +466,6 @@ def test_http2_body_is_not_as_long_as_said(ours, h2, origin, sent):
 
 # --- no TLS at all -------------------------------------------------------------------------------------
 
-HELLO = bytes.fromhex("16030100")  # a record that begins like a handshake
 GARBAGE = {
     "random": random.Random(7).randbytes(5000),
     "zeros": bytes(5000),
@@ -825,3 +825,119 @@ def test_connector_that_floods(ours, stage, fake, lured, tmp_path, bounded, case
     assert assault(connector.sock, attack, "", reads=True), "the edge takes it for ever"
     stage.edge.wait_connections(stage.connections())
     assert_serves(stage, ours.host("app"), tmp_path)
+
+
+# --- an edge that is not ours --------------------------------------------------------------------------
+
+
+class EdgeCerts(OriginCerts):
+    NAME = "h2.cftunnel.com"
+
+
+GOOD = PREFACE + frame(SETTINGS, 0, 0, b"")
+
+
+def control_stream():
+    fields = [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/"),
+              ("cf-cloudflared-proxy-connection-upgrade", "control-stream")]  # fmt: skip
+    return GOOD + frame(HEADERS, END_HEADERS, 1, hpack.Encoder().encode(fields))
+
+
+def said(data):
+    return control_stream() + b"".join(frame(DATA, 0, 1, data[i : i + 16384]) for i in range(0, len(data), 16384))
+
+
+RETURNED = VECTORS["register-ok-remotely-managed/03-return-bootstrap"]
+REGISTERED_RETURN = VECTORS["register-ok-remotely-managed/05-return-results"]
+# What a connection gets: without TLS (False) or inside it (True).
+FALSE_EDGE = {
+    "closed": (False, b""),
+    "garbage-instead-of-tls": (False, random.Random(11).randbytes(3000)),
+    "http-instead-of-tls": (False, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
+    "tls-and-closed": (True, b""),
+    "garbage-instead-of-http2": (True, random.Random(12).randbytes(3000)),
+    "http1": (True, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "frames-of-garbage": (True, GOOD + random.Random(13).randbytes(3000)),
+    "hpack-garbage": (True, GOOD + frame(HEADERS, END_HEADERS, 1, b"\xff\xff\xff\xff\x0f")),
+    "control-stream-and-closed": (True, control_stream()),
+    "rpc-garbage": (True, said(random.Random(14).randbytes(3000))),
+    "rpc-a-gigabyte-announced": (True, said(words(0, 1 << 27))),
+    "rpc-cut-off": (True, said(RETURNED + REGISTERED_RETURN[:-40])),
+    "rpc-points-at-itself": (True, said(RPC["points-at-itself"])),
+    "rpc-changed": (True, said(RETURNED + REGISTERED_RETURN.replace(words(1, 0x25), words(9, 0x7FFFFFFF)))),
+    "settings-flood": (True, control_stream() + frame(SETTINGS, 0, 0, b"\0\4\0\0\xff\xff") * 30000),
+    "registered-and-garbage": (True, said(RETURNED + REGISTERED_RETURN) + random.Random(15).randbytes(3000)),
+}
+
+
+class FalseEdge:
+    """Gives every connection the next of FALSE_EDGE, and then leads to the real edge."""
+
+    def __init__(self, context, real):
+        self.context, self.real = context, real
+        self.left = list(FALSE_EDGE.values())
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.lock = threading.Lock()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def serve(self, sock):
+        with self.lock:
+            case = self.left.pop(0) if self.left else None
+        with sock, contextlib.suppress(OSError):
+            if not case:
+                self.lead_on(sock)
+                return
+            sock.settimeout(10)
+            inside, data = case
+            if inside:
+                sock = self.context.wrap_socket(sock, server_side=True)
+            sock.sendall(data)
+            # Closing with unread bytes would be a reset, and take what was sent with it.
+            sock.settimeout(0.3)
+            while sock.recv(65536):
+                pass
+
+    def lead_on(self, sock):
+        with socket.create_connection(("127.0.0.1", self.real)) as up:
+            ways = {sock: up, up: sock}
+            while True:
+                for ready in select.select(list(ways), [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    ways[ready].sendall(data)
+
+    def close(self):
+        self.listener.close()
+
+
+@pytest.mark.timeout(240)
+def test_false_edge(ours, stage, lured, tmp_path):
+    """The connector goes on trying, whatever it meets, and serves once it meets the real one."""
+    certs = EdgeCerts(tmp_path / "certs")
+    both = tmp_path / "both.pem"
+    both.write_text(certs.ca.read_text() + stage.edge.ca.read_text())
+    false = FalseEdge(certs.server(), stage.edge.tunnel)
+    config = write_config(tmp_path / "c.yml", lured[0], [{"hostname": lured[1], "service": "http_status:418"}])
+    try:
+        connector = ours.cli.connect(
+            lured[0], config, name="lured", wait=0,
+            args=["--edge", f"127.0.0.1:{false.port}", "--cacert", both, "--retries", "0", "--ha-connections", "1"],
+        )  # fmt: skip
+        before = connector.memory("VmRSS")
+        wait_until(lambda: not false.left or not connector.is_running(), lambda: f"end of {false.left}", 60 * PATIENCE)
+        stage.edge.wait_connections(stage.connections() + 1, seconds=40)
+        visitor = Visitor(stage.edge, "http1.1", tmp_path)
+        assert visitor.get(lured[1], "/").status == 418
+        assert connector.memory("VmHWM") - before < GROWTH
+        connector.stop()
+    finally:
+        false.close()
+    stage.edge.wait_connections(stage.connections())
