@@ -1,5 +1,7 @@
 #include "edge/tunnels/registry.h"
 
+#include <stdatomic.h>
+
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -19,9 +21,14 @@ struct notice {
 	struct worker *to;
 	size_t from;
 	int change;
-	struct uuid tunnel, connector, connection;
+	struct uuid tunnel, connector;
 	uint8_t index;
+	uint64_t order;
 };
+
+/* Registrations of this process, counted: of two the higher number is the later one, on whichever
+ * worker, so that two that cross do not both give way. */
+static atomic_uint_fast64_t registrations;
 
 static struct tunnel_entry *entry_of(struct worker *w, const struct uuid *tunnel)
 {
@@ -50,17 +57,16 @@ static void entry_drop_if_empty(struct worker *w, struct tunnel_entry *e)
 }
 
 /* The connector came back on a new connection: its old one of that index is dead, whatever TCP says. */
-static void close_replaced(struct worker *w, const struct uuid *tunnel, const struct uuid *connector,
-			   uint8_t index, const struct uuid *connection)
+static void close_replaced(struct worker *w, const struct notice *newer)
 {
-	struct tunnel_entry *e = entry_of(w, tunnel);
+	struct tunnel_entry *e = entry_of(w, &newer->tunnel);
 
 	if (!e)
 		return;
 	LIST_FOR_EACH(node, &e->sessions) {
 		struct tunnel_session *ts = LIST_ENTRY(node, struct tunnel_session, node);
-		if (ts->index == index && uuid_eq(&ts->connector, connector) &&
-		    !uuid_eq(&ts->connection, connection))
+		if (ts->index == newer->index && uuid_eq(&ts->connector, &newer->connector) &&
+		    ts->order < newer->order)
 			session_close(ts->session, REASON_LOST);
 	}
 }
@@ -73,7 +79,7 @@ static void on_notice(void *arg)
 	if (n->change > 0) {
 		e->remote[n->from]++;
 		e->remote_total++;
-		close_replaced(n->to, &n->tunnel, &n->connector, n->index, &n->connection);
+		close_replaced(n->to, n);
 	} else {
 		BUG_IF(e->remote[n->from] == 0);
 		e->remote[n->from]--;
@@ -81,6 +87,18 @@ static void on_notice(void *arg)
 	}
 	entry_drop_if_empty(n->to, e);
 	mem_free(n);
+}
+
+static struct notice notice_of(const struct tunnel_session *ts, int change)
+{
+	return (struct notice){
+		.from = ts->worker->index,
+		.change = change,
+		.tunnel = ts->tunnel,
+		.connector = ts->connector,
+		.index = ts->index,
+		.order = ts->order,
+	};
 }
 
 static void tell_others(const struct tunnel_session *ts, int change)
@@ -91,15 +109,8 @@ static void tell_others(const struct tunnel_session *ts, int change)
 		if (i == w->index)
 			continue;
 		struct notice *n = mem_alloc(sizeof(*n));
-		*n = (struct notice){
-			.to = w->peers[i],
-			.from = w->index,
-			.change = change,
-			.tunnel = ts->tunnel,
-			.connector = ts->connector,
-			.connection = ts->connection,
-			.index = ts->index,
-		};
+		*n = notice_of(ts, change);
+		n->to = w->peers[i];
 		loop_post(n->to->loop, on_notice, n);
 	}
 }
@@ -112,7 +123,9 @@ int registry_add(struct tunnel_session *ts, const struct directory_record *recor
 	if (e->local_count + e->remote_total >= LIMIT_SESSIONS_PER_TUNNEL)
 		return err_set(err, E_LIMIT, "the tunnel has %d connections already",
 			       LIMIT_SESSIONS_PER_TUNNEL);
-	close_replaced(w, &ts->tunnel, &ts->connector, ts->index, &ts->connection);
+	ts->order = ++registrations;
+	const struct notice notice = notice_of(ts, +1);
+	close_replaced(w, &notice);
 	list_append(&e->sessions, &ts->node);
 	e->local_count++;
 	tell_others(ts, +1);
@@ -231,18 +244,6 @@ void registry_drop_deleted(struct worker *w)
 void registry_close_all(struct worker *w)
 {
 	close_where(w, is_any, NULL);
-}
-
-void registry_drain_all(struct worker *w)
-{
-	size_t cursor = 0;
-	void *value;
-
-	while (map_next(w->tunnels, &cursor, NULL, &value)) {
-		struct tunnel_entry *e = value;
-		LIST_FOR_EACH(node, &e->sessions)
-			session_drain(LIST_ENTRY(node, struct tunnel_session, node)->session);
-	}
 }
 
 size_t registry_session_count(const struct worker *w)

@@ -20,6 +20,7 @@ struct tunnel_session {
 	struct session *session; /* borrowed from the transport until on_closed */
 	struct uuid tunnel, connector, connection;
 	uint8_t index;
+	uint64_t order; /* set by registry_add(): later registrations have higher ones */
 };
 
 /* Makes it choosable and tells everybody. An older session of the same connector and index, on
@@ -39,8 +40,6 @@ struct worker *registry_other_worker(struct worker *w, const struct uuid *tunnel
 void registry_disconnect(struct worker *w, const struct uuid *tunnel, const struct uuid *connector);
 /* Closes sessions of tunnels that the worker's snapshot no longer has. */
 void registry_drop_deleted(struct worker *w);
-/* Tells every session that the edge opens no more streams (SIGTERM), or ends them. */
-void registry_drain_all(struct worker *w);
 void registry_close_all(struct worker *w);
 size_t registry_session_count(const struct worker *w);
 void registry_free(struct worker *w); /* after all sessions have closed */

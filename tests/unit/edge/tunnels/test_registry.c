@@ -158,19 +158,6 @@ static void a_tunnel_or_one_connector_of_it_can_be_disconnected(void **state)
 	assert_non_null(lines[2].edge);
 }
 
-static void draining_all_lets_requests_finish(void **state)
-{
-	line_up(&lines[0], &workers[0], 1, 0);
-	visit_get(&visit);
-	struct call *c = next_call();
-	registry_drain_all(&workers[0]);
-	let_it_turn();
-	assert_null(choose());
-	answer_whole(c, 200, "ok");
-	assert_got(&visit, 200, "ok");
-	WAIT_FOR(!lines[0].edge);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -183,7 +170,6 @@ int main(void)
 		ON_LINES(workers_know_of_each_others_sessions),
 		ON_LINES(a_tunnel_has_a_bounded_number_of_sessions),
 		ON_LINES(a_tunnel_or_one_connector_of_it_can_be_disconnected),
-		ON_LINES(draining_all_lets_requests_finish),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
