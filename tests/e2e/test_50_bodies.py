@@ -17,7 +17,7 @@ SIZES = [pytest.param(QUICK, id="64MiB"), pytest.param(GIB, id="1GiB", marks=pyt
 # What a program may grow by while a body of any size passes: stream window (512 KiB), the queues on
 # both sides of it, TLS and socket buffers, and a sanitizer's quarantine on top.
 GROWTH = 48 * MIB
-GROWTH_SANITIZED = 400 * MIB
+GROWTH_SANITIZED = 500 * MIB
 
 
 def memory_watch(stage, site):

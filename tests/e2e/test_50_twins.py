@@ -113,7 +113,8 @@ ONE_SIDED = {
 VOLATILE = {"cf-ray", "cf-warp-tag-id"}
 # The connector says why it failed only to its own edge: the pages differ, their meaning does not.
 FAILURES = {"origin leaves", "origin talks nonsense"}
-# How much of it arrives is a matter of buffers; that it is not all must be seen.
+# How much of it arrives is a matter of buffers (over HTTP/2 not even the head may); that it is not all
+# must be seen.
 PARTIAL = {"origin leaves half-way"}
 
 
@@ -141,7 +142,7 @@ def play(stage, kind, visitor, name):
     if name in FAILURES:
         return requests, {"status": answer.status}
     if name in PARTIAL:
-        return requests, {"status": answer.status, "complete": answer.curl_exit == 0}
+        return requests, {"complete": answer.curl_exit == 0}
     headers = grouped(answer.headers, site, one_sided, "response")
     if not answer.body and answer.status == 200 and args.get("method") != "HEAD":
         headers.pop("transfer-encoding", None)
@@ -162,7 +163,7 @@ def test_twins(stage, visitor, name, request):
 
     need("stock")
     ours, theirs = play(stage, "adit", visitor, name), play(stage, "stock", visitor, name)
-    assert ours[0] and ours[1]["status"]
+    assert ours[0]
     for _, fields, _ in theirs[0]:
         if fields.get("accept-encoding") == ["identity"]:
             del fields["accept-encoding"]
