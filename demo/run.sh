@@ -76,6 +76,7 @@ action=$(sed -n 's/.*<form[^>]*action="\([^"]*\)".*/\1/p' <<<"$approve" | grep -
 zone=$(grep -o 'name="zone"[^>]*value="[^"]*"' <<<"$approve" | sed 's/.*value="\([^"]*\)".*/\1/' | head -n 1)
 browser -o "$work/approved.html" -d action=approve -d "csrf=$(field csrf <<<"$approve")" -d "zone=$zone" --data-urlencode "callback=$(field callback <<<"$approve" | sed 's/&amp;/\&/g')" "https://127.0.0.1:$HTTPS$action"
 until_ok test -s "$work/.adit/cert.pem"
+wait "${pids[-1]}" && unset 'pids[-1]' # the login has ended by itself
 expect "cert.pem was fetched" "ARGO TUNNEL TOKEN" "$(cat "$work/.adit/cert.pem")"
 
 say "A tunnel, and the name that leads to it."
