@@ -1,5 +1,6 @@
 """Every kind of service a rule can name, and how rules are chosen."""
 
+import contextlib
 import pytest
 
 from testenv.connector import write_config
@@ -109,7 +110,8 @@ def test_origin_closes_idle_connections(ours, origin, raw):
         connection.request("GET", path)
         assert connection.read().status == 200
         for sock in list(origin.connections):
-            sock.shutdown(2)
+            with contextlib.suppress(OSError):  # the connector may have been quicker
+                sock.shutdown(2)
 
 
 def test_origin_closes_after_every_response(site, origin, raw):

@@ -324,11 +324,16 @@ DEAF = ("rapid-reset", "made-to-reset", "ping-flood", "settings-flood", "empty-d
 def test_http2(ours, stage, tmp_path, bounded, case, reads):
     attack = HTTP2[case]
     authority = f"{ours.host('app')}:{stage.edge.https}"
-    sock = tls_connect(stage.edge, ours.host("app"), ["h2"], seconds=20)
-    try:
-        ended = assault(sock, attack, authority, reads)
-    finally:
-        sock.close()
+    # Frames for a stream that is gone are not counted (docs/wire.md, known limits): when the machine is so
+    # busy that the stream goes before the flood has begun, the second connection shows the limit.
+    for _ in range(2):
+        sock = tls_connect(stage.edge, ours.host("app"), ["h2"], seconds=20)
+        try:
+            ended = assault(sock, attack, authority, reads)
+        finally:
+            sock.close()
+        if ended:
+            break
     assert ended, "the edge takes it for ever"
     assert_serves(stage, ours.host("app"), tmp_path)
 
