@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from testenv import net, program, stage as stages  # noqa: E402
-from testenv.connector import KINDS, Cli  # noqa: E402
+from testenv.connector import KINDS, Cli, Connector  # noqa: E402
 from testenv.edge import Edge  # noqa: E402
 from testenv.visitor import HTTP_VERSIONS, H2, Raw, Visitor  # noqa: E402
 
@@ -94,6 +94,12 @@ def nothing_is_left(request):
             edge.wait_idle()
         except AssertionError as e:
             problems.append(str(e))
+    for p in program.running:
+        if isinstance(p, Connector) and p.is_running():
+            try:
+                p.wait_idle()
+            except (AssertionError, OSError) as e:
+                problems.append(f"{p.name}: {e}")
     problems += sanitizer_words()
     problems += program.ended_badly
     program.ended_badly.clear()

@@ -2,9 +2,11 @@
 
 import json
 import re
+import urllib.request
 from dataclasses import dataclass
 
-from .program import ADIT, STOCK, Program, check, clean_env, run
+from .program import ADIT, PATIENCE, STOCK, Program, check, clean_env, run
+from .wait import wait_until
 
 KINDS = ("adit", "stock")
 REGISTERED = r"Registered tunnel connection"
@@ -15,6 +17,22 @@ class Tunnel:
     name: str
     id: str
     credentials: object  # path
+
+
+class Connector(Program):
+    """A running `tunnel run`."""
+
+    def requests_now(self):
+        """How many requests it serves, as it says itself; None before it says where to ask."""
+        address = re.search(r"Starting metrics server on (\S+)/metrics", self.text())
+        if not address:
+            return None
+        with urllib.request.urlopen(f"http://{address[1]}/metrics", timeout=20) as page:
+            text = page.read().decode()
+        return int(re.search(r"^cloudflared_tunnel_concurrent_requests_per_tunnel (\d+)", text, re.MULTILINE)[1])
+
+    def wait_idle(self, seconds=10):
+        wait_until(lambda: not self.requests_now(), f"{self.name} without requests", seconds * PATIENCE)
 
 
 class Cli:
@@ -73,7 +91,7 @@ class Cli:
         argv += ["--loglevel", "debug", "--metrics", "127.0.0.1:0", "run", *args]
         if by != "nothing":
             argv.append(by or tunnel.id)
-        program = Program(name or self.word, argv, self.home, self.env(**(env or {})))
+        program = Connector(name or self.word, argv, self.home, self.env(**(env or {})))
         if wait:
             program.wait_log(REGISTERED, count=wait)
         return program
