@@ -9,6 +9,9 @@
 #define LIMIT_HEAD_BYTES (64 * 1024)
 /* Fields in one head or trailer block. Apache and HAProxy use 100; proxies in front add some. */
 #define LIMIT_HEAD_FIELDS 200
+/* Interim (1xx) heads of one exchange: each is kept until the exchange ends. A service sends one or
+ * two. */
+#define LIMIT_INTERIM_HEADS 16
 /* Request target. nginx's large_client_header_buffers gives 8 KiB; OAuth flows get near it. */
 #define LIMIT_TARGET_BYTES (16 * 1024)
 /* Chunk extensions carry nothing anybody needs; a long one is an attack. */

@@ -12,6 +12,7 @@
 /* Events noted for delivery, in the order they are delivered. */
 enum pending {
 	PENDING_CANCEL = 1 << 0,        /* to the answerer */
+	PENDING_INTERIM = 1 << 7,       /* to the producer */
 	PENDING_HEAD = 1 << 1,          /* to the producer */
 	PENDING_FAILED = 1 << 2,        /* to the producer */
 	PENDING_RESPONSE_DATA = 1 << 3, /* to the producer */
@@ -57,6 +58,19 @@ static bool take(struct exchange *x, unsigned event)
 	return was_noted;
 }
 
+struct interim {
+	struct list node;
+	struct head head;
+};
+
+static void deliver_interims(struct exchange *x)
+{
+	struct list *node;
+
+	while (x->producer && x->producer->on_interim && (node = list_pop(&x->interims)))
+		x->producer->on_interim(x, &LIST_ENTRY(node, struct interim, node)->head);
+}
+
 static void deliver(struct deferred *d)
 {
 	struct exchange *x = CONTAINER_OF(d, struct exchange, deferred);
@@ -65,6 +79,8 @@ static void deliver(struct deferred *d)
 	/* Either side may release itself in any of these; nobody frees the exchange meanwhile. */
 	if (take(x, PENDING_CANCEL) && x->answerer)
 		x->answerer->on_cancelled(x);
+	if (take(x, PENDING_INTERIM))
+		deliver_interims(x);
 	if (take(x, PENDING_HEAD) && x->producer)
 		x->producer->on_head(x);
 	if (take(x, PENDING_FAILED) && x->producer) {
@@ -176,6 +192,7 @@ struct exchange *exchange_new(struct loop *loop, const struct exchange_producer 
 	bufq_init(&x->request_body.queue, LIMIT_BODY_QUEUE_BYTES);
 	bufq_init(&x->response_body.queue, LIMIT_BODY_QUEUE_BYTES);
 	x->started_at = loop_now(loop);
+	list_init(&x->interims);
 	deferred_init(&x->deferred, deliver);
 	atomic_fetch_add_explicit(&live_count, 1, memory_order_relaxed);
 	return x;
@@ -212,6 +229,20 @@ void exchange_answer_by(struct exchange *x, const struct exchange_answerer *answ
 		note(x, PENDING_CANCEL);
 	else if (bufq_len(&x->request_body.queue) || x->request_body.has_ended)
 		note(x, PENDING_REQUEST_DATA);
+}
+
+void exchange_interim(struct exchange *x, const struct head *head)
+{
+	BUG_IF(x->has_head || head->status < 100 || head->status > 199 || head->status == 101);
+	if (x->interim_count == LIMIT_INTERIM_HEADS || !x->producer)
+		return;
+	x->interim_count++;
+	struct interim *interim = arena_alloc(&x->arena, sizeof(*interim));
+	list_init(&interim->node);
+	if (head_copy(&interim->head, head, &x->arena) < 0)
+		return;
+	list_append(&x->interims, &interim->node);
+	note(x, PENDING_INTERIM);
 }
 
 void exchange_respond(struct exchange *x)

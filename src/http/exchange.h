@@ -12,7 +12,7 @@
  * when the far side has taken some; the side that reads gets its data event.
  *
  * No event arrives inside a call: events are noted in the exchange and delivered by the loop later in
- * the same turn, in this order: cancel, head, data, room. Each side releases the exchange exactly
+ * the same turn, in this order: cancel, interim heads, head, data, room. Each side releases the exchange exactly
  * once; the memory goes when both have.
  */
 #pragma once
@@ -89,6 +89,9 @@ static inline bool body_is_done(const struct body *b)
 
 struct exchange_producer {
 	const char *name; /* "h1", "h2", "tunnel", "crossing" */
+	/* An interim (1xx) head, in order and before on_head; borrowed, lives as long as the exchange. NULL:
+	 * there is nobody to tell. */
+	void (*on_interim)(struct exchange *x, const struct head *head);
 	/* x->response is complete. Comes once, unless on_failed comes instead. */
 	void (*on_head)(struct exchange *x);
 	/* Bytes or the end wait in x->response_body. Only after on_head. */
@@ -148,6 +151,12 @@ struct exchange {
 	bool answerer_is_gone;
 	bool has_head; /* exchange_respond() was called */
 	bool has_failed;
+	/* The visitor waits for "100 Continue" before it sends the body. The producer says it on its own, unless
+	 * a handler sets relays_continue: then somebody further on says it, with exchange_interim(). The Expect
+	 * field itself is not in request.fields. */
+	bool expects_continue, relays_continue;
+	struct list interims; /* not delivered yet */
+	unsigned interim_count;
 
 	/* Facts for handlers and logs. */
 	char id[EXCHANGE_ID_SIZE]; /* request id, as both programs log it (CF-Ray without location) */
@@ -176,6 +185,9 @@ void exchange_start(struct exchange *x, const struct handler_chain *chain);
 
 /* --- Calls of the answerer --- */
 void exchange_answer_by(struct exchange *x, const struct exchange_answerer *answerer, void *ctx);
+/* Hands an interim head (100 to 199, not 101) on, copied. Before exchange_respond(). More than
+ * LIMIT_INTERIM_HEADS of one exchange are dropped: each costs memory until it ends. */
+void exchange_interim(struct exchange *x, const struct head *head);
 void exchange_respond(struct exchange *x); /* x->response is complete */
 /* x->failure is filled in; releases the answerer. Before the head the chain's answer_failure gets it
  * (which may answer as a new answerer), else the producer's on_failed. */

@@ -22,7 +22,7 @@
 #include "config/yaml.h"
 
 enum ingress_kind {
-	INGRESS_HTTP,        /* http:// https:// ws:// wss:// */
+	INGRESS_HTTP,        /* http:// https:// ws:// wss:// h2c:// */
 	INGRESS_UNIX,        /* unix:/path unix+tls:/path, HTTP inside */
 	INGRESS_STATUS,      /* http_status:N, no body */
 	INGRESS_HELLO_WORLD, /* hello_world */
@@ -33,6 +33,31 @@ enum ingress_kind {
 
 /* "http", "unix", "status", … for logs and messages. */
 const char *ingress_kind_name(enum ingress_kind kind);
+
+/* One rule of a SOCKS proxy: who may be reached. */
+struct ingress_ip_rule {
+	uint8_t prefix[16];    /* IPv4 as v4-mapped IPv6 */
+	unsigned bits;         /* of the 128 */
+	const uint16_t *ports; /* port_count of them; none: every port */
+	size_t port_count;
+	bool is_allowed;
+};
+
+/* A field that is set on requests to the origin. */
+struct ingress_header {
+	const char *name, *value;
+};
+
+enum ingress_proxy_protocol { INGRESS_PROXY_NONE, INGRESS_PROXY_V1, INGRESS_PROXY_V2 };
+
+/* access: the connector checks Cf-Access-Jwt-Assertion itself. */
+struct ingress_access {
+	bool is_required;
+	const char *team_name;   /* "" when none; a name with a dot is a host of its own */
+	const char *environment; /* "" or "fed" */
+	const char *const *audiences;
+	size_t audience_count;
+};
 
 /* originRequest with the defaults resolved: rule, then top level, then built in. */
 struct ingress_origin {
@@ -48,6 +73,21 @@ struct ingress_origin {
 	const char *http_host_header; /* NULL: the visitor's Host; else that moves to X-Forwarded-Host */
 	const char *origin_server_name; /* NULL: the host of the service. SNI and name check */
 	const char *ca_pool;            /* NULL, or a PEM file added to the system's roots */
+	bool match_sni_to_host;         /* SNI and name check: the request's Host */
+	bool http2_origin;              /* ALPN h2 is offered to https origins */
+	bool is_socks; /* proxyType: socks. A TCP service speaks SOCKS5 over the stream */
+	const struct ingress_ip_rule *ip_rules; /* the first that matches decides; none does: denied */
+	size_t ip_rule_count;
+	struct ingress_access access;
+
+	/* Ours alone; the stock connector has no such keys. */
+	const char *strip_prefix; /* NULL, or "/app": taken off the front of the path, whole segments only */
+	const struct ingress_header *set_headers; /* on the request, in this order */
+	size_t set_header_count;
+	const char *const *remove_headers; /* of the request, before set_headers */
+	size_t remove_header_count;
+	enum ingress_proxy_protocol proxy_protocol; /* PROXY header at the start of each connection */
+	usec idle_timeout; /* no byte either way for so long ends an exchange; 0: never */
 };
 
 struct ingress_rule {

@@ -1,21 +1,69 @@
-/* Shared inside connector/origin/ only. */
+/* Shared inside connector/origin/ only.
+ *
+ * origin.c: the set and the handler that picks by the rule's kind. origin_dial.c: connecting.
+ * origin_http.c: HTTP/1.1 services. origin_h2.c: HTTP/2 services. origin_tcp.c: raw TCP, bastion and
+ * SOCKS behind a WebSocket. hello_world.c: the built-in test pages.
+ */
 #pragma once
 
 #include "connector/origin/origin.h"
 #include "io/conn.h"
 #include "tls/tls.h"
 
+struct origin_h2;
+
 /* One rule's service: how to reach it and its idle connections. */
 struct origin {
 	struct origin_set *set; /* borrowed: the set owns its origins */
 	const struct ingress_rule *rule;
 	struct tls_context *tls; /* counted; NULL for plain services */
-	struct list idle;        /* struct origin_conn, the latest first */
+	struct list idle;        /* HTTP/1.1: struct origin_conn, the latest first */
 	size_t idle_count;
+	struct origin_h2 *h2; /* owned; HTTP/2 sessions, NULL before the first */
 };
 
-struct origin_conn;
+/* --- Connecting (origin_dial.c) --- */
 
-/* Sends the request over an idle connection or a fresh one; becomes the exchange's answerer. */
+/* Where to, when it is not the rule's own service, and for whom. */
+struct origin_target {
+	struct bytes host; /* bastion, SOCKS: name or IP; empty: the rule's host and port, or its path */
+	uint16_t port;          /* with host */
+	struct bytes authority; /* the request's Host before httpHostHeader: for matchSNItoHost */
+	struct bytes client_ip; /* the visitor, for the PROXY header; empty when unknown */
+};
+
+struct origin_dial;
+/* Comes once, never inside origin_dial(): with a stream, owned by the callee, on which TLS is done and the
+ * PROXY header is written; or NULL, the error and a title for people ("Service unreachable"). */
+typedef void origin_dial_done(void *ctx, struct byte_stream *stream, const struct err *err,
+			      const char *title);
+/* Connects as the rule's originRequest says: timeouts, keep-alive, address racing, TLS with its roots and
+ * name, PROXY protocol. `to` is used before return. */
+struct origin_dial *origin_dial(struct origin *o, const struct origin_target *to,
+				origin_dial_done *done, void *ctx);
+/* No done() after this. NULL is fine; returns NULL. */
+struct origin_dial *origin_dial_cancel(struct origin_dial *d);
+
+/* --- Services; each becomes the exchange's answerer --- */
+
+/* Sends the request over an idle HTTP/1.1 connection or a fresh one. */
 void origin_http_start(struct origin *o, struct exchange *x);
+/* The same over this connection, which is new: ALPN has chosen HTTP/1.1. */
+void origin_http_start_on(struct origin *o, struct exchange *x, struct byte_stream *stream);
 void origin_http_close_idle(struct origin *o);
+
+/* h2c services, and https ones with http2Origin: over a shared HTTP/2 session, or HTTP/1.1 where ALPN says
+ * so. */
+void origin_h2_start(struct origin *o, struct exchange *x);
+/* Sessions without streams are closed, the others when their last stream ends. Frees o->h2. */
+void origin_h2_close(struct origin *o);
+
+/* TCP, bastion and socks-proxy services. */
+void origin_tcp_start(struct origin *o, struct exchange *x);
+/* hello_world. */
+void hello_world_start(struct origin *o, struct exchange *x);
+
+/* --- Shared by HTTP/1.1 and HTTP/2 --- */
+
+/* Nobody can have acted on it: an exchange that may be sent again over a fresh connection. */
+bool origin_is_replayable(const struct exchange *x);

@@ -9,16 +9,9 @@
 #include "base/mem.h"
 #include "connector/connector_config.h"
 #include "connector/origin/origin.h"
+#include "connector/serve/serve_internal.h"
 
 #define COMPONENT "connector"
-
-struct server {
-	struct loop *loop;
-	const struct connector_config *config;
-	char connector_id[UUID_TEXT_SIZE];
-	struct origin_set *origins; /* counted */
-	struct handler_chain chain;
-};
 
 /* The producer's side of one exchange; in its arena. */
 struct serving {
@@ -239,36 +232,9 @@ static enum handled ingress_handle(struct exchange *x, void *ctx)
 	return HANDLED_NEXT;
 }
 
-/* What origins see beside the visitor's own fields (PROTOCOL §5.2). */
-static enum handled headers_handle(struct exchange *x, void *ctx)
-{
-	struct server *s = ctx;
-	const struct ingress_rule *rule = x->route;
-	struct fields *f = &x->request.fields;
-	const char *host = rule->origin.http_host_header;
-	int ret = 0;
-
-	fields_remove(f, HEAD_CF_UPGRADE);
-	fields_remove_text(f, BYTES_LIT("cf-trace-id"));
-	ret |= fields_add(f, &x->arena, BYTES_LIT("Cf-Warp-Tag-Id"), bytes_str(s->connector_id));
-	for (size_t i = 0; i < s->config->tag_count; i++)
-		ret |= fields_add(f, &x->arena,
-				  arena_printf(&x->arena, "Cf-Warp-Tag-%s", s->config->tags[i].name),
-				  bytes_str(s->config->tags[i].value));
-	if (host) {
-		ret |= fields_set(f, &x->arena, HEAD_X_FORWARDED_HOST, x->request.authority);
-		x->request.authority = bytes_str(host);
-	}
-	if (ret < 0)
-		return exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Too many header fields",
-				       "The request has more than %d header fields.",
-				       LIMIT_HEAD_FIELDS);
-	return HANDLED_NEXT;
-}
-
 static const struct handler handlers[] = {
 	{ "ingress", ingress_handle },
-	{ "headers", headers_handle },
+	{ "headers", serve_headers },
 	{ "origin", origin_handle },
 };
 

@@ -1,0 +1,16 @@
+/* Shared inside connector/serve/ only. */
+#pragma once
+
+#include "connector/serve/serve.h"
+
+struct server {
+	struct loop *loop;
+	const struct connector_config *config;
+	char connector_id[UUID_TEXT_SIZE];
+	struct origin_set *origins; /* counted */
+	struct handler_chain chain;
+};
+
+/* Handler (headers.c): what the origin sees beside and instead of the visitor's own fields. Its context is
+ * the server, x->route the rule. */
+enum handled serve_headers(struct exchange *x, void *ctx);
