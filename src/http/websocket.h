@@ -47,7 +47,7 @@ enum websocket_event {
 struct websocket_reader {
 	enum websocket_end end;
 	/* Of the event. */
-	enum websocket_opcode opcode;
+	enum websocket_opcode opcode; /* DATA, MESSAGE: what the message began with, text or binary */
 	struct bytes payload; /* borrowed: from *data, or (control frames) from the reader */
 	bool is_empty;
 	uint16_t close_code; /* of a close frame, 1005 when it has none; or why it is broken */
@@ -59,12 +59,17 @@ struct websocket_reader {
 	uint8_t mask[4];
 	uint8_t control[WEBSOCKET_CONTROL_MAX];
 	size_t control_len;
-	bool in_frame, in_message, is_final, message_has_bytes;
+	enum websocket_opcode frame_opcode, message_opcode;
+	bool in_frame, in_message, is_final, message_has_bytes, is_broken;
 };
 
 void websocket_reader_init(struct websocket_reader *r, enum websocket_end end);
 /* Takes framing and at most one event off the front of the `*size` bytes at *data; payload is unmasked
- * in place. Frames may be of any size and fragmented at will: nothing is gathered but control frames. */
+ * in place. Frames may be of any size and fragmented at will: nothing is gathered but control frames.
+ * Call it until it answers WEBSOCKET_MORE: the end of a message is an event that needs no byte. The payload
+ * of a close frame is code and reason, as sent. After a close or WEBSOCKET_BROKEN nothing sensible follows.
+ *
+ * Lengths need not be in the shortest form, and text need not be UTF-8: neither harms a carrier of bytes. */
 enum websocket_event websocket_next(struct websocket_reader *r, uint8_t **data, size_t *size);
 
 /* --- Writing --------------------------------------------------------------------------------- */
@@ -79,7 +84,7 @@ void websocket_mask(uint8_t *data, size_t len, const uint8_t mask[4], uint64_t o
 size_t websocket_print_control(enum websocket_opcode opcode, struct bytes payload,
 			       const uint8_t mask[4],
 			       uint8_t dst[WEBSOCKET_HEAD_MAX + WEBSOCKET_CONTROL_MAX]);
-/* A close frame with code and reason. */
+/* A close frame with code and reason (ASCII, may be NULL); 1005 stands for "no code" (§7.1.5): no payload. */
 size_t websocket_print_close(uint16_t code, const char *reason, const uint8_t mask[4],
 			     uint8_t dst[WEBSOCKET_HEAD_MAX + WEBSOCKET_CONTROL_MAX]);
 
