@@ -16,8 +16,9 @@ struct origin_h2;
 struct origin {
 	struct origin_set *set; /* borrowed: the set owns its origins */
 	const struct ingress_rule *rule;
-	struct tls_context *tls; /* counted; NULL for plain services */
-	struct list idle;        /* HTTP/1.1: struct origin_conn, the latest first */
+	struct tls_context *tls; /* counted; NULL for plain services. Offers no ALPN, as for HTTP/1.1 */
+	struct tls_context *tls_h2; /* counted; with http2Origin: the same, offering h2 and http/1.1 */
+	struct list idle;           /* HTTP/1.1: struct origin_conn, the latest first */
 	size_t idle_count;
 	struct origin_h2 *h2; /* owned; HTTP/2 sessions, NULL before the first */
 };
@@ -30,6 +31,7 @@ struct origin_target {
 	uint16_t port;          /* with host */
 	struct bytes authority; /* the request's Host before httpHostHeader: for matchSNItoHost */
 	struct bytes client_ip; /* the visitor, for the PROXY header; empty when unknown */
+	bool offers_h2; /* with tls_h2 instead of tls, where there is one; tls_alpn() says what was chosen */
 };
 
 struct origin_dial;
@@ -55,6 +57,9 @@ void origin_http_close_idle(struct origin *o);
 /* h2c services, and https ones with http2Origin: over a shared HTTP/2 session, or HTTP/1.1 where ALPN says
  * so. */
 void origin_h2_start(struct origin *o, struct exchange *x);
+/* An HTTP/1.1 connection of an http2Origin service failed: the next one lets ALPN choose anew. For
+ * origin_http.c; does nothing for other services. */
+void origin_h2_forget(struct origin *o);
 /* Sessions without streams are closed, the others when their last stream ends. Frees o->h2. */
 void origin_h2_close(struct origin *o);
 
