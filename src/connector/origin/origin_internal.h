@@ -16,8 +16,7 @@ struct origin_h2;
 struct origin {
 	struct origin_set *set; /* borrowed: the set owns its origins */
 	const struct ingress_rule *rule;
-	struct tls_context *tls; /* counted; NULL for plain services. Offers no ALPN, as for HTTP/1.1 */
-	struct tls_context *tls_h2; /* counted; with http2Origin: the same, offering h2 and http/1.1 */
+	struct tls_context *tls; /* counted; NULL for plain services */
 	struct list idle;           /* HTTP/1.1: struct origin_conn, the latest first */
 	size_t idle_count;
 	struct origin_h2 *h2; /* owned; HTTP/2 sessions, NULL before the first */
@@ -31,7 +30,6 @@ struct origin_target {
 	uint16_t port;          /* with host */
 	struct bytes authority; /* the request's Host before httpHostHeader: for matchSNItoHost */
 	struct bytes client_ip; /* the visitor, for the PROXY header; empty when unknown */
-	bool offers_h2; /* with tls_h2 instead of tls, where there is one; tls_alpn() says what was chosen */
 };
 
 struct origin_dial;
