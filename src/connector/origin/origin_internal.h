@@ -17,7 +17,7 @@ struct origin {
 	struct origin_set *set; /* borrowed: the set owns its origins */
 	const struct ingress_rule *rule;
 	struct tls_context *tls; /* counted; NULL for plain services */
-	struct list idle;           /* HTTP/1.1: struct origin_conn, the latest first */
+	struct list idle;        /* HTTP/1.1: struct origin_conn, the latest first */
 	size_t idle_count;
 	struct origin_h2 *h2; /* owned; HTTP/2 sessions, NULL before the first */
 };
