@@ -306,6 +306,26 @@ static const struct byte_stream_ops conn_ops = {
 	.close = conn_close,
 };
 
+static void set_keepalive(int fd, int idle_s, int interval_s)
+{
+	int on = idle_s > 0, probes = 3;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	if (!on)
+		return;
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+void conn_set_keepalive(struct byte_stream *s, int seconds)
+{
+	BUG_IF(s->ops != &conn_ops);
+	struct conn *c = conn_of(s);
+	if (c->peer.any.sa_family != AF_UNIX)
+		set_keepalive(c->fd, seconds, seconds);
+}
+
 struct byte_stream *conn_adopt(struct loop *l, int fd, const struct address *peer)
 {
 	struct conn *c = mem_alloc(sizeof(*c));
@@ -319,12 +339,8 @@ struct byte_stream *conn_adopt(struct loop *l, int fd, const struct address *pee
 	deferred_init(&c->flush, on_flush);
 	timer_init(&c->linger, l, on_linger_timeout);
 	if (peer->any.sa_family != AF_UNIX) {
-		int idle_s = 30, interval_s = 10, probes = 3;
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+		set_keepalive(fd, 30, 10);
 	}
 	c->watch = loop_watch_new(l, fd, on_ready, c);
 	BUG_IF(!c->watch);

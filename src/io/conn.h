@@ -8,6 +8,11 @@
 /* Takes over a connected, non-blocking socket. Never fails: a bad fd shows at the first read. */
 struct byte_stream *conn_adopt(struct loop *l, int fd, const struct address *peer);
 
+/* A stream of conn_adopt() or conn_connect…(): after so many seconds without a byte a TCP connection is
+ * probed, so many seconds apart, and is dead when three probes stay unanswered. 0: never; without this
+ * call 30 and then every 10. */
+void conn_set_keepalive(struct byte_stream *s, int seconds);
+
 /* --- Connecting ----------------------------------------------------------------------------- */
 
 struct conn_attempt;
@@ -18,9 +23,14 @@ typedef void conn_done(void *ctx, struct byte_stream *stream, const struct err *
 struct conn_attempt *conn_connect(struct loop *l, const struct address *to, int64_t timeout_ms,
 				  conn_done *done, void *ctx);
 /* The same by name: looks `host` up off the loop and tries the addresses, IPv6 and IPv4 in turn
- * 250 ms apart (RFC 8305). IP literals and "localhost" never leave the process. */
+ * 250 ms apart (RFC 8305). IP literals never leave the process, nor does "localhost", which is ::1 and
+ * then 127.0.0.1. */
 struct conn_attempt *conn_connect_name(struct loop *l, struct bytes host, uint16_t port,
 				       int64_t timeout_ms, conn_done *done, void *ctx);
+/* The same without racing: one address after the other in the resolver's order, each with its share of
+ * the time that is left (2 s at least). */
+struct conn_attempt *conn_connect_name_serial(struct loop *l, struct bytes host, uint16_t port,
+					      int64_t timeout_ms, conn_done *done, void *ctx);
 /* No done() after this. */
 struct conn_attempt *conn_attempt_cancel(struct conn_attempt *a);
 

@@ -12,6 +12,8 @@
 #define MAX_ADDRESSES 8
 /* RFC 8305 §5: the delay before the next address is tried beside the first. */
 #define RACE_DELAY_MS 250
+/* One after the other: what an address gets at least before its turn is over. */
+#define SERIAL_MIN_MS 2000
 
 struct
 try {
@@ -27,12 +29,14 @@ struct conn_attempt {
 	void *ctx;
 	char *host; /* while the look-up runs */
 	uint16_t port;
+	bool is_serial; /* no racing: the next address when the one before has failed */
 	bool is_resolving, is_cancelled;
 	int lookup_result;
 	struct address addresses[MAX_ADDRESSES];
 	struct try tries[MAX_ADDRESSES];
 	size_t address_count, started, failed;
-	struct timer deadline, race;
+	struct timer deadline;
+	struct timer race; /* until the next address starts beside; serial: until this one's turn is over */
 	struct deferred finish;
 	struct byte_stream *result;
 	struct err err;
@@ -134,12 +138,22 @@ static void on_try_ready(void *arg, int events)
 		try_succeeded(a, index);
 }
 
+/* The latest address's part of the time that is left. */
+static int64_t share_ms(const struct conn_attempt *a)
+{
+	int64_t left_ms = (a->deadline.at - loop_now(a->loop)) / USEC_PER_MSEC;
+	int64_t share = left_ms / (int64_t)(a->address_count - a->started + 1);
+
+	return share > SERIAL_MIN_MS ? share : SERIAL_MIN_MS;
+}
+
 static void start_next(struct conn_attempt *a)
 {
 	size_t index = a->started++;
 	struct try *t = &a->tries[index];
 	const struct address *to = &a->addresses[index];
 
+	timer_stop(&a->race);
 	t->attempt = a;
 	t->watch = NULL;
 	t->fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -163,14 +177,18 @@ static void start_next(struct conn_attempt *a)
 	BUG_IF(!t->watch);
 	loop_watch_set(t->watch, LOOP_WRITABLE);
 	if (a->started < a->address_count)
-		timer_set(&a->race, RACE_DELAY_MS);
+		timer_set(&a->race, a->is_serial ? share_ms(a) : RACE_DELAY_MS);
 }
 
 static void on_race(struct timer *t)
 {
 	struct conn_attempt *a = CONTAINER_OF(t, struct conn_attempt, race);
 
-	if (a->started < a->address_count)
+	if (a->started == a->address_count)
+		return;
+	if (a->is_serial)
+		try_failed(a, a->started - 1, ETIMEDOUT); /* starts the next */
+	else
 		start_next(a);
 }
 
@@ -179,11 +197,15 @@ static void on_deadline(struct timer *t)
 	struct conn_attempt *a = CONTAINER_OF(t, struct conn_attempt, deadline);
 	char text[ADDRESS_TEXT_SIZE];
 
+	size_t waiting = 0; /* the first that has not answered: others may have refused */
+
+	while (waiting + 1 < a->started && a->tries[waiting].fd < 0)
+		waiting++;
 	if (a->is_resolving)
 		err_set(&a->err, E_TIMEOUT, "looking up %s: timed out", a->host);
 	else
 		err_set_errno(&a->err, E_TIMEOUT, ETIMEDOUT, "connect to %s",
-			      address_text(&a->addresses[0], text));
+			      address_text(&a->addresses[waiting], text));
 	finish(a);
 }
 
@@ -216,8 +238,16 @@ struct conn_attempt *conn_connect(struct loop *l, const struct address *to, int6
 
 /* --- Names ----------------------------------------------------------------------------------- */
 
+static void take_address(struct conn_attempt *a, const struct addrinfo *it)
+{
+	struct address *to = &a->addresses[a->address_count++];
+
+	memcpy(&to->any, it->ai_addr, it->ai_addrlen);
+	to->len = it->ai_addrlen;
+}
+
 /* Families in turn, the resolver's first choice first (RFC 8305 §4). */
-static void take_addresses(struct conn_attempt *a, const struct addrinfo *found)
+static void take_addresses_in_turn(struct conn_attempt *a, const struct addrinfo *found)
 {
 	const struct addrinfo *next[2] = { found, found };
 	int family[2] = { found->ai_family, found->ai_family == AF_INET6 ? AF_INET : AF_INET6 };
@@ -227,9 +257,7 @@ static void take_addresses(struct conn_attempt *a, const struct addrinfo *found)
 		while (it && it->ai_family != family[turn])
 			it = it->ai_next;
 		if (it) {
-			struct address *to = &a->addresses[a->address_count++];
-			memcpy(&to->any, it->ai_addr, it->ai_addrlen);
-			to->len = it->ai_addrlen;
+			take_address(a, it);
 			it = it->ai_next;
 		}
 		next[turn] = it;
@@ -243,8 +271,12 @@ static void look_up(void *arg)
 	struct addrinfo *found = NULL;
 
 	a->lookup_result = getaddrinfo(a->host, NULL, &hints, &found);
-	if (a->lookup_result == 0)
-		take_addresses(a, found);
+	if (a->lookup_result == 0 && !a->is_serial)
+		take_addresses_in_turn(a, found);
+	for (const struct addrinfo *it = found;
+	     a->is_serial && it && a->address_count < MAX_ADDRESSES; it = it->ai_next)
+		if (it->ai_family == AF_INET || it->ai_family == AF_INET6)
+			take_address(a, it);
 	if (found)
 		freeaddrinfo(found);
 }
@@ -276,8 +308,9 @@ static void on_looked_up(void *arg)
 	start_next(a);
 }
 
-struct conn_attempt *conn_connect_name(struct loop *l, struct bytes host, uint16_t port,
-				       int64_t timeout_ms, conn_done *done, void *ctx)
+static struct conn_attempt *connect_name(struct loop *l, struct bytes host, uint16_t port,
+					 bool is_serial, int64_t timeout_ms, conn_done *done,
+					 void *ctx)
 {
 	struct address literal;
 
@@ -286,9 +319,10 @@ struct conn_attempt *conn_connect_name(struct loop *l, struct bytes host, uint16
 
 	struct conn_attempt *a = attempt_new(l, timeout_ms, done, ctx);
 	a->port = port;
+	a->is_serial = is_serial;
 	if (bytes_eq_nocase(host, BYTES_LIT("localhost"))) {
-		address_from_ip(BYTES_LIT("127.0.0.1"), port, &a->addresses[0]);
-		address_from_ip(BYTES_LIT("::1"), port, &a->addresses[1]);
+		address_from_ip(BYTES_LIT("::1"), port, &a->addresses[0]);
+		address_from_ip(BYTES_LIT("127.0.0.1"), port, &a->addresses[1]);
 		a->address_count = 2;
 		start_next(a);
 		return a;
@@ -297,6 +331,18 @@ struct conn_attempt *conn_connect_name(struct loop *l, struct bytes host, uint16
 	a->is_resolving = true;
 	loop_work(l, look_up, on_looked_up, a);
 	return a;
+}
+
+struct conn_attempt *conn_connect_name(struct loop *l, struct bytes host, uint16_t port,
+				       int64_t timeout_ms, conn_done *done, void *ctx)
+{
+	return connect_name(l, host, port, false, timeout_ms, done, ctx);
+}
+
+struct conn_attempt *conn_connect_name_serial(struct loop *l, struct bytes host, uint16_t port,
+					      int64_t timeout_ms, conn_done *done, void *ctx)
+{
+	return connect_name(l, host, port, true, timeout_ms, done, ctx);
 }
 
 struct conn_attempt *conn_attempt_cancel(struct conn_attempt *a)

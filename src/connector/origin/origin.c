@@ -11,15 +11,30 @@ struct origin_set {
 	struct origin origins[];
 };
 
-static struct tls_context *tls_of(const struct ingress_rule *rule, struct err *err)
+static struct tls_context *tls_of(const struct ingress_rule *rule, const char *const *alpn,
+				  struct err *err)
 {
 	const struct tls_client_options options = {
 		.ca_file = rule->origin.ca_pool,
 		.keep_system_roots = true,
 		.no_verify = rule->origin.no_tls_verify,
+		.alpn = alpn,
 	};
 
 	return tls_context_client(&options, err);
+}
+
+static int open_tls(struct origin *o, struct err *err)
+{
+	static const char *const alpn[] = { "h2", "http/1.1", NULL };
+	bool offers_http2 = o->rule->origin.http2_origin;
+
+	o->tls = tls_of(o->rule, offers_http2 ? alpn : NULL, err);
+	if (o->tls && offers_http2)
+		o->tls_http1 = tls_of(o->rule, NULL, err);
+	if (o->tls && (o->tls_http1 || !offers_http2))
+		return 0;
+	return err_wrap(err, "rule %u (%s)", o->rule->index, o->rule->service);
 }
 
 struct origin_set *origin_set_new(struct loop *loop, struct ingress *ingress, struct err *err)
@@ -33,14 +48,12 @@ struct origin_set *origin_set_new(struct loop *loop, struct ingress *ingress, st
 	for (size_t i = 0; i < count; i++) {
 		struct origin *o = &set->origins[i];
 		o->set = set;
+		o->loop = loop;
 		o->rule = ingress_rule(ingress, i);
 		list_init(&o->idle);
 		set->count++;
-		if (o->rule->is_tls && !o->rule->unserved_reason &&
-		    !(o->tls = tls_of(o->rule, err))) {
-			err_wrap(err, "rule %u (%s)", o->rule->index, o->rule->service);
+		if (o->rule->is_tls && !o->rule->unserved_reason && open_tls(o, err) < 0)
 			return origin_set_unref(set);
-		}
 	}
 	return set;
 }
@@ -56,8 +69,12 @@ struct origin_set *origin_set_unref(struct origin_set *set)
 	if (!set || --set->refs > 0)
 		return NULL;
 	for (size_t i = 0; i < set->count; i++) {
-		origin_http_close_idle(&set->origins[i]);
-		tls_context_unref(set->origins[i].tls);
+		struct origin *o = &set->origins[i];
+		origin_http_close_idle(o);
+		if (o->h2)
+			origin_h2_close(o);
+		tls_context_unref(o->tls);
+		tls_context_unref(o->tls_http1);
 	}
 	ingress_unref(set->ingress);
 	return mem_free(set);
@@ -80,6 +97,41 @@ enum handled origin_failed(struct exchange *x, const struct ingress_rule *rule,
 	x->failure.errno_name = bytes_str(err_errno_name(err->sys_errno));
 	x->failure.was_sent = was_sent;
 	return HANDLED_FAILED;
+}
+
+bool origin_is_replayable(const struct exchange *x)
+{
+	static const char *const methods[] = { "GET", "HEAD", "OPTIONS", "TRACE" };
+
+	if (x->request.length != HEAD_LENGTH_NONE || x->request.is_upgrade)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+		if (bytes_eq(x->request.method, bytes_str(methods[i])))
+			return true;
+	return false;
+}
+
+struct origin_target origin_target_of(const struct exchange *x)
+{
+	const struct field *client = fields_find(&x->request.fields, HEAD_CF_CONNECTING_IP);
+
+	return (struct origin_target){
+		.authority = x->request.authority,
+		.client_ip = x->client_ip.len || !client ? x->client_ip : client->value,
+	};
+}
+
+static void start_http(struct origin *o, struct exchange *x)
+{
+	const struct ingress_rule *rule = o->rule;
+
+	if (strcmp(rule->scheme, "h2c") == 0)
+		origin_h2_start(o, x);
+	/* WebSockets over HTTP/2 need an extension that few services have: they go over HTTP/1.1. */
+	else if (rule->is_tls && rule->origin.http2_origin && !x->request.is_upgrade)
+		origin_h2_start(o, x);
+	else
+		origin_http_start(o, x);
 }
 
 static enum handled answer_status(struct exchange *x, int status)
@@ -106,9 +158,22 @@ enum handled origin_handle(struct exchange *x, void *ctx)
 		x->failure.rule = arena_printf(&x->arena, "%u: %s", rule->index, rule->label);
 		return HANDLED_FAILED;
 	}
-	if (rule->kind == INGRESS_STATUS)
+	struct origin *o = &set->origins[rule->index];
+	switch (rule->kind) {
+	case INGRESS_STATUS:
 		return answer_status(x, rule->status);
-	BUG_IF(rule->kind != INGRESS_HTTP && rule->kind != INGRESS_UNIX);
-	origin_http_start(&set->origins[rule->index], x);
+	case INGRESS_HTTP:
+	case INGRESS_UNIX:
+		start_http(o, x);
+		break;
+	case INGRESS_TCP:
+	case INGRESS_BASTION:
+	case INGRESS_SOCKS:
+		origin_tcp_start(o, x);
+		break;
+	case INGRESS_HELLO_WORLD:
+		hello_world_start(o, x);
+		break;
+	}
 	return HANDLED_TAKEN;
 }

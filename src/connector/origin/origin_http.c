@@ -15,12 +15,11 @@
 #define MAX_INTERIM_HEADS 16
 
 enum state {
-	CONN_CONNECTING, /* TCP or Unix connect, name look-up */
-	CONN_HANDSHAKE,  /* TLS */
-	CONN_HEAD,       /* the request is on its way, the response head has not come */
-	CONN_BODY,       /* response body */
-	CONN_RAW,        /* after 101: bytes both ways */
-	CONN_IDLE,       /* in the pool */
+	CONN_DIALLING, /* there is no stream yet */
+	CONN_HEAD,     /* the request is on its way, the response head has not come */
+	CONN_BODY,     /* response body */
+	CONN_RAW,      /* after 101: bytes both ways */
+	CONN_IDLE,     /* in the pool */
 };
 
 struct origin_conn {
@@ -28,8 +27,7 @@ struct origin_conn {
 	struct origin *origin; /* borrowed; the exchange or the pool keeps its set */
 	struct exchange *x;    /* NULL while idle */
 	enum state state;
-	struct conn_attempt *attempt;
-	struct tls_handshake *handshake;
+	struct origin_dial *dial;
 	struct byte_stream *stream; /* owned */
 	struct list node;           /* in origin->idle */
 	struct timer idle;
@@ -51,27 +49,14 @@ struct origin_conn {
 	struct h1_chunked chunked;
 };
 
-static void origin_connect(struct origin *o, struct exchange *x);
-
-static bool is_replayable(const struct exchange *x)
-{
-	static const char *const methods[] = { "GET", "HEAD", "OPTIONS", "TRACE" };
-
-	if (x->request.length != HEAD_LENGTH_NONE || x->request.is_upgrade)
-		return false;
-	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
-		if (bytes_eq(x->request.method, bytes_str(methods[i])))
-			return true;
-	return false;
-}
+static void start_fresh(struct origin *o, struct exchange *x);
 
 static void conn_free(struct origin_conn *c)
 {
 	CHECK(c, CONN_MAGIC);
 	timer_stop(&c->idle);
 	list_remove(&c->node);
-	conn_attempt_cancel(c->attempt);
-	tls_handshake_cancel(c->handshake);
+	origin_dial_cancel(c->dial);
 	byte_stream_close(c->stream);
 	buf_done(&c->in);
 	buf_done(&c->unsent);
@@ -85,14 +70,14 @@ static void fail(struct origin_conn *c, const struct err *err, const char *title
 {
 	struct exchange *x = TAKE(c->x);
 	struct origin *o = c->origin;
-	bool try_again = c->is_reused && !c->heard && is_replayable(x);
+	bool try_again = c->is_reused && !c->heard && origin_is_replayable(x);
 	bool was_sent = c->state >= CONN_HEAD;
 
 	conn_free(c);
 	if (try_again) {
 		/* The service closed an idle connection just as we used it: not its answer to us. */
 		exchange_release_answerer(x);
-		origin_connect(o, x);
+		start_fresh(o, x);
 		return;
 	}
 	origin_failed(x, o->rule, err, title, was_sent);
@@ -120,7 +105,9 @@ static void put_idle(struct origin_conn *c)
 	struct origin *o = c->origin;
 	const struct ingress_origin *options = &o->rule->origin;
 
-	if (!c->keep_alive || c->in.len || o->idle_count >= options->keepalive_connections) {
+	/* A PROXY header speaks for one visitor. */
+	if (!c->keep_alive || c->in.len || options->proxy_protocol != INGRESS_PROXY_NONE ||
+	    o->idle_count >= options->keepalive_connections) {
 		conn_free(c);
 		return;
 	}
@@ -629,73 +616,49 @@ static const struct exchange_answerer answerer = {
 
 /* --- Connecting ------------------------------------------------------------------------------ */
 
-static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
+static struct origin_conn *conn_new(struct origin *o, struct exchange *x)
 {
-	struct origin_conn *c = ctx;
-
-	CHECK(c, CONN_MAGIC);
-	c->handshake = NULL;
-	c->stream = stream;
-	if (!stream) {
-		fail(c, err, "Service has no valid TLS");
-		return;
-	}
-	byte_stream_set_events(stream, &stream_events, c);
-	send_request(c);
-}
-
-static void on_connected(void *ctx, struct byte_stream *stream, const struct err *err)
-{
-	struct origin_conn *c = ctx;
-	const struct ingress_rule *rule = c->origin->rule;
-
-	CHECK(c, CONN_MAGIC);
-	c->attempt = NULL;
-	if (!stream) {
-		fail(c, err, err->code == E_TIMEOUT ? "Service timed out" : "Service unreachable");
-		return;
-	}
-	if (c->origin->tls) {
-		const char *name = rule->origin.origin_server_name ? rule->origin.origin_server_name
-								   : rule->host;
-		c->state = CONN_HANDSHAKE;
-		c->handshake = tls_connect(c->origin->tls, stream, bytes_str(name),
-					   rule->origin.tls_timeout / USEC_PER_MSEC, on_tls, c);
-		return;
-	}
-	c->stream = stream;
-	byte_stream_set_events(stream, &stream_events, c);
-	send_request(c);
-}
-
-static void origin_connect(struct origin *o, struct exchange *x)
-{
-	const struct ingress_rule *rule = o->rule;
 	struct origin_conn *c = mem_alloc(sizeof(*c));
-	int64_t timeout_ms = rule->origin.connect_timeout / USEC_PER_MSEC;
 
 	c->magic = CONN_MAGIC;
 	c->origin = o;
 	c->x = x;
-	c->state = CONN_CONNECTING;
+	c->state = CONN_DIALLING;
 	list_init(&c->node);
 	timer_init(&c->idle, x->loop, on_idle_timeout);
 	buf_init(&c->in, LIMIT_HEAD_BYTES + READ_BYTES);
 	buf_init(&c->unsent, 2 * LIMIT_HEAD_BYTES + 2 * BUFQ_CHUNK_BYTES);
 	exchange_answer_by(x, &answerer, c);
-	if (rule->kind == INGRESS_UNIX) {
-		struct address address;
-		struct err err = { 0 };
-		struct bytes path = arena_printf(&x->arena, "unix:%s", rule->unix_path);
-		if (address_parse(path, &address, &err) < 0) {
-			fail(c, &err, "Service unreachable");
-			return;
-		}
-		c->attempt = conn_connect(x->loop, &address, timeout_ms, on_connected, c);
-	} else {
-		c->attempt = conn_connect_name(x->loop, bytes_str(rule->host), rule->port,
-					       timeout_ms, on_connected, c);
-	}
+	return c;
+}
+
+static void use_stream(struct origin_conn *c, struct byte_stream *stream)
+{
+	c->stream = stream;
+	byte_stream_set_events(stream, &stream_events, c);
+	send_request(c);
+}
+
+static void on_dialled(void *ctx, struct byte_stream *stream, const struct err *err,
+		       const char *title)
+{
+	struct origin_conn *c = ctx;
+
+	CHECK(c, CONN_MAGIC);
+	c->dial = NULL;
+	if (stream)
+		use_stream(c, stream);
+	else
+		fail(c, err, title);
+}
+
+static void start_fresh(struct origin *o, struct exchange *x)
+{
+	struct origin_conn *c = conn_new(o, x);
+	struct origin_target to = origin_target_of(x);
+
+	to.only_http1 = true;
+	c->dial = origin_dial(o, &to, on_dialled, c);
 }
 
 void origin_http_start(struct origin *o, struct exchange *x)
@@ -703,10 +666,15 @@ void origin_http_start(struct origin *o, struct exchange *x)
 	struct origin_conn *c = take_idle(o);
 
 	if (!c) {
-		origin_connect(o, x);
+		start_fresh(o, x);
 		return;
 	}
 	c->x = x;
 	exchange_answer_by(x, &answerer, c);
 	send_request(c);
+}
+
+void origin_http_start_on(struct origin *o, struct exchange *x, struct byte_stream *stream)
+{
+	use_stream(conn_new(o, x), stream);
 }

@@ -15,9 +15,11 @@ struct origin_h2;
 /* One rule's service: how to reach it and its idle connections. */
 struct origin {
 	struct origin_set *set; /* borrowed: the set owns its origins */
+	struct loop *loop;      /* borrowed: the set's */
 	const struct ingress_rule *rule;
-	struct tls_context *tls; /* counted; NULL for plain services */
-	struct list idle;        /* HTTP/1.1: struct origin_conn, the latest first */
+	struct tls_context *tls; /* counted; NULL for plain services. With http2Origin ALPN offers h2 */
+	struct tls_context *tls_http1; /* counted; only with http2Origin: offers no h2 */
+	struct list idle;              /* HTTP/1.1: struct origin_conn, the latest first */
 	size_t idle_count;
 	struct origin_h2 *h2; /* owned; HTTP/2 sessions, NULL before the first */
 };
@@ -28,9 +30,12 @@ struct origin {
 struct origin_target {
 	struct bytes host; /* bastion, SOCKS: name or IP; empty: the rule's host and port, or its path */
 	uint16_t port;          /* with host */
-	struct bytes authority; /* the request's Host before httpHostHeader: for matchSNItoHost */
+	struct bytes authority; /* the Host that the service gets: for matchSNItoHost */
 	struct bytes client_ip; /* the visitor, for the PROXY header; empty when unknown */
+	bool only_http1;        /* ALPN offers no h2, whatever http2Origin says */
 };
+/* The rule's own service, for this exchange; borrowed from it. */
+struct origin_target origin_target_of(const struct exchange *x);
 
 struct origin_dial;
 /* Comes once, never inside origin_dial(): with a stream, owned by the callee, on which TLS is done and the
@@ -43,6 +48,12 @@ struct origin_dial *origin_dial(struct origin *o, const struct origin_target *to
 				origin_dial_done *done, void *ctx);
 /* No done() after this. NULL is fine; returns NULL. */
 struct origin_dial *origin_dial_cancel(struct origin_dial *d);
+
+/* The name a TLS service is asked for and its certificate has to have: originServerName, else with
+ * matchSNItoHost (and for unix+tls) the host of `authority`, else the service's host. Owned by the caller. */
+char *origin_server_name(const struct origin *o, struct bytes authority);
+/* It depends on the request: connections with different names must not be mixed. */
+bool origin_name_varies(const struct origin *o);
 
 /* --- Services; each becomes the exchange's answerer --- */
 

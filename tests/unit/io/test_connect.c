@@ -253,14 +253,76 @@ static void a_silent_address_does_not_hold_up_the_next(void **state)
 
 	if (!has_ipv6())
 		skip();
-	blackhole("127.0.0.1", &silent);
-	int listener = raw_listener("::1", address_port(&silent), 5, &speaking);
+	blackhole("::1", &silent);
+	int listener = raw_listener("127.0.0.1", address_port(&silent), 5, &speaking);
 	if (listener < 0)
 		skip(); /* somebody has that port */
 	to_name("localhost", address_port(&silent), 10000);
 	WAIT_FOR(done_count == 1);
 	assert_non_null(connected);
+	assert_int_equal(connected->peer->any.sa_family, AF_INET);
+	close(listener);
+}
+
+static void localhost_is_ipv6_where_both_answer(void **state)
+{
+	struct address four, six;
+
+	if (!has_ipv6())
+		skip();
+	int listener4 = raw_listener("127.0.0.1", 0, 5, &four);
+	int listener6 = raw_listener("::1", address_port(&four), 5, &six);
+	if (listener6 < 0)
+		skip(); /* somebody has that port */
+	to_name("localhost", address_port(&four), 10000);
+	WAIT_FOR(done_count == 1);
+	assert_non_null(connected);
 	assert_int_equal(connected->peer->any.sa_family, AF_INET6);
+	close(listener4);
+	close(listener6);
+}
+
+static void to_name_serially(const char *host, uint16_t port, int64_t timeout_ms)
+{
+	attempt = conn_connect_name_serial(loop, bytes_str(host), port, timeout_ms, on_done,
+					   &done_ctx);
+}
+
+static void one_after_the_other_goes_on_when_one_has_refused(void **state)
+{
+	struct address address;
+	int listener = raw_listener("127.0.0.1", 0, 5, &address);
+
+	to_name_serially("localhost", address_port(&address), 5000);
+	WAIT_FOR(done_count == 1);
+	assert_non_null(connected);
+	assert_int_equal(connected->peer->any.sa_family, AF_INET);
+	connected = byte_stream_close(connected);
+	/* The resolver's own order. */
+	to_name_serially("127.1", address_port(&address), 5000);
+	WAIT_FOR(done_count == 2);
+	assert_non_null(connected);
+	close(listener);
+}
+
+static void one_after_the_other_waits_for_the_first(void **state)
+{
+	struct address silent, speaking;
+
+	if (!has_ipv6())
+		skip();
+	blackhole("::1", &silent);
+	int listener = raw_listener("127.0.0.1", address_port(&silent), 5, &speaking);
+	if (listener < 0)
+		skip(); /* somebody has that port */
+	set_nonblocking(listener);
+	/* Twice as long as racing would wait; the first one's share is longer still. */
+	to_name_serially("localhost", address_port(&silent), 500);
+	WAIT_FOR(done_count == 1);
+	assert_null(connected);
+	assert_int_equal(done_err.code, E_TIMEOUT);
+	assert_non_null(strstr(done_err.text, "[::1]"));
+	assert_int_equal(accept(listener, NULL, NULL), -1);
 	close(listener);
 }
 
@@ -432,6 +494,9 @@ int main(void)
 		ON_LOOP(localhost_is_either_loopback_address),
 		ON_LOOP(localhost_without_a_service_is_refused),
 		ON_LOOP(a_silent_address_does_not_hold_up_the_next),
+		ON_LOOP(localhost_is_ipv6_where_both_answer),
+		ON_LOOP(one_after_the_other_goes_on_when_one_has_refused),
+		ON_LOOP(one_after_the_other_waits_for_the_first),
 		ON_LOOP(names_are_looked_up_off_the_loop),
 		ON_LOOP(an_unknown_name_is_not_found),
 		ON_LOOP(cancelled_while_it_connects),
