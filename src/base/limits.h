@@ -72,6 +72,9 @@
 #define LIMIT_REQUEST_HEAD_MS 30000   /* slow-loris: the head must be complete by then */
 #define LIMIT_KEEPALIVE_IDLE_MS 75000 /* between requests of one visitor; nginx's default */
 #define LIMIT_BODY_IDLE_MS 300000     /* no byte in either direction of an exchange */
+/* The same for a WebSocket or another raw stream with both directions open: silence is what they are
+ * for. A peer that has vanished is found by TCP keep-alive within a minute. */
+#define LIMIT_RAW_IDLE_MS (24 * 60 * 60 * 1000)
 #define LIMIT_REGISTER_MS 10000       /* connector: TLS up until registered */
 #define LIMIT_TUNNEL_PING_MS 15000    /* stock connectors never ping: the edge does */
 #define LIMIT_TUNNEL_PONG_MS 10000

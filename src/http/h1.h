@@ -79,6 +79,8 @@ int h1_print_request(const struct head *head, enum h1_framing framing, bool keep
 		     bool canonical, struct buf *out);
 int h1_print_response(const struct head *head, enum h1_framing framing, bool keep_alive,
 		      bool canonical, struct buf *out);
+/* A 1xx head: no framing, nothing about the connection. */
+int h1_print_interim(const struct head *head, struct buf *out);
 /* Trailer lines, without the "0\r\n" before and the empty line after them. Fields that may not be
  * trailers are dropped. Errors as above. */
 int h1_print_trailers(const struct fields *trailers, struct buf *out);

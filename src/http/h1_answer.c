@@ -1,6 +1,7 @@
 /* The writing half of the HTTP/1.1 connection. */
 #include <stdio.h>
 
+#include "base/limits.h"
 #include "http/h1_server_internal.h"
 
 /* Runs of the body offered to the stream at once: a full queue and its ragged ends. */
@@ -80,11 +81,32 @@ void h1_answer_error(struct h1_server *h, int status, struct bytes title, struct
 	h->answer = H1_ANSWER_LAST;
 }
 
+/* Behind what still waits: interim heads may come faster than the visitor reads. */
+static void add_pending(struct h1_server *h, struct bytes text)
+{
+	if (h->pending.len)
+		text = arena_printf(&h->x->arena, BYTES_FMT BYTES_FMT, BYTES_ARG(h->pending),
+				    BYTES_ARG(text));
+	h->pending = text;
+	h1_answer_pump(h);
+}
+
 void h1_answer_continue(struct h1_server *h)
 {
 	h->sent_continue = true;
-	h->pending = BYTES_LIT("HTTP/1.1 100 Continue\r\n\r\n");
-	h1_answer_pump(h);
+	add_pending(h, BYTES_LIT("HTTP/1.1 100 Continue\r\n\r\n"));
+}
+
+void h1_answer_interim(struct h1_server *h, const struct head *head)
+{
+	struct buf out;
+
+	if (h->info.is_http10 || h->answer != H1_ANSWER_NONE)
+		return;
+	buf_init(&out, LIMIT_HEAD_BYTES);
+	if (h1_print_interim(head, &out) == 0)
+		add_pending(h, arena_copy(&h->x->arena, buf_bytes(&out)));
+	buf_done(&out);
 }
 
 static void start_response(struct h1_server *h)

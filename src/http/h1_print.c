@@ -142,21 +142,40 @@ static int print_untold_length(const struct head *head, struct buf *out)
 	return print_length(number, out);
 }
 
+static int print_status(int status, struct buf *out)
+{
+	uint8_t line[] = "HTTP/1.1 000 ";
+
+	if (status < 100 || status > 999)
+		return E_INVALID;
+	for (int i = 0, left = status; i < 3; i++, left /= 10)
+		line[11 - i] = (uint8_t)('0' + left % 10);
+	int ret = buf_append(out, bytes_of(line, sizeof(line) - 1));
+	if (ret == 0)
+		ret = buf_append_str(out, head_reason(status));
+	return ret < 0 ? ret : buf_append_str(out, "\r\n");
+}
+
+int h1_print_interim(const struct head *head, struct buf *out)
+{
+	size_t start = out->len;
+	int ret = print_status(head->status, out);
+
+	if (ret == 0)
+		ret = print_fields(&head->fields, H1_UNTIL_CLOSE, false, out);
+	if (ret == 0)
+		ret = buf_append_str(out, "\r\n");
+	if (ret < 0)
+		out->len = start;
+	return ret;
+}
+
 int h1_print_response(const struct head *head, enum h1_framing framing, bool keep_alive,
 		      bool canonical, struct buf *out)
 {
 	size_t start = out->len;
-	uint8_t line[] = "HTTP/1.1 000 ";
+	int ret = print_status(head->status, out);
 
-	if (head->status < 100 || head->status > 999)
-		return E_INVALID;
-	for (int i = 0, left = head->status; i < 3; i++, left /= 10)
-		line[11 - i] = (uint8_t)('0' + left % 10);
-	int ret = buf_append(out, bytes_of(line, sizeof(line) - 1));
-	if (ret == 0)
-		ret = buf_append_str(out, head_reason(head->status));
-	if (ret == 0)
-		ret = buf_append_str(out, "\r\n");
 	if (ret == 0)
 		ret = print_fields(&head->fields, framing, canonical, out);
 	if (ret == 0 && framing == H1_NO_BODY)

@@ -166,6 +166,7 @@ static void start_request(struct h1_server *h, struct bytes head, bool body_foll
 	x->host = head_host(x->request.authority, &x->arena);
 	head_strip_hop_by_hop(&x->request);
 	fields_remove(&x->request.fields, HEAD_EXPECT);
+	x->expects_continue = h->info.expects_continue && !body_follows;
 	h->x = x;
 	h->phase = H1_EXCHANGE;
 	h->answer = H1_ANSWER_NONE;
@@ -178,7 +179,8 @@ static void start_request(struct h1_server *h, struct bytes head, bool body_foll
 	exchange_start(x, h->options.chain);
 	if (body_follows)
 		h->sent_continue = true; /* did not wait for it */
-	else if (!h->sent_continue && !x->has_head && !x->has_failed && !x->answerer_is_gone)
+	else if (!h->sent_continue && !x->relays_continue && !x->has_head && !x->has_failed &&
+		 !x->answerer_is_gone)
 		h1_answer_continue(h);
 }
 
@@ -424,6 +426,16 @@ static struct h1_server *server_of(struct exchange *x)
 	return h;
 }
 
+static void on_interim(struct exchange *x, const struct head *head)
+{
+	struct h1_server *h = server_of(x);
+
+	if (head->status != 100)
+		h1_answer_interim(h, head);
+	else if (!h->sent_continue)
+		h1_answer_continue(h);
+}
+
 static void on_response(struct exchange *x)
 {
 	h1_answer_pump(server_of(x));
@@ -472,6 +484,7 @@ static void on_request_room(struct exchange *x)
 
 static const struct exchange_producer producer = {
 	.name = "h1",
+	.on_interim = on_interim,
 	.on_head = on_response,
 	.on_response_data = on_response,
 	.on_request_room = on_request_room,
@@ -548,10 +561,14 @@ static void on_deferred(struct deferred *d)
 static void on_exchange_idle(struct h1_server *h)
 {
 	int64_t idle_ms = (loop_now(h->timer.loop) - h->active_at) / USEC_PER_MSEC;
+	bool is_open_raw = h->is_raw && h->answer == H1_ANSWER_BODY && !h->request_done;
+	int64_t limit_ms = is_open_raw ? h->options.raw_ms : h->options.body_ms;
 	struct err err;
 
-	if (idle_ms < h->options.body_ms) {
-		timer_set(&h->timer, h->options.body_ms - idle_ms);
+	if (idle_ms < limit_ms) {
+		/* Not longer than the shorter limit: one side may end meanwhile. */
+		int64_t left_ms = limit_ms - idle_ms;
+		timer_set(&h->timer, left_ms < h->options.body_ms ? left_ms : h->options.body_ms);
 		return;
 	}
 	err_set(&err, E_TIMEOUT, "nothing moved for %lld ms", (long long)idle_ms);
@@ -601,6 +618,8 @@ struct h1_server *h1_server_new(struct byte_stream *stream, const struct h1_serv
 		h->options.idle_ms = LIMIT_KEEPALIVE_IDLE_MS;
 	if (h->options.body_ms == 0)
 		h->options.body_ms = LIMIT_BODY_IDLE_MS;
+	if (h->options.raw_ms == 0)
+		h->options.raw_ms = LIMIT_RAW_IDLE_MS;
 	buf_init(&h->input, INPUT_BYTES);
 	deferred_init(&h->deferred, on_deferred);
 	timer_init(&h->timer, stream->loop, on_timer);

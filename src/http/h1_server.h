@@ -28,8 +28,9 @@ struct h1_server_options {
 	/* Once and last, never inside a call; the connection frees itself after return. `why` is NULL
 	 * when it ended as it should. May be NULL. */
 	void (*on_closed)(void *ctx, const struct err *why);
-	/* Milliseconds; 0: LIMIT_REQUEST_HEAD_MS, LIMIT_KEEPALIVE_IDLE_MS, LIMIT_BODY_IDLE_MS. */
-	int64_t head_ms, idle_ms, body_ms;
+	/* Milliseconds; 0: LIMIT_REQUEST_HEAD_MS, LIMIT_KEEPALIVE_IDLE_MS, LIMIT_BODY_IDLE_MS; raw_ms, of an
+	 * upgraded connection with both directions open: LIMIT_RAW_IDLE_MS. */
+	int64_t head_ms, idle_ms, body_ms, raw_ms;
 };
 
 /* Takes the byte stream over. The options are copied. */

@@ -74,5 +74,7 @@ void h1_answer_pump(struct h1_server *h);
 /* Answers in place of the answerer; only before a head was written. One line of text. */
 void h1_answer_error(struct h1_server *h, int status, struct bytes title, struct bytes detail);
 void h1_answer_continue(struct h1_server *h);
+/* Any other interim head; not for HTTP/1.0 visitors, who know none. */
+void h1_answer_interim(struct h1_server *h, const struct head *head);
 /* An answer without an exchange. */
 void h1_answer_refusal(struct h1_server *h, int status, const char *detail);

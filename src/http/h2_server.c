@@ -188,6 +188,17 @@ static void send_head(struct visit *v)
 	}
 }
 
+static void on_interim(struct exchange *x, const struct head *head)
+{
+	struct visit *v = x->producer_ctx;
+
+	/* Who sends already does not want to be told that it may. */
+	if (v->sent_head || (head->status == 100 && x->request_body.total))
+		return;
+	touch(v);
+	h2_stream_respond(v->stream, head, false);
+}
+
 static void on_head(struct exchange *x)
 {
 	struct visit *v = x->producer_ctx;
@@ -242,6 +253,7 @@ static void on_request_room(struct exchange *x)
 
 static const struct exchange_producer producer = {
 	.name = "h2",
+	.on_interim = on_interim,
 	.on_head = on_head,
 	.on_response_data = on_response_data,
 	.on_request_room = on_request_room,
@@ -286,6 +298,9 @@ static void on_request(struct h2_session *session, struct h2_stream *st, const s
 	x->is_tls = h->options.is_tls;
 	x->host = head_host(x->request.authority, &x->arena);
 	head_strip_hop_by_hop(&x->request);
+	const struct field *expect = fields_find(&x->request.fields, HEAD_EXPECT);
+	x->expects_continue =
+		expect && !fin && bytes_eq_nocase(expect->value, BYTES_LIT("100-continue"));
 	fields_remove(&x->request.fields, HEAD_EXPECT);
 	if (x->request.is_upgrade)
 		complete_handshake(x);
@@ -295,6 +310,8 @@ static void on_request(struct h2_session *session, struct h2_stream *st, const s
 	if (h->options.on_exchange)
 		h->options.on_exchange(h->options.ctx, x);
 	exchange_start(x, h->options.chain);
+	if (x->expects_continue && !x->relays_continue && !x->has_head && !x->has_failed)
+		h2_stream_respond(st, &(const struct head){ .status = 100 }, false);
 }
 
 static void on_data(struct h2_stream *st, struct bytes data, bool fin)
@@ -363,6 +380,17 @@ static void on_visit_idle(struct visit *v)
 	after_response(v);
 }
 
+static int64_t idle_limit_ms(const struct visit *v)
+{
+	const struct h2_server_options *o = &v->server->options;
+
+	if (v->lingers)
+		return o->linger_ms;
+	bool is_open_raw = v->sent_head && v->x->response.is_upgrade && !v->request_ended &&
+			   !v->response_ended;
+	return is_open_raw ? o->raw_ms : o->body_ms;
+}
+
 /* One timer looks at everything; it is not moved for an ordinary request. */
 static void on_timer(struct timer *t)
 {
@@ -377,8 +405,7 @@ static void on_timer(struct timer *t)
 	}
 	LIST_FOR_EACH(node, &h->visits) {
 		struct visit *v = LIST_ENTRY(node, struct visit, node);
-		int64_t left_ms = (v->lingers ? o->linger_ms : o->body_ms) -
-				  (now - v->active_at) / USEC_PER_MSEC;
+		int64_t left_ms = idle_limit_ms(v) - (now - v->active_at) / USEC_PER_MSEC;
 		if (left_ms <= 0 && v->lingers)
 			h2_stream_reset(v->stream, H2_NO_ERROR);
 		else if (left_ms <= 0)
@@ -449,6 +476,7 @@ struct h2_server *h2_server_new(struct byte_stream *stream, const struct h2_serv
 	o->head_ms = o->head_ms ? o->head_ms : LIMIT_REQUEST_HEAD_MS;
 	o->idle_ms = o->idle_ms ? o->idle_ms : LIMIT_KEEPALIVE_IDLE_MS;
 	o->body_ms = o->body_ms ? o->body_ms : LIMIT_BODY_IDLE_MS;
+	o->raw_ms = o->raw_ms ? o->raw_ms : LIMIT_RAW_IDLE_MS;
 	o->linger_ms = o->linger_ms ? o->linger_ms : LIMIT_LINGER_MS;
 	list_init(&h->visits);
 	timer_init(&h->timer, h->loop, on_timer);

@@ -26,9 +26,9 @@ struct h2_server_options {
 	 * itself after return. `why` is NULL when it ended as it should. May be NULL. */
 	void (*on_closed)(void *ctx, const struct err *why);
 	/* Milliseconds; 0: LIMIT_REQUEST_HEAD_MS (for the preface), LIMIT_KEEPALIVE_IDLE_MS (without a
-	 * stream), LIMIT_BODY_IDLE_MS (of one stream), LIMIT_LINGER_MS (for a visitor who is still sending
+	 * stream), LIMIT_BODY_IDLE_MS (of one stream), LIMIT_RAW_IDLE_MS (of an upgraded one), LIMIT_LINGER_MS (for a visitor who is still sending
 	 * to see that it was answered). */
-	int64_t head_ms, idle_ms, body_ms, linger_ms;
+	int64_t head_ms, idle_ms, body_ms, raw_ms, linger_ms;
 };
 
 /* Takes the byte stream over. The options are copied. */

@@ -94,11 +94,15 @@ struct session_events {
 };
 
 struct stream_events {
+	/* Edge only: an interim (1xx) head, any number before the answer (FEATURE_INTERIM). Borrowed until
+	 * return. NULL: they are dropped. */
+	void (*on_interim)(struct stream *st, const struct head *head);
 	/* Edge only: the head of the answer. Borrowed until return. */
 	void (*on_answer)(struct stream *st, const struct answer *a);
 	/* Borrowed until return, take all of it; `fin`: the peer's side ended. */
 	void (*on_data)(struct stream *st, struct bytes data, bool fin);
-	/* Edge only (HTTP/2): trailers of the answer, the peer's side ended. NULL: as on_data(fin). */
+	/* Trailers, the peer's side ended. At the connector only with FEATURE_TRAILERS. NULL: as
+	 * on_data(fin). */
 	void (*on_trailers)(struct stream *st, const struct fields *trailers);
 	void (*on_writable)(struct stream *st);
 	void (*on_closed)(struct stream *st, enum reason why); /* once, last */
@@ -125,10 +129,14 @@ struct transport {
 	/* Edge. NULL when the session takes no more. Sets the stream's context and events at once. */
 	struct stream *(*open)(struct session *s, enum stream_kind kind, const struct head *head,
 			       bool fin, const struct stream_events *events, void *ctx);
+	/* Connector, before answer(): status 100 to 199 but 101. Dropped when the edge has not named
+	 * FEATURE_INTERIM. */
+	void (*interim)(struct stream *st, const struct head *head);
 	/* Connector. Once per stream. */
 	void (*answer)(struct stream *st, const struct answer *a, bool fin);
 	size_t (*write)(struct stream *st, struct bytes data, bool fin);
-	/* Ends our side with trailers; drivers that cannot carry them just end it. */
+	/* Ends our side with trailers. Where they cannot be carried (a request's to a stock connector) it
+	 * just ends. */
 	void (*finish)(struct stream *st, const struct fields *trailers);
 	void (*consume)(struct stream *st, size_t n);
 	void (*reset)(struct stream *st, enum reason why);
@@ -193,6 +201,10 @@ static inline bool session_has_feature(const struct session *s, const char *feat
 {
 	return s->transport->has_feature(s, feature);
 }
+static inline void stream_interim(struct stream *st, const struct head *head)
+{
+	st->session->transport->interim(st, head);
+}
 static inline void stream_answer(struct stream *st, const struct answer *a, bool fin)
 {
 	st->session->transport->answer(st, a, fin);
@@ -215,5 +227,13 @@ static inline void stream_reset(struct stream *st, enum reason why)
 }
 
 /* Extensions of ours, named as docs/wire.md does. */
-#define FEATURE_REASON \
-	"adit_reason" /* failures carry a JSON object that names hop, rule and errno */
+/* Failures carry a JSON object that names hop, rule and errno. */
+#define FEATURE_REASON "adit_reason"
+/* 1xx heads travel, and with them the visitor's Expect: 100-continue. */
+#define FEATURE_INTERIM "adit_interim"
+/* Trailers of requests travel. */
+#define FEATURE_TRAILERS "adit_trailers"
+/* Each direction of a raw stream ends by itself; to a stock peer the end of one is the end of both. */
+#define FEATURE_HALF_CLOSE "adit_half_close"
+/* All of them, as both programs announce them. */
+#define FEATURES_ALL FEATURE_REASON, FEATURE_INTERIM, FEATURE_TRAILERS, FEATURE_HALF_CLOSE

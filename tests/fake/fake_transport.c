@@ -46,6 +46,7 @@ struct fake_stream {
 
 	/* Events due. */
 	bool due_open, due_answer, due_writable, is_over;
+	struct list interims; /* due before the answer; in the arena */
 	enum reason why;
 	struct head head; /* of due_open or due_answer */
 	struct answer answer;
@@ -100,6 +101,7 @@ static struct fake_stream *stream_new(struct fake_session *s, enum stream_kind k
 	st->session = s;
 	st->kind = kind;
 	arena_init(&st->arena);
+	list_init(&st->interims);
 	bufq_init(&st->in, FAKE_WINDOW);
 	list_append(&s->streams, &st->node);
 	s->stream_count++;
@@ -155,12 +157,26 @@ static void deliver_data(struct fake_stream *st)
 	if (st->is_over || st->is_reset || !st->in_ended || st->in_reported || bufq_len(&st->in))
 		return;
 	st->in_reported = true;
-	if (st->trailers.count && st->session->base.side == SESSION_EDGE &&
-	    st->base.events->on_trailers)
+	if (st->trailers.count && st->base.events->on_trailers)
 		st->base.events->on_trailers(&st->base, &st->trailers);
 	else
 		st->base.events->on_data(&st->base, BYTES_NONE, true);
 	check_done(st);
+}
+
+struct interim {
+	struct list node;
+	struct head head;
+};
+
+static void deliver_interims(struct fake_stream *st)
+{
+	struct list *node;
+
+	while (!st->is_over && !st->is_reset && (node = list_pop(&st->interims)))
+		if (st->base.events->on_interim)
+			st->base.events->on_interim(&st->base,
+						    &LIST_ENTRY(node, struct interim, node)->head);
 }
 
 static void deliver_stream(struct fake_stream *st)
@@ -174,6 +190,7 @@ static void deliver_stream(struct fake_stream *st)
 			s->base.events->on_stream(&s->base, &st->base, st->kind, &st->head,
 						  st->head_fin);
 	}
+	deliver_interims(st);
 	if (was_due(&st->due_answer) && !st->is_over && !st->is_reset) {
 		st->base.events->on_answer(&st->base, &st->answer);
 		if (st->head_fin)
@@ -359,6 +376,20 @@ static bool is_over(const struct fake_stream *st)
 	return st->is_over || st->is_reset || !st->other;
 }
 
+static void fake_interim(struct stream *st, const struct head *head)
+{
+	struct fake_stream *f = stream_of(st), *to = f->other;
+
+	BUG_IF(f->is_answered);
+	if (is_over(f))
+		return;
+	struct interim *interim = arena_alloc(&to->arena, sizeof(*interim));
+	list_init(&interim->node);
+	BUG_IF(head_copy(&interim->head, head, &to->arena) < 0);
+	list_append(&to->interims, &interim->node);
+	wake(to->session);
+}
+
 static void fake_answer(struct stream *st, const struct answer *a, bool fin)
 {
 	struct fake_stream *f = stream_of(st), *to = f->other;
@@ -407,7 +438,7 @@ static void fake_finish(struct stream *st, const struct fields *trailers)
 
 	if (is_over(f))
 		return;
-	if (trailers && f->session->base.side == SESSION_CONNECTOR)
+	if (trailers)
 		BUG_IF(fields_copy(&f->other->trailers, trailers, &f->other->arena) < 0);
 	(void)fake_write(st, BYTES_NONE, true);
 }
@@ -480,8 +511,11 @@ static bool fake_has_feature(const struct session *s, const char *feature)
 {
 	const struct fake_session *f = CONTAINER_OF(s, const struct fake_session, base);
 
-	if (s->side == SESSION_CONNECTOR)
-		return bytes_eq(bytes_str(feature), BYTES_LIT(FEATURE_REASON));
+	static const char *const all[] = { FEATURES_ALL };
+
+	for (size_t i = 0; s->side == SESSION_CONNECTOR && i < ARRAY_LEN(all); i++)
+		if (bytes_eq(bytes_str(all[i]), bytes_str(feature)))
+			return true;
 	for (size_t i = 0; f->other && i < f->other->registration.feature_count; i++)
 		if (bytes_eq(f->other->registration.features[i], bytes_str(feature)))
 			return true;
@@ -492,6 +526,7 @@ const struct transport fake_transport = {
 	.name = "fake",
 	.start = fake_start,
 	.open = fake_open,
+	.interim = fake_interim,
 	.answer = fake_answer,
 	.write = fake_write,
 	.finish = fake_finish,

@@ -25,7 +25,7 @@ static const struct bytes edge_server_name = BYTES_LIT("h2.cftunnel.com");
 #define REFUSED_BASE_MS 1000
 
 /* What we can do, as registration says it; the stock names first (PROTOCOL §1.10). */
-static const char *const features[] = { "serialized_headers", FEATURE_REASON };
+static const char *const features[] = { "serialized_headers", FEATURES_ALL };
 
 enum dial_state {
 	DIAL_IDLE, /* not started, or waiting for its turn */

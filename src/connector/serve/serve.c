@@ -24,11 +24,13 @@ struct serving {
 };
 
 static void on_data(struct stream *st, struct bytes data, bool fin);
+static void on_trailers(struct stream *st, const struct fields *trailers);
 static void on_writable(struct stream *st);
 static void on_closed(struct stream *st, enum reason why);
 
 static const struct stream_events stream_events = {
 	.on_data = on_data,
+	.on_trailers = on_trailers,
 	.on_writable = on_writable,
 	.on_closed = on_closed,
 };
@@ -56,6 +58,13 @@ static void pump_response(struct serving *s)
 		else
 			(void)stream_write(s->stream, BYTES_NONE, true);
 	}
+}
+
+static void on_interim(struct exchange *x, const struct head *head)
+{
+	struct serving *s = x->producer_ctx;
+
+	stream_interim(s->stream, head);
 }
 
 static void on_head(struct exchange *x)
@@ -98,6 +107,17 @@ static void on_data(struct stream *st, struct bytes data, bool fin)
 	}
 	if (fin)
 		body_end(body);
+}
+
+static void on_trailers(struct stream *st, const struct fields *trailers)
+{
+	struct serving *s = st->ctx;
+	struct body *body = &s->x->request_body;
+
+	/* Too many are none: trailers are optional by definition. */
+	if (!body->has_ended)
+		(void)fields_copy(&body->trailers, trailers, &s->x->arena);
+	on_data(st, BYTES_NONE, true);
 }
 
 static void on_request_room(struct exchange *x)
@@ -170,6 +190,7 @@ static void on_failed(struct exchange *x)
 
 static const struct exchange_producer producer = {
 	.name = "tunnel",
+	.on_interim = on_interim,
 	.on_head = on_head,
 	.on_response_data = on_response_data,
 	.on_request_room = on_request_room,
@@ -240,6 +261,19 @@ static const struct handler handlers[] = {
 
 /* --- Streams --------------------------------------------------------------------------------- */
 
+/* An edge that cannot hear a 100 has met the expectation itself. */
+static void read_expectation(struct exchange *x, struct stream *st)
+{
+	const struct field *expect = fields_find(&x->request.fields, HEAD_EXPECT);
+
+	if (!expect)
+		return;
+	x->expects_continue = x->relays_continue =
+		bytes_eq_nocase(expect->value, BYTES_LIT("100-continue")) &&
+		session_has_feature(st->session, FEATURE_INTERIM);
+	fields_remove(&x->request.fields, HEAD_EXPECT);
+}
+
 /* Both programs log the edge's request id: the part of CF-Ray before the location. */
 static void read_request_id(struct exchange *x)
 {
@@ -275,6 +309,7 @@ void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind
 		return;
 	}
 	read_request_id(x);
+	read_expectation(x, st);
 	if (fin) {
 		x->request.length = HEAD_LENGTH_NONE;
 		x->request.content_length = 0; /* whatever was announced, none follows */

@@ -21,7 +21,7 @@ struct crossing {
 	struct head request;
 	struct bytes host, client_ip;
 	char id[EXCHANGE_ID_SIZE];
-	bool is_tls, has_body;
+	bool is_tls, has_body, expects_continue;
 	struct fields request_trailers; /* before the request pipe is closed */
 
 	/* Written by far. */
@@ -34,13 +34,13 @@ struct crossing {
 	struct exchange *x;
 	struct pipe_writer *request_writer;
 	struct pipe_reader *response_reader;
-	bool near_has_head;
+	bool near_has_head, near_response_ended;
 
 	/* Far side's own. */
 	struct exchange *y;
 	struct pipe_reader *request_reader;
 	struct pipe_writer *response_writer;
-	bool is_far_done;
+	bool is_far_done, far_response_ended;
 };
 
 static void unref(struct crossing *c)
@@ -102,8 +102,30 @@ static void far_done(struct crossing *c, bool aborted)
 	unref(c);
 }
 
+static void near_on_interim(void *arg);
 static void near_on_head(void *arg);
 static void near_on_failed(void *arg);
+
+/* An interim head on its way: there may be several at once. */
+struct crossing_interim {
+	struct crossing *crossing; /* counted */
+	struct arena arena;        /* holds this struct */
+	struct head head;
+};
+
+static void far_on_interim(struct exchange *y, const struct head *head)
+{
+	struct crossing *c = y->producer_ctx;
+	struct arena arena;
+
+	arena_init(&arena);
+	struct crossing_interim *interim = arena_alloc(&arena, sizeof(*interim));
+	(void)head_copy(&interim->head, head, &arena); /* within its limit already */
+	interim->crossing = c;
+	interim->arena = arena; /* as it is after the last allocation */
+	atomic_fetch_add(&c->refs, 1);
+	loop_post(c->near_worker->loop, near_on_interim, interim);
+}
 
 static void far_on_head(struct exchange *y)
 {
@@ -118,10 +140,14 @@ static void far_on_response_data(struct exchange *y)
 {
 	struct crossing *c = y->producer_ctx;
 
-	if (!body_to_pipe(&y->response_body, c->response_writer))
+	if (c->far_response_ended || !body_to_pipe(&y->response_body, c->response_writer))
 		return;
 	(void)fields_copy(&c->response_trailers, &y->response_body.trailers, &c->answer_arena);
-	far_done(c, false);
+	c->far_response_ended = true;
+	pipe_writer_close(TAKE(c->response_writer), false);
+	/* A raw stream ends when both of its directions have: when the answerer goes. */
+	if (!y->response.is_upgrade || y->answerer_is_gone)
+		far_done(c, false);
 }
 
 static void far_take_request(struct crossing *c)
@@ -148,7 +174,11 @@ static void far_take_request(struct crossing *c)
 
 static void far_on_request_room(struct exchange *y)
 {
-	far_take_request(y->producer_ctx);
+	struct crossing *c = y->producer_ctx;
+
+	far_take_request(c);
+	if (c->far_response_ended && y->answerer_is_gone)
+		far_done(c, false);
 }
 
 static void far_on_failed(struct exchange *y)
@@ -168,6 +198,7 @@ static void far_on_failed(struct exchange *y)
 
 static const struct exchange_producer far_producer = {
 	.name = "crossing",
+	.on_interim = far_on_interim,
 	.on_head = far_on_head,
 	.on_response_data = far_on_response_data,
 	.on_request_room = far_on_request_room,
@@ -201,6 +232,7 @@ static void far_start(void *arg)
 	c->y = y;
 	memcpy(y->id, c->id, sizeof(y->id));
 	y->is_tls = c->is_tls;
+	y->expects_continue = y->relays_continue = c->expects_continue;
 	y->host = c->host; /* the crossing's arena outlives y: the producer holds a reference */
 	y->client_ip = c->client_ip;
 	y->request = c->request;
@@ -229,8 +261,18 @@ static void near_done(struct crossing *c, bool aborted)
 	c->x = NULL;
 	if (c->request_writer)
 		pipe_writer_close(TAKE(c->request_writer), aborted);
-	pipe_reader_close(TAKE(c->response_reader));
+	if (c->response_reader)
+		pipe_reader_close(TAKE(c->response_reader));
 	unref(c);
+}
+
+/* Both directions have ended. */
+static void near_finish(struct crossing *c)
+{
+	struct exchange *x = c->x;
+
+	near_done(c, false);
+	exchange_release_answerer(x);
 }
 
 static void near_send_request(struct crossing *c)
@@ -241,6 +283,8 @@ static void near_send_request(struct crossing *c)
 		return;
 	(void)fields_copy(&c->request_trailers, &body->trailers, &c->request_arena);
 	pipe_writer_close(TAKE(c->request_writer), false);
+	if (c->near_response_ended)
+		near_finish(c);
 }
 
 static void near_take_response(struct crossing *c)
@@ -249,14 +293,32 @@ static void near_take_response(struct crossing *c)
 	bool aborted;
 
 	/* Data may overtake the head by a post: it waits in the pipe. */
-	if (!c->near_has_head || !pipe_to_body(c->response_reader, &x->response_body, &aborted))
+	if (!c->near_has_head || !c->response_reader ||
+	    !pipe_to_body(c->response_reader, &x->response_body, &aborted))
 		return;
 	if (aborted)
 		return; /* the failure follows */
 	(void)fields_copy(&x->response_body.trailers, &c->response_trailers, &x->arena);
 	body_end(&x->response_body);
-	near_done(c, false);
-	exchange_release_answerer(x);
+	if (x->response.is_upgrade && c->request_writer && !pipe_reader_is_gone(c->request_writer)) {
+		/* The other direction of a raw stream ends by itself. */
+		c->near_response_ended = true;
+		pipe_reader_close(TAKE(c->response_reader));
+		return;
+	}
+	near_finish(c);
+}
+
+static void near_on_interim(void *arg)
+{
+	struct crossing_interim *interim = arg;
+	struct crossing *c = interim->crossing;
+	struct arena arena = interim->arena;
+
+	if (c->x)
+		exchange_interim(c->x, &interim->head);
+	arena_done(&arena);
+	unref(c);
 }
 
 static void near_on_head(void *arg)
@@ -326,6 +388,10 @@ static void near_request_room(void *ctx)
 {
 	struct crossing *c = ctx;
 
+	if (c->near_response_ended && pipe_reader_is_gone(c->request_writer)) {
+		near_finish(c);
+		return;
+	}
 	/* A reader that has gone swallows what is written: the request body drains into nothing. */
 	near_send_request(c);
 }
@@ -350,6 +416,7 @@ enum handled crossing_start(struct worker *here, struct worker *there, struct ex
 	c->client_ip = arena_copy(&c->request_arena, x->client_ip);
 	memcpy(c->id, x->id, sizeof(c->id));
 	c->is_tls = x->is_tls;
+	c->expects_continue = x->expects_continue;
 	c->has_body = x->request.is_upgrade || x->request.length != HEAD_LENGTH_NONE;
 	pipe_new(LIMIT_BODY_QUEUE_BYTES, there->loop, here->loop, &c->response_writer,
 		 &c->response_reader);

@@ -27,9 +27,11 @@ struct forward {
 	int attempts;
 	bool request_ended;  /* our side of the stream has ended */
 	bool response_ended; /* the peer's has */
+	bool ends_apart;     /* raw: each direction ends by itself (adit_half_close) */
 	uint64_t credited;   /* response bytes whose window was given back */
 };
 
+static void on_interim(struct stream *st, const struct head *head);
 static void on_answer(struct stream *st, const struct answer *a);
 static void on_data(struct stream *st, struct bytes data, bool fin);
 static void on_trailers(struct stream *st, const struct fields *trailers);
@@ -37,6 +39,7 @@ static void on_stream_writable(struct stream *st);
 static void on_stream_closed(struct stream *st, enum reason why);
 
 static const struct stream_events stream_events = {
+	.on_interim = on_interim,
 	.on_answer = on_answer,
 	.on_data = on_data,
 	.on_trailers = on_trailers,
@@ -104,11 +107,29 @@ static void keep_encoding(struct exchange *x, const struct session *s)
 		(void)fields_add(f, &x->arena, BYTES_LIT("accept-encoding"), BYTES_LIT("identity"));
 }
 
+/* The origin's own word on "Expect: 100-continue" where it can come back; ours where it cannot. */
+static void keep_expectation(struct exchange *x, const struct session *s)
+{
+	struct fields *f = &x->request.fields;
+
+	fields_remove(f, HEAD_EXPECT); /* of an attempt before this one */
+	if (!x->expects_continue || x->interim_count)
+		return;
+	if (session_has_feature(s, FEATURE_INTERIM)) {
+		(void)fields_add(f, &x->arena, head_name_text(HEAD_EXPECT),
+				 BYTES_LIT("100-continue"));
+	} else {
+		const struct head go_on = { .status = 100 };
+		exchange_interim(x, &go_on);
+	}
+}
+
 static bool open_stream(struct forward *f, struct tunnel_session *ts)
 {
 	struct exchange *x = f->x;
 
 	keep_encoding(x, ts->session);
+	keep_expectation(x, ts->session);
 	bool is_empty = x->request.length == HEAD_LENGTH_NONE ||
 			(x->request.length == HEAD_LENGTH_KNOWN && x->request.content_length == 0);
 	bool fin = is_empty && !x->request.is_upgrade;
@@ -118,6 +139,8 @@ static bool open_stream(struct forward *f, struct tunnel_session *ts)
 	if (!f->stream)
 		return false;
 	f->session = ts;
+	f->ends_apart =
+		x->request.is_upgrade && session_has_feature(ts->session, FEATURE_HALF_CLOSE);
 	f->request_ended = fin;
 	f->attempts++;
 	return true;
@@ -152,6 +175,7 @@ enum handled forward_handle(struct exchange *x, void *worker)
 
 	if (rewrite_request(x, loop_token, w->location) == HANDLED_FAILED)
 		return HANDLED_FAILED;
+	x->relays_continue = x->expects_continue;
 	enum handled handled = forward_here(w, x, &route->tunnel->id);
 	if (handled == HANDLED_FAILED) {
 		struct worker *other = registry_other_worker(w, &route->tunnel->id);
@@ -170,7 +194,7 @@ static void pump_request(struct forward *f)
 
 	while (f->stream && !f->request_ended && body_peek(body, &run, 1)) {
 		bool fin = body->has_ended && run.len == bufq_len(&body->queue) &&
-			   body->trailers.count == 0;
+			   body->trailers.count == 0 && !f->x->request.is_upgrade;
 		size_t taken = stream_write(f->stream, run, fin);
 		body_consume(body, taken);
 		if (taken < run.len)
@@ -178,6 +202,9 @@ static void pump_request(struct forward *f)
 		f->request_ended = fin;
 	}
 	if (f->stream && !f->request_ended && body_is_done(body)) {
+		/* A stock connector takes the end of the visitor's side for the end of everything. */
+		if (f->x->request.is_upgrade && !f->ends_apart)
+			return;
 		f->request_ended = true;
 		if (body->trailers.count)
 			stream_finish(f->stream, &body->trailers);
@@ -246,6 +273,13 @@ static void drop_stream(struct forward *f, enum reason why)
 	stream_reset(st, why);
 }
 
+static void on_interim(struct stream *st, const struct head *head)
+{
+	struct forward *f = st->ctx;
+
+	exchange_interim(f->x, head);
+}
+
 static void on_answer(struct stream *st, const struct answer *a)
 {
 	struct forward *f = st->ctx;
@@ -283,6 +317,9 @@ static void end_response(struct forward *f)
 
 	f->response_ended = true;
 	body_end(&x->response_body);
+	/* A raw stream goes on the other way until the visitor ends, too. */
+	if (f->ends_apart && x->response.is_upgrade)
+		return;
 	if (!f->request_ended) {
 		drop_stream(f, REASON_DONE);
 		exchange_release_answerer(x);

@@ -103,7 +103,6 @@ enum handled rewrite_request(struct exchange *x, struct bytes loop_token, const 
 			BYTES_ARG(x->host));
 	head_strip_hop_by_hop(h);
 	strip_forgeries(f);
-	fields_remove(f, HEAD_EXPECT); /* met by this edge: it reads bodies as they come */
 	ret |= append_to_list(x, HEAD_X_FORWARDED_FOR, x->client_ip);
 	ret |= append_to_list(x, HEAD_CDN_LOOP, loop_token);
 	ret |= fields_set(f, &x->arena, HEAD_X_FORWARDED_PROTO, proto);

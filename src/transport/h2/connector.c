@@ -137,6 +137,15 @@ static void send_head(struct tunnel_stream *ts, const struct head *head,
 	buf_done(&text);
 }
 
+void connector_interim(struct stream *st, const struct head *head)
+{
+	struct tunnel_stream *ts = tunnel_stream_of(st);
+
+	BUG_IF(ts->is_answered);
+	if (!ts->is_reset && session_has_feature(st->session, FEATURE_INTERIM))
+		h2_stream_respond(ts->h2, head, false);
+}
+
 void connector_answer(struct stream *st, const struct answer *a, bool fin)
 {
 	struct tunnel_stream *ts = tunnel_stream_of(st);

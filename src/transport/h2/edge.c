@@ -1,6 +1,8 @@
 /* The edge's end: requests into streams, answers out of them (PROTOCOL.md §2.3 to §2.5).
  *
  * The edge trusts no connector: what an answer says about itself is checked before anybody acts on it. */
+#include <stdio.h>
+
 #include "base/limits.h"
 #include "transport/h2/tunnel.h"
 #include "wire/heads.h"
@@ -9,9 +11,17 @@
 
 void edge_open_control(struct tunnel *t)
 {
+	static const char *const features[] = { FEATURES_ALL };
+	char names[128];
+	size_t len = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(features); i++)
+		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? "," : "",
+					features[i]);
+	BUG_IF(len >= sizeof(names));
 	struct field list[] = {
 		{ head_name_text(HEAD_CF_UPGRADE), BYTES_LIT("control-stream"), HEAD_CF_UPGRADE },
-		{ TUNNEL_FEATURES_NAME, BYTES_LIT(FEATURE_REASON), HEAD_OTHER },
+		{ TUNNEL_FEATURES_NAME, bytes_of(names, len), HEAD_OTHER },
 	};
 	const struct head head = {
 		.method = BYTES_LIT("GET"),
@@ -174,6 +184,24 @@ static int read_answer(struct tunnel_stream *ts, const struct head *from, bool f
 		.failure_json = meta.adit,
 	};
 	return read_length(ts, head, fin);
+}
+
+void edge_on_interim(struct tunnel_stream *ts, const struct head *from)
+{
+	struct field list[LIMIT_HEAD_FIELDS];
+	struct head head = {
+		.status = from->status,
+		.fields = { .list = list, .cap = ARRAY_LEN(list) },
+	};
+
+	/* 101 is no interim answer, and in HTTP/2 no answer at all. */
+	if (head.status == 101 || ts->is_answered || !ts->base.events->on_interim)
+		return;
+	for (size_t i = 0; i < from->fields.count && i < LIMIT_HEAD_FIELDS; i++)
+		if (!heads_is_filtered(from->fields.list[i].name))
+			list[head.fields.count++] = from->fields.list[i];
+	head_strip_hop_by_hop(&head);
+	ts->base.events->on_interim(&ts->base, &head);
 }
 
 void edge_on_response(struct tunnel_stream *ts, const struct head *from, bool fin)

@@ -311,8 +311,9 @@ static void h2_finish(struct stream *st, const struct fields *trailers)
 
 	if (ts->is_cut)
 		return;
-	/* Stock connectors have no use for trailers of a request. */
-	h2_stream_finish(ts->h2, st->session->side == SESSION_EDGE ? NULL : trailers);
+	bool is_carried = st->session->side == SESSION_CONNECTOR ||
+			  session_has_feature(st->session, FEATURE_TRAILERS);
+	h2_stream_finish(ts->h2, is_carried ? trailers : NULL);
 }
 
 static void h2_consume(struct stream *st, size_t n)
@@ -353,8 +354,11 @@ static void on_response(struct h2_stream *st, const struct head *head, bool fin)
 	if (!ts) {
 		if (head->status != 200 || fin)
 			tunnel_close(tunnel_of_h2(st), REASON_PROTOCOL);
-	} else if (!ts->is_reset && head->status >= 200) {
-		edge_on_response(ts, head, fin);
+	} else if (!ts->is_reset) {
+		if (head->status < 200)
+			edge_on_interim(ts, head);
+		else
+			edge_on_response(ts, head, fin);
 	}
 }
 
@@ -382,14 +386,16 @@ static void on_trailers(struct h2_stream *st, const struct fields *trailers)
 {
 	struct tunnel_stream *ts = stream_of_h2(st);
 
-	if (!ts || ts->base.session->side == SESSION_CONNECTOR || !ts->base.events->on_trailers ||
-	    trailers->count == 0) {
+	bool is_edge = ts && ts->base.session->side == SESSION_EDGE;
+
+	if (!ts || !ts->base.events || !ts->base.events->on_trailers || trailers->count == 0 ||
+	    (!is_edge && !session_has_feature(ts->base.session, FEATURE_TRAILERS))) {
 		on_data(st, BYTES_NONE, true);
 		return;
 	}
 	if (ts->is_reset)
 		return;
-	if (!edge_check_length(ts, 0, true)) {
+	if (is_edge && !edge_check_length(ts, 0, true)) {
 		tunnel_stream_reset(ts, REASON_PROTOCOL);
 		return;
 	}
@@ -568,6 +574,7 @@ const struct transport h2_transport = {
 	.name = "http2",
 	.start = h2_start,
 	.open = edge_open,
+	.interim = connector_interim,
 	.answer = connector_answer,
 	.write = h2_write,
 	.finish = h2_finish,

@@ -93,10 +93,12 @@ void tunnel_add_peer_features(struct tunnel *t, struct bytes list);
 void edge_open_control(struct tunnel *t);
 struct stream *edge_open(struct session *s, enum stream_kind kind, const struct head *head,
 			 bool fin, const struct stream_events *events, void *ctx);
+void edge_on_interim(struct tunnel_stream *ts, const struct head *head);
 void edge_on_response(struct tunnel_stream *ts, const struct head *head, bool fin);
 /* Counts the answer's body against what it promised; false when it breaks its word. */
 bool edge_check_length(struct tunnel_stream *ts, size_t size, bool fin);
 
 /* --- connector.c --- */
 void connector_on_request(struct tunnel *t, struct h2_stream *h2, const struct head *head, bool fin);
+void connector_interim(struct stream *st, const struct head *head);
 void connector_answer(struct stream *st, const struct answer *a, bool fin);

@@ -83,6 +83,7 @@ struct call {
 	enum reason why;
 	struct bytes reply; /* still to be written */
 	bool reply_ends;
+	char trailers[300];
 };
 
 enum { CALLS = 64 };
@@ -126,6 +127,14 @@ static inline void call_on_data(struct stream *st, struct bytes data, bool fin)
 	happened();
 }
 
+static inline void call_on_trailers(struct stream *st, const struct fields *trailers)
+{
+	struct call *c = st->ctx;
+
+	print_fields(trailers, c->trailers, sizeof(c->trailers));
+	call_on_data(st, BYTES_NONE, true);
+}
+
 static inline void call_on_writable(struct stream *st)
 {
 	call_go_on(st->ctx);
@@ -143,6 +152,7 @@ static inline void call_on_closed(struct stream *st, enum reason why)
 
 static const struct stream_events call_events = {
 	.on_data = call_on_data,
+	.on_trailers = call_on_trailers,
 	.on_writable = call_on_writable,
 	.on_closed = call_on_closed,
 };
@@ -232,17 +242,23 @@ static inline void line_on_edge_closed(struct session *s, enum reason why, const
 static const struct session_events edge_events = { .on_register = line_on_register,
 						   .on_closed = line_on_edge_closed };
 
-/* `with_reason`: a connector of ours, that announces its features. Registers later. */
+static const struct bytes our_features[] = {
+	BYTES_LIT(FEATURE_REASON),
+	BYTES_LIT(FEATURE_INTERIM),
+	BYTES_LIT(FEATURE_TRAILERS),
+	BYTES_LIT(FEATURE_HALF_CLOSE),
+};
+
+/* `is_ours`: a connector of ours, that announces its features. Registers later. */
 static inline void line_open(struct line *l, struct worker *w, const struct uuid *of, uint8_t who,
-			     uint8_t index, bool with_reason)
+			     uint8_t index, bool is_ours)
 {
-	const struct bytes feature = BYTES_LIT(FEATURE_REASON);
 	const struct registration registration = {
 		.tunnel = *of,
 		.index = index,
 		.connector = { { who } },
-		.features = &feature,
-		.feature_count = with_reason ? 1 : 0,
+		.features = our_features,
+		.feature_count = is_ours ? ARRAY_LEN(our_features) : 0,
 	};
 	const struct session_start at_edge = { .side = SESSION_EDGE,
 					       .events = &edge_events,
@@ -317,7 +333,7 @@ struct visit {
 	struct buf body;
 	struct failure failure;
 	char title[128], detail[700], origin[128], rule[64], errno_name[32];
-	char fields[3000], trailers[300];
+	char fields[3000], trailers[300], interims[300];
 	struct bytes upload;
 	bool upload_ends;
 };
@@ -343,6 +359,18 @@ static inline void visit_go_on(struct visit *v)
 	v->upload = bytes_from(v->upload, body_write(b, v->upload));
 	if (v->upload.len == 0 && v->upload_ends)
 		body_end(b);
+}
+
+static inline void visit_on_interim(struct exchange *x, const struct head *head)
+{
+	struct visit *v = x->producer_ctx;
+	char fields[100];
+	size_t len = strlen(v->interims);
+
+	assert_false(v->has_head);
+	print_fields(&head->fields, fields, sizeof(fields));
+	snprintf(v->interims + len, sizeof(v->interims) - len, "%d %s\n", head->status, fields);
+	happened();
 }
 
 static inline void visit_on_head(struct exchange *x)
@@ -387,6 +415,7 @@ static inline void visit_on_failed(struct exchange *x)
 
 static const struct exchange_producer visit_producer = {
 	.name = "test",
+	.on_interim = visit_on_interim,
 	.on_head = visit_on_head,
 	.on_response_data = visit_on_data,
 	.on_request_room = visit_on_room,
