@@ -81,34 +81,6 @@ void h1_answer_error(struct h1_server *h, int status, struct bytes title, struct
 	h->answer = H1_ANSWER_LAST;
 }
 
-/* Behind what still waits: interim heads may come faster than the visitor reads. */
-static void add_pending(struct h1_server *h, struct bytes text)
-{
-	if (h->pending.len)
-		text = arena_printf(&h->x->arena, BYTES_FMT BYTES_FMT, BYTES_ARG(h->pending),
-				    BYTES_ARG(text));
-	h->pending = text;
-	h1_answer_pump(h);
-}
-
-void h1_answer_continue(struct h1_server *h)
-{
-	h->sent_continue = true;
-	add_pending(h, BYTES_LIT("HTTP/1.1 100 Continue\r\n\r\n"));
-}
-
-void h1_answer_interim(struct h1_server *h, const struct head *head)
-{
-	struct buf out;
-
-	if (h->info.is_http10 || h->answer != H1_ANSWER_NONE)
-		return;
-	buf_init(&out, LIMIT_HEAD_BYTES);
-	if (h1_print_interim(head, &out) == 0)
-		add_pending(h, arena_copy(&h->x->arena, buf_bytes(&out)));
-	buf_done(&out);
-}
-
 static void start_response(struct h1_server *h)
 {
 	struct exchange *x = h->x;
@@ -161,6 +133,35 @@ static bool write_pending(struct h1_server *h)
 		h->pending = bytes_from(h->pending, taken);
 	}
 	return h->pending.len == 0;
+}
+
+/* Behind what still waits: interim heads may come faster than the visitor reads. */
+static void add_pending(struct h1_server *h, struct bytes text)
+{
+	if (h->pending.len)
+		text = arena_printf(&h->x->arena, BYTES_FMT BYTES_FMT, BYTES_ARG(h->pending),
+				    BYTES_ARG(text));
+	h->pending = text;
+	/* Not the response, which may be there already: more interim heads may follow. */
+	(void)write_pending(h);
+}
+
+void h1_answer_continue(struct h1_server *h)
+{
+	h->sent_continue = true;
+	add_pending(h, BYTES_LIT("HTTP/1.1 100 Continue\r\n\r\n"));
+}
+
+void h1_answer_interim(struct h1_server *h, const struct head *head)
+{
+	struct buf out;
+
+	if (h->info.is_http10 || h->answer != H1_ANSWER_NONE)
+		return;
+	buf_init(&out, LIMIT_HEAD_BYTES);
+	if (h1_print_interim(head, &out) == 0)
+		add_pending(h, arena_copy(&h->x->arena, buf_bytes(&out)));
+	buf_done(&out);
 }
 
 /* Writes up to `max` bytes of the body. False when the stream takes no more for now. */

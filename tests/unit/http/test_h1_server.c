@@ -110,6 +110,7 @@ static enum handled handle(struct exchange *x, void *ctx)
 				       "nobody is there");
 	exchange_answer_by(x, &answerer, &t);
 	t.x = x;
+	x->relays_continue = is_path(x, "/relay") && x->expects_continue;
 	if (is_path(x, "/echo")) {
 		x->response.status = 200;
 		x->response.length = x->request.length;
@@ -763,6 +764,71 @@ static void nobody_is_invited_who_did_not_wait(void **state)
 	assert_got("HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n");
 }
 
+static void an_invitation_may_come_from_further_on(void **state)
+{
+	const struct head go_on = { .status = 100 };
+
+	connect();
+	send("POST /relay HTTP/1.1\r\n" HOST "Content-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+	assert_got("");
+	exchange_interim(t.x, &go_on);
+	exchange_interim(t.x, &go_on);
+	assert_got("HTTP/1.1 100 Continue\r\n\r\n");
+	send("abc");
+	respond(204, HEAD_LENGTH_NONE, 0);
+	end_body();
+	assert_got("HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n");
+}
+
+static void interim_heads_are_written_before_the_response(void **state)
+{
+	struct field fields[] = {
+		{ BYTES_LIT("Link"), BYTES_LIT("</x>"), HEAD_OTHER },
+		{ BYTES_LIT("Content-Length"), BYTES_LIT("7"), HEAD_CONTENT_LENGTH },
+	};
+	const struct head hints = { .status = 103, .fields = { fields, 2, 2 } };
+
+	connect();
+	send("GET /hold HTTP/1.1\r\n" HOST "\r\n");
+	exchange_interim(t.x, &hints);
+	assert_got("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n");
+	/* Nobody asked for a 100; and several at once, with the response behind them. */
+	exchange_interim(t.x, &(const struct head){ .status = 100 });
+	exchange_interim(t.x, &hints);
+	exchange_interim(t.x, &(const struct head){ .status = 102 });
+	respond(204, HEAD_LENGTH_NONE, 0);
+	end_body();
+	assert_got("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+		   "HTTP/1.1 102 Processing\r\n\r\n"
+		   "HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n");
+}
+
+static void http10_hears_no_interim_heads(void **state)
+{
+	connect();
+	send("GET /hold HTTP/1.0\r\n" HOST "\r\n");
+	exchange_interim(t.x, &(const struct head){ .status = 103 });
+	assert_got("");
+	respond(204, HEAD_LENGTH_NONE, 0);
+	end_body();
+	assert_got_status("HTTP/1.1 204 No Content\r\n");
+}
+
+/* A flood of them waits for the visitor in memory: there is an end to it. */
+static void interim_heads_are_bounded(void **state)
+{
+	connect();
+	send("GET /hold HTTP/1.1\r\n" HOST "\r\n");
+	for (int i = 0; i < 3 * LIMIT_INTERIM_HEADS; i++)
+		exchange_interim(t.x, &(const struct head){ .status = 102 });
+	loop_settle(t.loop);
+	assert_int_equal(t.got.len, LIMIT_INTERIM_HEADS * strlen("HTTP/1.1 102 Processing\r\n\r\n"));
+	buf_clear(&t.got);
+	respond(204, HEAD_LENGTH_NONE, 0);
+	end_body();
+	assert_got_status("HTTP/1.1 204 No Content\r\n");
+}
+
 static void a_refused_invitation_ends_the_connection(void **state)
 {
 	connect();
@@ -1225,6 +1291,10 @@ int main(void)
 		CASE(a_broken_chunk_cuts_off_after_the_head),
 		CASE(a_body_is_invited_when_the_visitor_waits),
 		CASE(nobody_is_invited_who_did_not_wait),
+		CASE(an_invitation_may_come_from_further_on),
+		CASE(interim_heads_are_written_before_the_response),
+		CASE(http10_hears_no_interim_heads),
+		CASE(interim_heads_are_bounded),
 		CASE(a_refused_invitation_ends_the_connection),
 		CASE(an_early_answer_lets_a_small_rest_pass),
 		CASE(an_early_answer_does_not_wait_for_a_large_rest),

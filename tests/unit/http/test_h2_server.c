@@ -20,7 +20,7 @@ struct visitor_stream {
 	struct head head;
 	struct fields trailers;
 	uint64_t got, sent, to_send;
-	char text[512];
+	char text[512], interims[64];
 	bool has_head, fin, closed, keep_credit;
 	uint32_t code;
 };
@@ -66,6 +66,12 @@ static void on_response(struct h2_stream *st, const struct head *head, bool fin)
 {
 	struct visitor_stream *v = h2_stream_ctx(st);
 
+	if (head->status < 200) {
+		size_t len = strlen(v->interims);
+		snprintf(v->interims + len, sizeof(v->interims) - len, "%d:%zu ", head->status,
+			 head->fields.count);
+		return;
+	}
 	assert_int_equal(head_copy(&v->head, head, &v->arena), 0);
 	v->has_head = true;
 	v->fin = fin;
@@ -580,6 +586,48 @@ static void trailers_cross(void **state)
 	rig_free(r);
 }
 
+static void interim_heads_come_before_the_response(void **state)
+{
+	(void)state;
+	struct rig *r = rig_new();
+	struct visitor_stream *v = visit(r, "GET", "/", 0);
+	struct field link = { BYTES_LIT("Link"), BYTES_LIT("</x>"), HEAD_OTHER };
+
+	exchange_interim(last(r), &(const struct head){ .status = 102 });
+	loop_settle(r->loop);
+	assert_string_equal(v->interims, "102:0 ");
+	exchange_interim(last(r), &(const struct head){ .status = 103, .fields = { &link, 1, 1 } });
+	respond_with(last(r), 200, HEAD_LENGTH_KNOWN, 20);
+	loop_settle(r->loop);
+	assert_string_equal(v->interims, "102:0 103:1 ");
+	assert_int_equal(v->head.status, 200);
+	assert_int_equal(v->got, 20);
+	rig_free(r);
+}
+
+static void a_visitor_who_waits_is_told_to_go_on(void **state)
+{
+	(void)state;
+	struct rig *r = rig_new();
+	struct visitor_stream *v = r->streams[r->stream_count++] = mem_alloc(sizeof(*v));
+	struct field expect = { BYTES_LIT("expect"), BYTES_LIT("100-continue"), HEAD_EXPECT };
+	const struct head head = {
+		.method = BYTES_LIT("POST"),
+		.authority = BYTES_LIT("a"),
+		.path = BYTES_LIT("/"),
+		.length = HEAD_LENGTH_UNKNOWN,
+		.fields = { &expect, 1, 1 },
+	};
+
+	arena_init(&v->arena);
+	v->st = h2_session_open(r->client, &head, false, v);
+	loop_settle(r->loop);
+	assert_true(last(r)->expects_continue);
+	assert_null(fields_find(&last(r)->request.fields, HEAD_EXPECT));
+	assert_string_equal(v->interims, "100:0 ");
+	rig_free(r);
+}
+
 static void drain_finishes_what_is_open(void **state)
 {
 	(void)state;
@@ -712,6 +760,8 @@ int main(void)
 		cmocka_unit_test(visitor_who_leaves_cancels),
 		cmocka_unit_test(lengths_are_kept_to),
 		cmocka_unit_test(trailers_cross),
+		cmocka_unit_test(interim_heads_come_before_the_response),
+		cmocka_unit_test(a_visitor_who_waits_is_told_to_go_on),
 		cmocka_unit_test(drain_finishes_what_is_open),
 		cmocka_unit_test(idle_connection_is_closed),
 		cmocka_unit_test(stream_where_nothing_moves_times_out),
