@@ -192,6 +192,7 @@ struct exchange *exchange_new(struct loop *loop, const struct exchange_producer 
 	bufq_init(&x->request_body.queue, LIMIT_BODY_QUEUE_BYTES);
 	bufq_init(&x->response_body.queue, LIMIT_BODY_QUEUE_BYTES);
 	x->started_at = loop_now(loop);
+	x->conn_index = -1;
 	list_init(&x->interims);
 	deferred_init(&x->deferred, deliver);
 	atomic_fetch_add_explicit(&live_count, 1, memory_order_relaxed);

@@ -20,6 +20,7 @@
 #include "base/arena.h"
 #include "base/bufq.h"
 #include "base/clock.h"
+#include "base/uuid.h"
 #include "http/head.h"
 #include "io/loop.h"
 
@@ -163,6 +164,9 @@ struct exchange {
 	struct bytes client_ip;    /* text */
 	struct bytes host;         /* lower case, no port */
 	bool is_tls;
+	const char *protocol;  /* how the visitor speaks: "h1", "h2"; NULL: not known */
+	struct uuid connector; /* which connector carries it, and over which of its connections */
+	int conn_index;        /* -1: none does */
 	usec started_at, head_at;
 	void *route; /* what the route handler found; borrowed from `snapshot` */
 	const struct handler_chain *chain; /* borrowed */

@@ -17,6 +17,25 @@ static void cut_off(struct h1_server *h, int code, const char *why)
 	h1_server_end(h, &err);
 }
 
+/* What is refused shows in the log as well: as the exchange at hand, or as one of its own. */
+static void note_refusal(struct h1_server *h, int status, const char *detail)
+{
+	struct exchange *x = h->x;
+
+	if (!x && !h->options.on_refused)
+		return;
+	if (!x)
+		x = exchange_new(h->stream->loop, NULL, NULL);
+	exchange_failed(x, status == 504 ? FAILURE_ORIGIN : FAILURE_VISITOR, status, 0,
+			head_reason(status), "%s", detail);
+	if (h->x)
+		return;
+	x->chain = h->options.chain;
+	x->is_tls = h->options.is_tls;
+	h->options.on_refused(h->options.ctx, x);
+	exchange_release_producer(x);
+}
+
 void h1_answer_refusal(struct h1_server *h, int status, const char *detail)
 {
 	char text[1024], head[256];
@@ -26,6 +45,7 @@ void h1_answer_refusal(struct h1_server *h, int status, const char *detail)
 				"Content-Length: %d\r\nConnection: close\r\n\r\n",
 				status, head_reason(status), len);
 
+	note_refusal(h, status, detail);
 	/* Should the visitor not have read what came before, this is cut off; it closes anyway. */
 	if (byte_stream_write(h->stream, bytes_of(head, (size_t)head_len)) == (size_t)head_len)
 		(void)byte_stream_write(h->stream, bytes_of(text, (size_t)len));

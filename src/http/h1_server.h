@@ -21,10 +21,13 @@ struct h1_server_options {
 	const struct handler_chain *chain; /* borrowed, longer than every exchange */
 	struct bytes scheme;               /* "https" or "http"; static */
 	bool is_tls;
-	void *ctx; /* borrowed; for the two below */
+	void *ctx; /* borrowed; for the three below */
 	/* A request has come; x->request, x->host and x->is_tls are set. Fills in what the listener knows:
 	 * client_ip, id, snapshot, on_end. The handlers run next. May be NULL. */
 	void (*on_exchange)(void *ctx, struct exchange *x);
+	/* Something was answered with an error that never became a request: an exchange that holds nothing
+	 * but x->failure and ends at once, for the log. Fills in the same. May be NULL. */
+	void (*on_refused)(void *ctx, struct exchange *x);
 	/* Once and last, never inside a call; the connection frees itself after return. `why` is NULL
 	 * when it ended as it should. May be NULL. */
 	void (*on_closed)(void *ctx, const struct err *why);

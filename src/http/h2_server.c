@@ -376,6 +376,8 @@ static void on_visit_idle(struct visit *v)
 		return;
 	}
 	v->response_ended = v->sent_head = true;
+	exchange_failed(x, waits_for_visitor ? FAILURE_VISITOR : FAILURE_ORIGIN, head.status, 0,
+			head_reason(head.status), "nothing moved in time"); /* for the log */
 	h2_stream_respond(v->stream, &head, true);
 	after_response(v);
 }

@@ -297,6 +297,7 @@ void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind
 	serving->server = s;
 	serving->stream = st;
 	serving->index = index;
+	x->conn_index = (int)index;
 	st->events = &stream_events;
 	st->ctx = serving;
 	/* The stream's window bounds what may wait here. */

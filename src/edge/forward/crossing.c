@@ -28,6 +28,8 @@ struct crossing {
 	struct arena answer_arena;
 	struct head response;
 	struct failure failure;
+	struct uuid connector;
+	int conn_index;
 	struct fields response_trailers; /* before the response pipe is closed */
 
 	/* Near side's own. */
@@ -133,6 +135,8 @@ static void far_on_head(struct exchange *y)
 
 	/* It has passed the same limit before. */
 	(void)head_copy(&c->response, &y->response, &c->answer_arena);
+	c->connector = y->connector;
+	c->conn_index = y->conn_index;
 	post(c->near_worker, c, near_on_head);
 }
 
@@ -186,6 +190,8 @@ static void far_on_failed(struct exchange *y)
 	struct crossing *c = y->producer_ctx;
 	struct failure *f = &c->failure;
 
+	c->connector = y->connector;
+	c->conn_index = y->conn_index;
 	*f = y->failure;
 	f->title = arena_copy(&c->answer_arena, f->title);
 	f->detail = arena_copy(&c->answer_arena, f->detail);
@@ -328,6 +334,8 @@ static void near_on_head(void *arg)
 
 	if (x) {
 		(void)head_copy(&x->response, &c->response, &x->arena);
+		x->connector = c->connector;
+		x->conn_index = c->conn_index;
 		c->near_has_head = true;
 		exchange_respond(x);
 		near_take_response(c);
@@ -341,6 +349,8 @@ static void near_on_failed(void *arg)
 	struct exchange *x = c->x;
 
 	if (x) {
+		x->connector = c->connector;
+		x->conn_index = c->conn_index;
 		x->failure = c->failure;
 		x->failure.title = arena_copy(&x->arena, c->failure.title);
 		x->failure.detail = arena_copy(&x->arena, c->failure.detail);

@@ -139,6 +139,8 @@ static bool open_stream(struct forward *f, struct tunnel_session *ts)
 	if (!f->stream)
 		return false;
 	f->session = ts;
+	x->connector = ts->connector;
+	x->conn_index = ts->index;
 	f->ends_apart =
 		x->request.is_upgrade && session_has_feature(ts->session, FEATURE_HALF_CLOSE);
 	f->request_ended = fin;

@@ -75,6 +75,7 @@ static void on_exchange(void *ctx, struct exchange *x)
 	struct visitor *v = ctx;
 
 	x->client_ip = arena_copy(&x->arena, bytes_str(v->ip));
+	x->protocol = v->h2 ? "h2" : "h1";
 	make_request_id(x->id);
 	x->on_end = on_end;
 }
@@ -115,6 +116,7 @@ static void serve_h1(struct visitor *v, struct byte_stream *stream,
 		.is_tls = is_tls,
 		.ctx = v,
 		.on_exchange = on_exchange,
+		.on_refused = on_exchange,
 		.on_closed = on_closed,
 	};
 

@@ -24,7 +24,8 @@ static struct {
 	bool got_eof;
 	bool visitor_reads;
 	bool stop_when_closed;
-	int close_code; /* of on_closed() */
+	int close_code;     /* of on_closed() */
+	int refused_status; /* of the last exchange that was never one */
 
 	struct exchange *x; /* the last one, while its answerer holds it */
 	int exchanges, cancels, ends;
@@ -169,6 +170,17 @@ static void on_exchange(void *ctx, struct exchange *x)
 	t.ends++;
 }
 
+static void on_refused_end(struct exchange *x, void *ctx)
+{
+	t.refused_status = x->failure.status;
+}
+
+static void on_refused(void *ctx, struct exchange *x)
+{
+	assert_int_equal(x->request.method.len, 0);
+	x->on_end = on_refused_end;
+}
+
 static void on_closed(void *ctx, const struct err *why)
 {
 	t.server = NULL;
@@ -186,6 +198,7 @@ static void connect_with(size_t capacity, const struct h1_server_options *more)
 	options.is_tls = true;
 	options.ctx = &t;
 	options.on_exchange = on_exchange;
+	options.on_refused = on_refused;
 	options.on_closed = on_closed;
 	memory_stream_pair(t.loop, capacity, &t.stream, &t.visitor);
 	byte_stream_set_events(t.visitor, &visitor_events, NULL);
@@ -1157,6 +1170,7 @@ static void a_slow_head_gets_408(void **state)
 	wait_for_close();
 	assert_got_status("HTTP/1.1 408 Request Timeout\r\n");
 	assert_is_closed(E_TIMEOUT);
+	assert_int_equal(t.refused_status, 408);
 }
 
 static void an_idle_connection_is_closed_without_a_word(void **state)
@@ -1233,6 +1247,7 @@ static void what_cannot_be_read_is_refused_for_good(void **state)
 		assert_non_null(memmem(t.got.ptr, t.got.len, "Connection: close\r\n", 19));
 		assert_is_closed(cases[i].code);
 		assert_int_equal(t.exchanges, 0);
+		assert_int_equal(t.refused_status, strtol(cases[i].status + 9, NULL, 10));
 		buf_clear(&t.got);
 		t.visitor = byte_stream_close(t.visitor);
 	}
