@@ -1,11 +1,14 @@
 #include "connector/dial/dial.h"
 
+#include <stdio.h>
+
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "connector/connector_config.h"
+#include "connector/connector_metrics.h"
 #include "connector/serve/serve.h"
 #include "io/conn.h"
 #include "tls/tls.h"
@@ -48,6 +51,11 @@ struct connection {
 	struct tls_handshake *handshake;
 	struct session *session; /* borrowed until on_closed */
 	struct timer retry, deadline;
+	/* For the local API. */
+	usec registering_at;
+	struct uuid id;
+	char location[DIALER_LOCATION_BYTES];
+	struct err last_error;
 };
 
 struct dialer {
@@ -124,8 +132,17 @@ static void dial_failed(struct connection *c, const struct err *err)
 	log_error(COMPONENT, "Unable to establish connection with the edge",
 		  LOG_INT("connIndex", c->index), LOG_STR("edge", edge_text(c)),
 		  LOG_STR("error", err->text));
+	connector_metrics_dial_failed(c->index, err_name(err->code));
+	c->last_error = *err;
 	c->edge = (c->edge + 1) % config->edge_count;
 	try_later(c);
+}
+
+static void drain(struct connection *c)
+{
+	if (c->state == DIAL_REGISTERED)
+		connector_metrics_rpc("unregister_connection");
+	session_drain(c->session);
 }
 
 /* --- The session ----------------------------------------------------------------------------- */
@@ -137,7 +154,12 @@ static void on_registered(struct session *s, const struct registered *r)
 	char uuid[UUID_TEXT_SIZE], ip[ADDRESS_TEXT_SIZE];
 
 	timer_stop(&c->deadline);
+	histogram_observe(&connector_metrics.register_latency,
+			  loop_now(d->loop) - c->registering_at);
 	if (!r->ok) {
+		connector_metrics_refused(r->is_duplicate);
+		err_set(&c->last_error, E_DENIED, "the edge refused the registration: " BYTES_FMT,
+			BYTES_ARG(r->cause));
 		c->was_refused = true;
 		if (r->is_duplicate)
 			c->edge = (c->edge + 1) % d->config->edge_count;
@@ -149,12 +171,20 @@ static void on_registered(struct session *s, const struct registered *r)
 	c->was_refused = false;
 	c->failures = 0;
 	c->state = DIAL_REGISTERED;
+	c->last_error = (struct err){ 0 };
+	c->id = r->connection;
+	(void)snprintf(c->location, sizeof(c->location), BYTES_FMT, BYTES_ARG(r->location));
+	connector_metrics_registered(c->index, &d->config->tunnel_id, r->location);
+	if (c->index == 0 && !r->remotely_managed && d->local_config.len) {
+		metric_add(&connector_metrics.local_config_pushes, 1);
+		connector_metrics_rpc("update_local_configuration");
+	}
 	log_info(COMPONENT, "Registered tunnel connection", LOG_INT("connIndex", c->index),
 		 LOG_STR("connection", uuid_text(&r->connection, uuid)), LOG_INT("event", 0),
 		 LOG_STR("ip", address_ip_text(s->peer, ip)), LOG_BYTES("location", r->location),
 		 LOG_STR("protocol", s->transport->name));
 	if (d->is_draining) {
-		session_drain(s);
+		drain(c);
 		return;
 	}
 	if (d->has_registered)
@@ -193,6 +223,15 @@ static void on_session_closed(struct session *s, enum reason why, const struct e
 		check_drained(c->dialer);
 		return;
 	}
+	if (c->state == DIAL_REGISTERING && !c->was_refused)
+		connector_metrics_register_lost(reason_text(why));
+	if (c->state == DIAL_REGISTERED || !c->was_refused)
+		err_set(&c->last_error, err && err->code ? err->code : E_CLOSED,
+			"%s the edge: %s%s%s",
+			c->state == DIAL_REGISTERED ? "lost the connection with"
+						    : "no registration at",
+			reason_text(why), err && err->code ? ": " : "",
+			err && err->code ? err->text : "");
 	log_warn(COMPONENT, "Lost connection with the edge", LOG_INT("connIndex", c->index),
 		 LOG_STR("edge", edge_text(c)), LOG_STR("reason", reason_text(why)),
 		 LOG_STR("error", err && err->code ? err->text : ""));
@@ -256,6 +295,7 @@ static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
 		.local_config = buf_bytes(&d->local_config),
 	};
 	c->state = DIAL_REGISTERING;
+	c->registering_at = loop_now(d->loop);
 	timer_set(&c->deadline, config->rpc_timeout / USEC_PER_MSEC);
 	c->session = h2_transport.start(d->loop, &start);
 }
@@ -319,8 +359,11 @@ struct dialer *dialer_new(struct loop *loop, const struct connector_config *conf
 		return mem_free(d);
 	}
 	buf_init(&d->local_config, LIMIT_RPC_BYTES / 2);
-	if (ingress_write_json(config->ingress, &d->local_config) < 0)
-		buf_clear(&d->local_config); /* so many rules that the edge would refuse the text */
+	if (ingress_write_json(config->ingress, &d->local_config) < 0) {
+		/* So many rules that the edge would refuse the text. */
+		buf_clear(&d->local_config);
+		metric_add(&connector_metrics.local_config_pushes_errors, 1);
+	}
 	d->feature_count = ARRAY_LEN(features) + config->feature_count;
 	d->features = mem_alloc_array(d->feature_count, sizeof(*d->features));
 	for (size_t i = 0; i < d->feature_count; i++)
@@ -364,7 +407,7 @@ void dialer_drain(struct dialer *d)
 	for (size_t i = 0; i < d->count; i++) {
 		struct connection *c = &d->connections[i];
 		if (c->session)
-			session_drain(c->session);
+			drain(c);
 		else
 			connection_done(c);
 	}
@@ -385,4 +428,51 @@ size_t dialer_registered_count(const struct dialer *d)
 	for (size_t i = 0; i < d->count; i++)
 		count += d->connections[i].state == DIAL_REGISTERED;
 	return count;
+}
+
+/* --- What the local API asks ----------------------------------------------------------------- */
+
+size_t dialer_connection_count(const struct dialer *d)
+{
+	return d->count;
+}
+
+void dialer_connection(const struct dialer *d, size_t index, struct dialer_connection *ret)
+{
+	static const char *const states[] = {
+		[DIAL_IDLE] = "idle",
+		[DIAL_CONNECTING] = "connecting",
+		[DIAL_HANDSHAKE] = "handshake",
+		[DIAL_REGISTERING] = "registering",
+		[DIAL_REGISTERED] = "registered",
+		[DIAL_WAITING] = "waiting",
+		[DIAL_DONE] = "done",
+	};
+	const struct connection *c = &d->connections[index];
+
+	BUG_IF(index >= d->count);
+	*ret = (struct dialer_connection){
+		.state = states[c->state],
+		.is_registered = c->state == DIAL_REGISTERED,
+		.edge = edge_text(c),
+		.protocol = h2_transport.name,
+		.failures = c->failures,
+		.last_error = c->last_error,
+	};
+	if (c->state != DIAL_REGISTERED)
+		return;
+	if (c->session->peer)
+		ret->peer = *c->session->peer;
+	ret->id = c->id;
+	memcpy(ret->location, c->location, sizeof(ret->location));
+}
+
+struct tls_context *dialer_tls(const struct dialer *d)
+{
+	return d->tls;
+}
+
+struct bytes dialer_server_name(void)
+{
+	return edge_server_name;
 }

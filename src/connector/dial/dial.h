@@ -6,11 +6,13 @@
 
 #include "base/err.h"
 #include "base/uuid.h"
+#include "io/address.h"
 
 struct connector_config;
 struct dialer;
 struct loop;
 struct server;
+struct tls_context;
 
 struct dialer_events {
 	/* The first connection has registered (once): READY for the service manager, the pid file. */
@@ -32,3 +34,28 @@ void dialer_drain(struct dialer *d);
 /* Ends what is left, at once. */
 void dialer_abort(struct dialer *d);
 size_t dialer_registered_count(const struct dialer *d);
+
+/* --- For the local API ----------------------------------------------------------------------- */
+
+#define DIALER_LOCATION_BYTES 64
+
+/* One connection as it is now. */
+struct dialer_connection {
+	const char *state; /* "idle", "connecting", "handshake", "registering", "registered", "waiting", "done" */
+	bool is_registered;
+	const char *edge;     /* HOST:PORT it is or will be dialled at; borrowed from the configuration */
+	const char *protocol; /* "http2", … */
+	unsigned failures;    /* in a row, since it was registered last */
+	/* While registered; zero otherwise. */
+	struct address peer;
+	struct uuid id; /* the edge's name for it */
+	char location[DIALER_LOCATION_BYTES];
+	/* Why it was lost or could not be had; code 0 since it is registered. */
+	struct err last_error;
+};
+
+size_t dialer_connection_count(const struct dialer *d);
+void dialer_connection(const struct dialer *d, size_t index, struct dialer_connection *ret);
+/* What edges are trusted by, and the name their certificates must have. Borrowed. */
+struct tls_context *dialer_tls(const struct dialer *d);
+struct bytes dialer_server_name(void);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "connector/connector_config.h"
+#include "connector/connector_metrics.h"
 #include "connector/origin/origin.h"
 #include "connector/serve/serve_internal.h"
 
@@ -19,6 +20,7 @@ struct serving {
 	struct server *server;
 	struct stream *stream; /* borrowed until on_closed */
 	unsigned index;
+	enum stream_kind kind;
 	bool response_ended;
 	uint64_t credited; /* request bytes whose window was given back */
 };
@@ -47,6 +49,7 @@ static void pump_response(struct serving *s)
 			   body->trailers.count == 0;
 		size_t taken = stream_write(s->stream, run, fin);
 		body_consume(body, taken);
+		metric_add(&connector_metrics.response_bytes, (int64_t)taken);
 		if (taken < run.len)
 			return;
 		s->response_ended = fin;
@@ -75,6 +78,8 @@ static void on_head(struct exchange *x)
 
 	stream_answer(s->stream, &answer, fin);
 	s->response_ended = fin;
+	connector_metrics_response(x->response.status);
+	histogram_observe(&connector_metrics.response_head, x->head_at - x->started_at);
 }
 
 static void on_response_data(struct exchange *x)
@@ -102,6 +107,7 @@ static void on_data(struct stream *st, struct bytes data, bool fin)
 		return;
 	}
 	if (data.len) {
+		metric_add(&connector_metrics.request_bytes, (int64_t)data.len);
 		body_write_all(body, data);
 		body->wants_room = true; /* every byte taken is window to give back */
 	}
@@ -142,12 +148,16 @@ static void set_text(json_t *object, const char *key, struct bytes text)
 		json_object_set_new(object, key, json_stringn((const char *)text.ptr, text.len));
 }
 
+static const char *hop_name(enum failure_hop hop)
+{
+	return hop == FAILURE_ORIGIN ? "origin" : "connector";
+}
+
 static char *failure_json(const struct failure *f)
 {
 	json_t *object = json_object();
 
-	json_object_set_new(object, "hop",
-			    json_string(f->hop == FAILURE_ORIGIN ? "origin" : "connector"));
+	json_object_set_new(object, "hop", json_string(hop_name(f->hop)));
 	json_object_set_new(object, "status", json_integer(f->status));
 	set_text(object, "title", f->title);
 	set_text(object, "detail", f->detail);
@@ -157,6 +167,17 @@ static char *failure_json(const struct failure *f)
 	char *text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
 	return text;
+}
+
+static void count_failure(const struct exchange *x)
+{
+	const struct failure *f = &x->failure;
+	const struct ingress_rule *rule = x->route;
+
+	metric_add(&connector_metrics.request_errors, 1);
+	connector_metrics_failure(hop_name(f->hop), f->errno_name);
+	if (rule)
+		metric_add(connector_metrics_rule_errors(rule->label), 1);
 }
 
 static void on_failed(struct exchange *x)
@@ -171,6 +192,7 @@ static void on_failed(struct exchange *x)
 		  LOG_INT("connIndex", s->index), LOG_BYTES("ingressRule", f->rule),
 		  LOG_BYTES("originService", f->origin), LOG_BYTES("errno", f->errno_name),
 		  LOG_BYTES("host", x->host), LOG_INT("status", f->status));
+	count_failure(x);
 	if (x->has_head) {
 		s->response_ended = true;
 		stream_reset(s->stream, REASON_FAILED); /* on_closed releases the exchange */
@@ -197,11 +219,33 @@ static const struct exchange_producer producer = {
 	.on_failed = on_failed,
 };
 
+/* A configuration push is no request. */
+static void count_start(enum stream_kind kind)
+{
+	if (kind == STREAM_CONFIG)
+		return;
+	metric_add(&connector_metrics.total_requests, 1);
+	metric_add(&connector_metrics.concurrent_requests, 1);
+	if (kind == STREAM_TCP) {
+		metric_add(&connector_metrics.tcp_total_sessions, 1);
+		metric_add(&connector_metrics.tcp_active_sessions, 1);
+	}
+}
+
+static void count_end(enum stream_kind kind)
+{
+	if (kind != STREAM_CONFIG)
+		metric_add(&connector_metrics.concurrent_requests, -1);
+	if (kind == STREAM_TCP)
+		metric_add(&connector_metrics.tcp_active_sessions, -1);
+}
+
 static void on_closed(struct stream *st, enum reason why)
 {
 	struct serving *s = st->ctx;
 
 	(void)why;
+	count_end(s->kind);
 	exchange_release_producer(s->x);
 }
 
@@ -250,6 +294,7 @@ static enum handled ingress_handle(struct exchange *x, void *ctx)
 			x, FAILURE_CONNECTOR, 502, 0, "Path too complex",
 			"The path needs more work to match rule %zu than the limit allows.", index);
 	x->route = (void *)(uintptr_t)rule;
+	metric_add(s->rule_requests[index], 1);
 	return HANDLED_NEXT;
 }
 
@@ -298,6 +343,8 @@ void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind
 	serving->stream = st;
 	serving->index = index;
 	x->conn_index = (int)index;
+	serving->kind = kind;
+	count_start(kind);
 	st->events = &stream_events;
 	st->ctx = serving;
 	/* The stream's window bounds what may wait here. */
@@ -328,6 +375,19 @@ void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind
 	exchange_fail(x);
 }
 
+/* The counters of the rules that serve new exchanges. */
+static void take_origins(struct server *s, struct origin_set *origins)
+{
+	const struct ingress *in = origin_set_ingress(origins);
+	size_t count = ingress_count(in);
+
+	mem_free(s->rule_requests);
+	s->rule_requests = mem_alloc_array(count, sizeof(*s->rule_requests));
+	for (size_t i = 0; i < count; i++)
+		s->rule_requests[i] = connector_metrics_rule_requests(ingress_rule(in, i)->label);
+	s->origins = origin_set_ref(origins);
+}
+
 struct server *server_new(struct loop *loop, const struct connector_config *config,
 			  const struct uuid *connector, struct origin_set *origins)
 {
@@ -336,7 +396,7 @@ struct server *server_new(struct loop *loop, const struct connector_config *conf
 	s->loop = loop;
 	s->config = config;
 	uuid_text(connector, s->connector_id);
-	s->origins = origin_set_ref(origins);
+	take_origins(s, origins);
 	s->chain = (struct handler_chain){ .handlers = handlers,
 					   .count = ARRAY_LEN(handlers),
 					   .ctx = s };
@@ -348,6 +408,7 @@ struct server *server_free(struct server *s)
 	if (!s)
 		return NULL;
 	origin_set_unref(s->origins);
+	mem_free(s->rule_requests);
 	return mem_free(s);
 }
 
@@ -355,6 +416,11 @@ void server_set_origins(struct server *s, struct origin_set *origins)
 {
 	struct origin_set *old = s->origins;
 
-	s->origins = origin_set_ref(origins);
+	take_origins(s, origins);
 	origin_set_unref(old);
+}
+
+struct origin_set *server_origins(const struct server *s)
+{
+	return s->origins;
 }

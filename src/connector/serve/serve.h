@@ -16,6 +16,8 @@ struct server *server_new(struct loop *loop, const struct connector_config *conf
 struct server *server_free(struct server *s);
 /* From now on new exchanges use these rules; running ones finish on theirs. */
 void server_set_origins(struct server *s, struct origin_set *origins);
+/* Those that new exchanges use now. Borrowed. */
+struct origin_set *server_origins(const struct server *s);
 
 /* For session_events.on_stream; `index` is the connection's, for the log. */
 void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind,

@@ -8,6 +8,7 @@ struct server {
 	const struct connector_config *config;
 	char connector_id[UUID_TEXT_SIZE];
 	struct origin_set *origins; /* counted */
+	struct metric **rule_requests; /* owned array; one per rule of `origins` */
 	struct handler_chain chain;
 };
 

@@ -1,0 +1,44 @@
+/* What a connector counts, under the names of the stock one (CONTROL §7), so that dashboards go on working,
+ * and what is ours, under adit_connector_. Changed from the connector's loop. */
+#pragma once
+
+#include "base/metrics.h"
+#include "base/uuid.h"
+
+struct connector_metrics {
+	/* Requests; serve/. */
+	struct metric total_requests, concurrent_requests, request_errors;
+	struct metric request_bytes, response_bytes;
+	struct histogram response_head; /* usec from a stream's start to the response's head */
+	/* TCP; origin/. */
+	struct metric tcp_active_sessions, tcp_total_sessions, connect_streams_errors;
+	struct histogram connect_latency; /* usec */
+	/* Connections to the edge; dial/. */
+	struct histogram register_latency; /* usec from the question to the edge's word */
+	struct metric local_config_pushes, local_config_pushes_errors;
+	/* Set when somebody looks; local_api/. */
+	struct metric ha_connections, config_version, exchanges;
+};
+
+extern struct connector_metrics connector_metrics;
+
+/* Once; further calls do nothing. Before anything is counted. */
+void connector_metrics_register(void);
+
+/* A response with this status went to the edge. */
+void connector_metrics_response(int status);
+/* An exchange failed at `hop` ("origin", "connector"); `errno_name` may be empty. */
+void connector_metrics_failure(const char *hop, struct bytes errno_name);
+/* Counters of one rule, by its label; keep the first. */
+struct metric *connector_metrics_rule_requests(const char *rule);
+struct metric *connector_metrics_rule_errors(const char *rule);
+
+/* Connection `index` could not reach the edge; `why` is err_name(). */
+void connector_metrics_dial_failed(unsigned index, const char *why);
+/* The edge's word on a registration of connection `index`. */
+void connector_metrics_registered(unsigned index, const struct uuid *tunnel, struct bytes location);
+void connector_metrics_refused(bool is_duplicate);
+/* The connection ended before its word came; `why` is reason_text(). */
+void connector_metrics_register_lost(const char *why);
+/* A question of ours to the edge: "update_local_configuration", "unregister_connection". */
+void connector_metrics_rpc(const char *method);
