@@ -6,10 +6,10 @@
 #include "base/clock.h"
 
 struct process_facts {
-	usec cpu;                                     /* user and system time of all threads */
-	int64_t resident_bytes, virtual_bytes;        /* 0 where /proc does not say */
-	int64_t open_descriptors, max_descriptors;    /* the same; max: the soft limit, -1: none */
-	usec started_wall;                            /* to within the 10 ms of a kernel tick */
+	usec cpu;                                  /* user and system time of all threads */
+	int64_t resident_bytes, virtual_bytes;     /* 0 where /proc does not say */
+	int64_t open_descriptors, max_descriptors; /* the same; max: the soft limit, -1: none */
+	usec started_wall;                         /* to within the 10 ms of a kernel tick */
 };
 
 /* Reads /proc, which is memory: well below a millisecond, but for a process with very many descriptors on

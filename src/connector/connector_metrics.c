@@ -5,24 +5,32 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define MSEC(n) ((n) * USEC_PER_MSEC)
+#define MSEC(n) ((n)*USEC_PER_MSEC)
 
 /* Bounds of the stock connector's buckets. */
 static const int64_t connect_bounds[] = { MSEC(1),   MSEC(10),  MSEC(25),   MSEC(50),
 					  MSEC(100), MSEC(500), MSEC(1000), MSEC(5000) };
 static const int64_t rpc_bounds[] = { MSEC(50), MSEC(150), MSEC(450), MSEC(1350), MSEC(4050) };
-static const int64_t head_bounds[] = { MSEC(1),   MSEC(2),   MSEC(5),    MSEC(10),  MSEC(25),
-				       MSEC(50),  MSEC(100), MSEC(250),  MSEC(500), MSEC(1000),
+static const int64_t head_bounds[] = { MSEC(1),    MSEC(2),    MSEC(5),     MSEC(10),   MSEC(25),
+				       MSEC(50),   MSEC(100),  MSEC(250),   MSEC(500),  MSEC(1000),
 				       MSEC(2500), MSEC(5000), MSEC(10000), MSEC(30000) };
 
-#define COUNTER(its_name, its_help) \
-	{ .name = (its_name), .help = (its_help), .type = METRIC_COUNTER }
-#define GAUGE(its_name, its_help) { .name = (its_name), .help = (its_help), .type = METRIC_GAUGE }
-#define HISTOGRAM(its_name, its_labels, its_help, unit, its_bounds)                              \
-	{                                                                                        \
-		.sum = { .name = (its_name), .labels = (its_labels), .help = (its_help),         \
-			 .type = METRIC_HISTOGRAM, .per_unit = (unit) },                         \
-		.bounds = (its_bounds), .bound_count = ARRAY_LEN(its_bounds),                    \
+#define COUNTER(its_name, its_help)                                            \
+	{                                                                      \
+		.name = (its_name), .help = (its_help), .type = METRIC_COUNTER \
+	}
+#define GAUGE(its_name, its_help)                                            \
+	{                                                                    \
+		.name = (its_name), .help = (its_help), .type = METRIC_GAUGE \
+	}
+#define HISTOGRAM(its_name, its_labels, its_help, unit, its_bounds)           \
+	{                                                                     \
+		.sum = { .name = (its_name),                                  \
+			 .labels = (its_labels),                              \
+			 .help = (its_help),                                  \
+			 .type = METRIC_HISTOGRAM,                            \
+			 .per_unit = (unit) },                                \
+		.bounds = (its_bounds), .bound_count = ARRAY_LEN(its_bounds), \
 	}
 
 struct connector_metrics connector_metrics = {
@@ -30,12 +38,14 @@ struct connector_metrics connector_metrics = {
 				  "Amount of requests proxied through all the tunnels"),
 	.concurrent_requests = GAUGE("cloudflared_tunnel_concurrent_requests_per_tunnel",
 				     "Concurrent requests proxied through each tunnel"),
-	.request_errors = COUNTER("cloudflared_tunnel_request_errors",
-				  "Count of error proxying to origin"),
-	.request_bytes = COUNTER("adit_connector_request_bytes_total",
-				 "Bytes of request bodies and of upgraded and TCP streams, from visitors"),
-	.response_bytes = COUNTER("adit_connector_response_bytes_total",
-				  "Bytes of response bodies and of upgraded and TCP streams, to visitors"),
+	.request_errors =
+		COUNTER("cloudflared_tunnel_request_errors", "Count of error proxying to origin"),
+	.request_bytes =
+		COUNTER("adit_connector_request_bytes_total",
+			"Bytes of request bodies and of upgraded and TCP streams, from visitors"),
+	.response_bytes =
+		COUNTER("adit_connector_response_bytes_total",
+			"Bytes of response bodies and of upgraded and TCP streams, to visitors"),
 	.response_head = HISTOGRAM("adit_connector_response_head_seconds", NULL,
 				   "Time from the arrival of a request until its response begins",
 				   USEC_PER_SEC, head_bounds),
@@ -52,19 +62,18 @@ struct connector_metrics connector_metrics = {
 		HISTOGRAM("cloudflared_proxy_connect_latency", NULL,
 			  "Time it takes to establish and acknowledge connections in milliseconds",
 			  USEC_PER_MSEC, connect_bounds),
-	.register_latency = HISTOGRAM("cloudflared_rpc_client_latency_secs",
-				      "handler=\"registration\",method=\"register_connection\"",
-				      "Latency of rpc methods by handler requested", USEC_PER_SEC,
-				      rpc_bounds),
+	.register_latency =
+		HISTOGRAM("cloudflared_rpc_client_latency_secs",
+			  "handler=\"registration\",method=\"register_connection\"",
+			  "Latency of rpc methods by handler requested", USEC_PER_SEC, rpc_bounds),
 	.local_config_pushes = COUNTER("cloudflared_config_local_config_pushes",
 				       "Number of local configuration pushes to the edge"),
 	.local_config_pushes_errors =
 		COUNTER("cloudflared_config_local_config_pushes_errors",
 			"Number of errors occurred during local configuration pushes"),
-	.ha_connections = GAUGE("cloudflared_tunnel_ha_connections",
-				"Number of active ha connections"),
-	.config_version =
-		GAUGE("cloudflared_orchestration_config_version", "Configuration Version"),
+	.ha_connections =
+		GAUGE("cloudflared_tunnel_ha_connections", "Number of active ha connections"),
+	.config_version = GAUGE("cloudflared_orchestration_config_version", "Configuration Version"),
 	.exchanges = GAUGE("adit_connector_exchanges",
 			   "Requests that hold memory now, whoever waits for them to end"),
 };
@@ -87,42 +96,42 @@ static struct metric build_info = {
 		.label_names = { __VA_ARGS__ }, .max = (its_max)            \
 	}
 
-static struct metric_set response_by_code = SET("cloudflared_tunnel_response_by_code",
-						"Count of responses by HTTP status code",
-						METRIC_COUNTER, 100, "status_code");
-static struct metric_set server_locations =
-	SET("cloudflared_tunnel_server_locations",
-	    "Where each tunnel is connected to. 1 means current location, 0 means previous locations.",
-	    METRIC_GAUGE, 128, "connection_id", "edge_location");
-static struct metric_set register_success = SET("cloudflared_tunnel_tunnel_register_success",
-						"Count of successful tunnel registrations",
-						METRIC_COUNTER, 1, "rpcName");
-static struct metric_set register_fail = SET("cloudflared_tunnel_tunnel_register_fail",
-					     "Count of tunnel registration errors by type",
-					     METRIC_COUNTER, 4, "error", "rpcName");
-static struct metric_set rpc_fail = SET("cloudflared_tunnel_tunnel_rpc_fail",
-					"Count of RPC connection errors by type", METRIC_COUNTER,
-					16, "error", "rpcName");
-static struct metric_set tunnel_ids =
-	SET("tunnel_ids",
-	    "The ID of all tunnels (and their corresponding HA connection ID) running in this instance.",
-	    METRIC_GAUGE, 32, "tunnel_id", "ha_conn_id");
-static struct metric_set rpc_operations = SET("cloudflared_rpc_client_operations",
-					      "Number of rpc methods by handler requested",
-					      METRIC_COUNTER, 8, "handler", "method");
-static struct metric_set rpc_failures = SET("cloudflared_rpc_client_failures",
-					    "Number of rpc method failures by handler requested",
-					    METRIC_COUNTER, 8, "handler", "method");
+static struct metric_set response_by_code =
+	SET("cloudflared_tunnel_response_by_code", "Count of responses by HTTP status code",
+	    METRIC_COUNTER, 100, "status_code");
+static struct metric_set server_locations = SET(
+	"cloudflared_tunnel_server_locations",
+	"Where each tunnel is connected to. 1 means current location, 0 means previous locations.",
+	METRIC_GAUGE, 128, "connection_id", "edge_location");
+static struct metric_set register_success =
+	SET("cloudflared_tunnel_tunnel_register_success",
+	    "Count of successful tunnel registrations", METRIC_COUNTER, 1, "rpcName");
+static struct metric_set register_fail =
+	SET("cloudflared_tunnel_tunnel_register_fail",
+	    "Count of tunnel registration errors by type", METRIC_COUNTER, 4, "error", "rpcName");
+static struct metric_set rpc_fail =
+	SET("cloudflared_tunnel_tunnel_rpc_fail", "Count of RPC connection errors by type",
+	    METRIC_COUNTER, 16, "error", "rpcName");
+static struct metric_set tunnel_ids = SET(
+	"tunnel_ids",
+	"The ID of all tunnels (and their corresponding HA connection ID) running in this instance.",
+	METRIC_GAUGE, 32, "tunnel_id", "ha_conn_id");
+static struct metric_set rpc_operations =
+	SET("cloudflared_rpc_client_operations", "Number of rpc methods by handler requested",
+	    METRIC_COUNTER, 8, "handler", "method");
+static struct metric_set rpc_failures =
+	SET("cloudflared_rpc_client_failures", "Number of rpc method failures by handler requested",
+	    METRIC_COUNTER, 8, "handler", "method");
 static struct metric_set failures = SET("adit_connector_failures_total",
 					"Requests that failed, by the hop that did and its errno",
 					METRIC_COUNTER, 64, "hop", "errno");
 /* A few hundred rules are a large file; whatever has more is made by a program. */
-static struct metric_set rule_requests = SET("adit_connector_rule_requests_total",
-					     "Requests by the ingress rule they matched",
-					     METRIC_COUNTER, 500, "rule");
-static struct metric_set rule_errors = SET("adit_connector_rule_errors_total",
-					   "Requests that failed, by ingress rule", METRIC_COUNTER,
-					   500, "rule");
+static struct metric_set rule_requests =
+	SET("adit_connector_rule_requests_total", "Requests by the ingress rule they matched",
+	    METRIC_COUNTER, 500, "rule");
+static struct metric_set rule_errors =
+	SET("adit_connector_rule_errors_total", "Requests that failed, by ingress rule",
+	    METRIC_COUNTER, 500, "rule");
 static struct metric_set dial_failures =
 	SET("adit_connector_edge_dial_failures_total",
 	    "Attempts to reach the edge that failed before registration", METRIC_COUNTER, 128,

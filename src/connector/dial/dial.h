@@ -43,7 +43,7 @@ size_t dialer_registered_count(const struct dialer *d);
 struct dialer_connection {
 	const char *state; /* "idle", "connecting", "handshake", "registering", "registered", "waiting", "done" */
 	bool is_registered;
-	const char *edge;     /* HOST:PORT it is or will be dialled at; borrowed from the configuration */
+	const char *edge; /* HOST:PORT it is or will be dialled at; borrowed from the configuration */
 	const char *protocol; /* "http2", … */
 	unsigned failures;    /* in a row, since it was registered last */
 	/* While registered; zero otherwise. */
