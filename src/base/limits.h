@@ -24,6 +24,10 @@
 #define LIMIT_BODY_QUEUE_BYTES (64 * 1024)
 /* Bytes accepted for a connection but not yet taken by the kernel: enough to fill one flush. */
 #define LIMIT_WRITE_BACKLOG_BYTES (256 * 1024)
+/* A request body of unknown length for a service that takes no chunked ones (disableChunkedEncoding): it
+ * is collected to learn its length. nginx collects 1 MiB by default; uploads of unknown length are rare,
+ * browsers always tell it. */
+#define LIMIT_COLLECTED_BODY_BYTES (4 * 1024 * 1024)
 /* A control-plane request (REST, admin, login form) is read whole; the largest is a JSON object. */
 #define LIMIT_API_BODY_BYTES (256 * 1024)
 
@@ -75,8 +79,8 @@
 /* The same for a WebSocket or another raw stream with both directions open: silence is what they are
  * for. A peer that has vanished is found by TCP keep-alive within a minute. */
 #define LIMIT_RAW_IDLE_MS (24 * 60 * 60 * 1000)
-#define LIMIT_REGISTER_MS 10000       /* connector: TLS up until registered */
-#define LIMIT_TUNNEL_PING_MS 15000    /* stock connectors never ping: the edge does */
+#define LIMIT_REGISTER_MS 10000    /* connector: TLS up until registered */
+#define LIMIT_TUNNEL_PING_MS 15000 /* stock connectors never ping: the edge does */
 #define LIMIT_TUNNEL_PONG_MS 10000
 #define LIMIT_LINGER_MS 2000 /* closing: wait for the peer to read the rest */
 

@@ -18,3 +18,8 @@ void origin_h2_close(struct origin *o)
 {
 	(void)o;
 }
+
+void origin_h2_forget(struct origin *o)
+{
+	(void)o;
+}

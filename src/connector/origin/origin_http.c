@@ -10,9 +10,9 @@
 /* One read; also the most that may wait in a connection whose response has no room. */
 #define READ_BYTES (64 * 1024)
 
-/* Interim (1xx) heads before the response: each costs memory until the exchange ends. A service sends one
- * or two. */
-#define MAX_INTERIM_HEADS 16
+/* How long the body is held back for the service's "100 Continue": services that do not know Expect never
+ * say it (RFC 9110 §10.1.1). As long as the stock connector waits. */
+#define CONTINUE_WAIT_MS 1000
 
 enum state {
 	CONN_DIALLING, /* there is no stream yet */
@@ -29,8 +29,10 @@ struct origin_conn {
 	enum state state;
 	struct origin_dial *dial;
 	struct byte_stream *stream; /* owned */
+	char *server_name;          /* owned; only where origin_name_varies() */
 	struct list node;           /* in origin->idle */
-	struct timer idle;
+	struct timer idle;          /* in the pool, or within an exchange: see idle_limit() */
+	usec moved_at;              /* the last byte of the exchange, either way */
 
 	bool is_reused;      /* has served a request before this one */
 	bool request_is_out; /* head and whole body were written, or wait in `unsent` */
@@ -38,6 +40,9 @@ struct origin_conn {
 	bool request_is_raw; /* upgrade: no framing */
 	bool request_is_chunked;
 	bool keep_alive;       /* the response allows another request */
+	bool holds_body;       /* the service has not said yet that it wants the request's body */
+	bool response_is_over; /* raw: the service has ended its side, the visitor has not */
+	struct timer continue_wait;
 	uint64_t request_left; /* of a length-delimited request body */
 	struct buf unsent;     /* what the stream had no room for; goes before anything else */
 	int interim_heads;
@@ -50,17 +55,20 @@ struct origin_conn {
 };
 
 static void start_fresh(struct origin *o, struct exchange *x);
+static void finish(struct origin_conn *c);
 
 static void conn_free(struct origin_conn *c)
 {
 	CHECK(c, CONN_MAGIC);
 	timer_stop(&c->idle);
+	timer_stop(&c->continue_wait);
 	list_remove(&c->node);
 	origin_dial_cancel(c->dial);
 	byte_stream_close(c->stream);
 	buf_done(&c->in);
 	buf_done(&c->unsent);
 	h1_chunked_done(&c->chunked);
+	mem_free(c->server_name);
 	c->magic = 0;
 	mem_free(c);
 }
@@ -74,6 +82,8 @@ static void fail(struct origin_conn *c, const struct err *err, const char *title
 	bool was_sent = c->state >= CONN_HEAD;
 
 	conn_free(c);
+	if (o->rule->origin.http2_origin)
+		origin_h2_forget(o);
 	if (try_again) {
 		/* The service closed an idle connection just as we used it: not its answer to us. */
 		exchange_release_answerer(x);
@@ -90,51 +100,113 @@ static void fail_protocol(struct origin_conn *c, struct err *err)
 	fail(c, err, "Bad response from the service");
 }
 
+/* --- Silence --------------------------------------------------------------------------------- */
+
+/* How long no byte may move; 0: for ever. */
+static usec idle_limit(const struct origin_conn *c)
+{
+	usec limit = c->origin->rule->origin.idle_timeout;
+	bool is_half = c->state == CONN_RAW && (c->request_is_out || c->response_is_over);
+
+	/* Whoever has said goodbye and hears nothing may be waiting for a peer that is gone. */
+	return limit || !is_half ? limit : LIMIT_BODY_IDLE_MS * USEC_PER_MSEC;
+}
+
+static void bytes_moved(struct origin_conn *c)
+{
+	c->moved_at = loop_now(c->origin->loop);
+}
+
+static void watch_silence(struct origin_conn *c)
+{
+	usec limit = idle_limit(c);
+
+	bytes_moved(c);
+	if (limit)
+		timer_set(&c->idle, limit / USEC_PER_MSEC);
+}
+
+/* Bytes do not move the timer: it looks how long ago the last one was. */
+static void on_silence(struct origin_conn *c)
+{
+	usec limit = idle_limit(c), elapsed = loop_now(c->origin->loop) - c->moved_at;
+	struct err err;
+
+	if (elapsed < limit) {
+		timer_set(&c->idle, (limit - elapsed) / USEC_PER_MSEC + 1);
+	} else if (c->state == CONN_RAW) {
+		finish(c);
+	} else {
+		err_set(&err, E_TIMEOUT, "no byte came or went for %lld ms",
+			(long long)(limit / USEC_PER_MSEC));
+		fail(c, &err, "Service timed out");
+	}
+}
+
 /* --- The pool -------------------------------------------------------------------------------- */
+
+static void drop_idle(struct origin_conn *c)
+{
+	c->origin->idle_count--;
+	conn_free(c);
+}
 
 static void on_idle_timeout(struct timer *t)
 {
 	struct origin_conn *c = CONTAINER_OF(t, struct origin_conn, idle);
 
-	c->origin->idle_count--;
-	conn_free(c);
+	CHECK(c, CONN_MAGIC);
+	if (c->state == CONN_IDLE)
+		drop_idle(c);
+	else
+		on_silence(c);
+}
+
+/* Whether connections of this service are for more than one request. A PROXY header speaks for one
+ * visitor alone. */
+static bool keeps_connections(const struct origin *o)
+{
+	return o->rule->origin.keepalive_connections > 0 &&
+	       o->rule->origin.proxy_protocol == INGRESS_PROXY_NONE;
 }
 
 static void put_idle(struct origin_conn *c)
 {
 	struct origin *o = c->origin;
-	const struct ingress_origin *options = &o->rule->origin;
 
-	/* A PROXY header speaks for one visitor. */
-	if (!c->keep_alive || c->in.len || options->proxy_protocol != INGRESS_PROXY_NONE ||
-	    o->idle_count >= options->keepalive_connections) {
+	if (!c->keep_alive || c->in.len || !keeps_connections(o)) {
 		conn_free(c);
 		return;
 	}
+	if (o->idle_count == o->rule->origin.keepalive_connections)
+		drop_idle(LIST_ENTRY(o->idle.prev, struct origin_conn, node)); /* the oldest */
 	buf_done(&c->in);
 	c->state = CONN_IDLE;
 	c->is_reused = true;
 	list_prepend(&o->idle, &c->node);
 	o->idle_count++;
-	timer_set(&c->idle, options->keepalive_timeout / USEC_PER_MSEC);
+	timer_set(&c->idle, o->rule->origin.keepalive_timeout / USEC_PER_MSEC);
 	byte_stream_want_read(c->stream); /* so that a close by the service is seen */
 }
 
-static struct origin_conn *take_idle(struct origin *o)
+/* The latest that was opened for this name; NULL: names do not matter. */
+static struct origin_conn *take_idle(struct origin *o, const char *server_name)
 {
-	struct list *node = list_pop(&o->idle);
-
-	if (!node)
-		return NULL;
-	struct origin_conn *c = LIST_ENTRY(node, struct origin_conn, node);
-	o->idle_count--;
-	timer_stop(&c->idle);
-	return c;
+	LIST_FOR_EACH(node, &o->idle) {
+		struct origin_conn *c = LIST_ENTRY(node, struct origin_conn, node);
+		if (server_name && strcmp(server_name, c->server_name) != 0)
+			continue;
+		list_remove(&c->node);
+		o->idle_count--;
+		timer_stop(&c->idle);
+		return c;
+	}
+	return NULL;
 }
 
 void origin_http_close_idle(struct origin *o)
 {
-	for (struct origin_conn *c; (c = take_idle(o));)
+	for (struct origin_conn *c; (c = take_idle(o, NULL));)
 		conn_free(c);
 }
 
@@ -185,17 +257,36 @@ static void fail_length(struct origin_conn *c)
 	fail(c, &err, "Bad request");
 }
 
-/* The last thing a caller does: the connection may be gone afterwards. */
-static void pump_request(struct origin_conn *c)
+static bool request_is_over(struct origin_conn *c)
+{
+	c->request_is_out = true;
+	if (c->request_is_chunked) {
+		send_last_chunk(c);
+	} else if (c->request_is_raw) {
+		byte_stream_shutdown(c->stream);
+		if (c->response_is_over) {
+			finish(c);
+			return false;
+		}
+		watch_silence(c);
+	} else if (c->request_left) {
+		fail_length(c);
+		return false;
+	}
+	return true;
+}
+
+/* False: the connection is gone. */
+static bool pump_request(struct origin_conn *c)
 {
 	struct body *body = &c->x->request_body;
 	struct bytes run;
 
-	if (!send_kept(c) || c->request_is_out)
-		return;
+	if (!send_kept(c) || c->request_is_out || c->holds_body)
+		return true;
 	/* A service that has not agreed to the upgrade would read further requests in these bytes. */
 	if (c->request_is_raw && c->state != CONN_RAW)
-		return;
+		return true;
 	while (body_peek(body, &run, 1)) {
 		size_t taken = run.len;
 		if (c->request_is_chunked) {
@@ -205,25 +296,50 @@ static void pump_request(struct origin_conn *c)
 			send_or_keep(c, BYTES_LIT("\r\n"));
 		} else if (!c->request_is_raw && run.len > c->request_left) {
 			fail_length(c);
-			return;
+			return false;
 		} else {
 			taken = byte_stream_write(c->stream, run);
 			c->request_left -= c->request_is_raw ? 0 : taken;
 		}
 		body_consume(body, taken);
+		if (taken)
+			bytes_moved(c);
 		if (taken < run.len || c->unsent.len)
-			return;
+			return true;
 	}
-	if (!body_is_done(body))
-		return;
-	c->request_is_out = true;
-	if (c->request_is_chunked)
-		send_last_chunk(c);
-	else if (c->request_is_raw)
-		byte_stream_shutdown(c->stream);
-	else if (c->request_left)
-		fail_length(c);
+	return !body_is_done(body) || request_is_over(c);
 }
+
+/* --- Expect: 100-continue -------------------------------------------------------------------- */
+
+/* The visitor may send its body, and what has come of it goes out. False: the connection is gone. */
+static bool go_on(struct origin_conn *c)
+{
+	static const struct head go_ahead = { .status = 100 };
+
+	c->holds_body = false;
+	timer_stop(&c->continue_wait);
+	exchange_interim(c->x, &go_ahead);
+	return pump_request(c);
+}
+
+static void on_continue_wait(struct timer *t)
+{
+	struct origin_conn *c = CONTAINER_OF(t, struct origin_conn, continue_wait);
+
+	CHECK(c, CONN_MAGIC);
+	(void)go_on(c); /* the last thing done with it */
+}
+
+/* The visitor waits for a word of the service, and nobody has given it one. A body that is complete waits
+ * for nothing. */
+static bool is_awaited(const struct exchange *x)
+{
+	return x->expects_continue && x->relays_continue && !x->request.is_upgrade &&
+	       x->request.length != HEAD_LENGTH_NONE && !x->request_body.has_ended;
+}
+
+/* --- Sending --------------------------------------------------------------------------------- */
 
 static enum h1_framing framing_of(const struct head *h)
 {
@@ -240,11 +356,31 @@ static enum h1_framing framing_of(const struct head *h)
 	return H1_NO_BODY;
 }
 
+/* Prints and sends the head; 0, or the error of printing. */
+static int send_head(struct origin_conn *c, enum h1_framing framing)
+{
+	struct head *request = &c->x->request;
+	struct buf head;
+	int ret = 0;
+
+	buf_init(&head, 2 * LIMIT_HEAD_BYTES);
+	if (c->holds_body)
+		ret = fields_add(&request->fields, &c->x->arena, BYTES_LIT("Expect"),
+				 BYTES_LIT("100-continue"));
+	if (ret == 0)
+		ret = h1_print_request(request, framing, keeps_connections(c->origin), true, &head);
+	if (c->holds_body)
+		fields_remove(&request->fields, HEAD_EXPECT);
+	if (ret == 0)
+		send_or_keep(c, buf_bytes(&head));
+	buf_done(&head);
+	return ret;
+}
+
 static void send_request(struct origin_conn *c)
 {
 	struct exchange *x = c->x;
 	enum h1_framing framing = framing_of(&x->request);
-	struct buf head;
 	struct err err;
 
 	c->state = CONN_HEAD;
@@ -253,12 +389,10 @@ static void send_request(struct origin_conn *c)
 	c->request_is_chunked = framing == H1_CHUNKED;
 	c->request_is_raw = framing == H1_RAW_UPGRADE;
 	c->request_left = framing == H1_LENGTH ? x->request.content_length : 0;
+	c->holds_body = is_awaited(x);
 	c->interim_heads = 0;
-	buf_init(&head, 2 * LIMIT_HEAD_BYTES);
-	int ret = h1_print_request(&x->request, framing, true, true, &head);
-	if (ret == 0)
-		send_or_keep(c, buf_bytes(&head));
-	buf_done(&head);
+	watch_silence(c);
+	int ret = send_head(c, framing);
 	if (ret == E_LIMIT) {
 		err_set(&err, E_LIMIT, "the request head is too large");
 		fail(c, &err, "Request too large");
@@ -269,10 +403,12 @@ static void send_request(struct origin_conn *c)
 		fail(c, &err, "Bad request");
 		return;
 	}
+	if (c->holds_body)
+		timer_set(&c->continue_wait, CONTINUE_WAIT_MS);
 	if (framing == H1_NO_BODY ||
 	    (framing == H1_LENGTH && x->request.length == HEAD_LENGTH_NONE && !c->request_left))
 		c->request_is_out = true;
-	pump_request(c);
+	(void)pump_request(c); /* the last thing done with it */
 }
 
 /* --- Response -------------------------------------------------------------------------------- */
@@ -287,6 +423,27 @@ static void finish(struct origin_conn *c)
 	h1_chunked_done(&c->chunked);
 	exchange_release_answerer(x);
 	put_idle(c);
+}
+
+/* An interim head. False: the connection is gone. */
+static bool take_interim(struct origin_conn *c, struct head *head)
+{
+	struct exchange *x = c->x;
+	struct err err;
+
+	if (++c->interim_heads > LIMIT_INTERIM_HEADS) {
+		err_set(&err, E_LIMIT, "more than %d interim responses", LIMIT_INTERIM_HEADS);
+		fail_protocol(c, &err);
+		return false;
+	}
+	if (head->status == 100 && c->holds_body)
+		return go_on(c);
+	/* Who waited for it has heard it: from the producer, or from us when the wait was over. */
+	if (head->status == 100 && x->expects_continue)
+		return true;
+	head_strip_hop_by_hop(head);
+	exchange_interim(x, head);
+	return true;
 }
 
 /* Takes the head off the front of *data. 1: done, 0: more is needed, < 0: the connection is gone. */
@@ -311,12 +468,9 @@ static int take_head(struct origin_conn *c, struct bytes *data)
 		*data = bytes_from(*data, (size_t)len);
 		c->scanned = 0;
 		if (head.status < 200 && head.status != 101) {
-			/* The tunnel's stock protocol has no place for 1xx. */
-			if (++c->interim_heads <= MAX_INTERIM_HEADS)
-				continue;
-			err_set(&err, E_LIMIT, "more than %d interim responses", MAX_INTERIM_HEADS);
-			fail_protocol(c, &err);
-			return -1;
+			if (!take_interim(c, &head))
+				return -1;
+			continue;
 		}
 		if (head.status == 101 && !x->request.is_upgrade) {
 			err_set(&err, E_PROTOCOL, "101 without an upgrade having been asked for");
@@ -339,10 +493,9 @@ static int take_head(struct origin_conn *c, struct bytes *data)
 		if (c->info.is_chunked)
 			h1_chunked_init(&c->chunked);
 	}
+	timer_stop(&c->continue_wait); /* a body that is held back now is never sent */
 	exchange_respond(x);
-	if (c->state == CONN_RAW)
-		pump_request(c); /* raw bytes: nothing in them can fail it */
-	return 1;
+	return c->state == CONN_RAW && !pump_request(c) ? -1 : 1;
 }
 
 /* Moves body bytes from *data to the exchange. 1: the response is complete, 0: more is needed, 2: no room,
@@ -454,6 +607,13 @@ static enum fed feed_kept(struct origin_conn *c, struct bytes more)
 
 static void on_end_of_input(struct origin_conn *c, ssize_t n, struct err *err)
 {
+	if (n == 0 && c->state == CONN_RAW && !c->request_is_out) {
+		/* Half of it is over; the visitor may still have something to say. */
+		c->response_is_over = true;
+		body_end(&c->x->response_body);
+		watch_silence(c);
+		return;
+	}
 	if (n == 0 && (c->state == CONN_RAW || (c->state == CONN_BODY && c->info.ends_by_close))) {
 		c->keep_alive = false;
 		finish(c);
@@ -494,6 +654,7 @@ static void read_direct(struct origin_conn *c)
 			on_end_of_input(c, n, &err);
 			return;
 		}
+		bytes_moved(c);
 		if (is_counted) {
 			c->body_left -= (uint64_t)n;
 			if (c->body_left == 0) {
@@ -509,6 +670,8 @@ static void read_response(struct origin_conn *c)
 	static _Thread_local uint8_t scratch[READ_BYTES];
 	struct err err = { 0 };
 
+	if (c->response_is_over)
+		return;
 	if (c->in.len && c->state != CONN_HEAD && feed_kept(c, BYTES_NONE) != FED_MORE)
 		return;
 	for (;;) {
@@ -524,6 +687,7 @@ static void read_response(struct origin_conn *c)
 			return;
 		}
 		c->heard = true;
+		bytes_moved(c);
 		struct bytes data = bytes_of(scratch, (size_t)n);
 		enum fed fed = c->in.len ? feed_kept(c, data) : feed(c, data);
 		/* A short read has emptied the socket: the loop tells when there is more. */
@@ -543,8 +707,7 @@ static void on_readable(void *ctx)
 		uint8_t scrap;
 		if (byte_stream_read(c->stream, &scrap, 1, NULL) == E_AGAIN)
 			return;
-		c->origin->idle_count--;
-		conn_free(c);
+		drop_idle(c);
 		return;
 	}
 	read_response(c);
@@ -556,7 +719,7 @@ static void on_writable(void *ctx)
 
 	CHECK(c, CONN_MAGIC);
 	if (c->x)
-		pump_request(c);
+		(void)pump_request(c); /* the last thing done with it */
 }
 
 static void on_error(void *ctx, const struct err *err)
@@ -564,12 +727,12 @@ static void on_error(void *ctx, const struct err *err)
 	struct origin_conn *c = ctx;
 
 	CHECK(c, CONN_MAGIC);
-	if (!c->x) {
-		c->origin->idle_count--;
-		conn_free(c);
-		return;
-	}
-	fail(c, err, "Service closed the connection");
+	if (!c->x)
+		drop_idle(c);
+	else if (c->response_is_over)
+		finish(c); /* it takes nothing more, and had its say */
+	else
+		fail(c, err, "Service closed the connection");
 }
 
 static const struct byte_stream_events stream_events = {
@@ -585,14 +748,14 @@ static void on_request_data(struct exchange *x)
 	struct origin_conn *c = x->answerer_ctx;
 
 	if (c->state >= CONN_HEAD)
-		pump_request(c);
+		(void)pump_request(c); /* the last thing done with it */
 }
 
 static void on_response_room(struct exchange *x)
 {
 	struct origin_conn *c = x->answerer_ctx;
 
-	if (c->state == CONN_BODY || c->state == CONN_RAW) {
+	if (c->state == CONN_BODY || (c->state == CONN_RAW && !c->response_is_over)) {
 		byte_stream_want_read(c->stream);
 		read_response(c);
 	}
@@ -625,9 +788,12 @@ static struct origin_conn *conn_new(struct origin *o, struct exchange *x)
 	c->x = x;
 	c->state = CONN_DIALLING;
 	list_init(&c->node);
-	timer_init(&c->idle, x->loop, on_idle_timeout);
+	timer_init(&c->idle, o->loop, on_idle_timeout);
+	timer_init(&c->continue_wait, o->loop, on_continue_wait);
 	buf_init(&c->in, LIMIT_HEAD_BYTES + READ_BYTES);
 	buf_init(&c->unsent, 2 * LIMIT_HEAD_BYTES + 2 * BUFQ_CHUNK_BYTES);
+	if (origin_name_varies(o))
+		c->server_name = origin_server_name(o, x->request.authority);
 	exchange_answer_by(x, &answerer, c);
 	return c;
 }
@@ -661,9 +827,19 @@ static void start_fresh(struct origin *o, struct exchange *x)
 	c->dial = origin_dial(o, &to, on_dialled, c);
 }
 
+static struct origin_conn *take_idle_for(struct origin *o, const struct exchange *x)
+{
+	if (list_is_empty(&o->idle) || !origin_name_varies(o))
+		return take_idle(o, NULL);
+	char *server_name = origin_server_name(o, x->request.authority);
+	struct origin_conn *c = take_idle(o, server_name);
+	mem_free(server_name);
+	return c;
+}
+
 void origin_http_start(struct origin *o, struct exchange *x)
 {
-	struct origin_conn *c = take_idle(o);
+	struct origin_conn *c = take_idle_for(o, x);
 
 	if (!c) {
 		start_fresh(o, x);

@@ -1,7 +1,7 @@
 /* Shared inside connector/origin/ only.
  *
  * origin.c: the set and the handler that picks by the rule's kind. origin_dial.c: connecting.
- * origin_http.c: HTTP/1.1 services. origin_h2.c: HTTP/2 services. origin_tcp.c: raw TCP, bastion and
+ * origin_http.c: HTTP/1.1 services; origin_collect.c: their bodies of unknown length. origin_h2.c: HTTP/2 services. origin_tcp.c: raw TCP, bastion and
  * SOCKS behind a WebSocket. hello_world.c: the built-in test pages.
  */
 #pragma once
@@ -62,6 +62,11 @@ void origin_http_start(struct origin *o, struct exchange *x);
 /* The same over this connection, which is new: ALPN has chosen HTTP/1.1. */
 void origin_http_start_on(struct origin *o, struct exchange *x, struct byte_stream *stream);
 void origin_http_close_idle(struct origin *o);
+
+/* disableChunkedEncoding (origin_collect.c): takes a request body of unknown length in, up to
+ * LIMIT_COLLECTED_BODY_BYTES, then calls `start` with the exchange, whose length is known now. */
+void origin_collect(struct origin *o, struct exchange *x,
+		    void (*start)(struct origin *o, struct exchange *x));
 
 /* h2c services, and https ones with http2Origin: over a shared HTTP/2 session, or HTTP/1.1 where ALPN says
  * so. */

@@ -25,6 +25,9 @@ struct visit {
 	char errno_name[32], detail[512], rule[64];
 	struct bytes upload; /* what is still to be sent as the request's body */
 	bool upload_ends;
+	int interims[8]; /* statuses of the interim heads, in order */
+	int interim_count;
+	struct head last_interim;
 };
 
 static inline void take_response(struct visit *v)
@@ -48,6 +51,18 @@ static inline void go_on_uploading(struct visit *v)
 	v->upload = bytes_from(v->upload, body_write(b, v->upload));
 	if (v->upload.len == 0 && v->upload_ends)
 		body_end(b);
+}
+
+static inline void on_interim(struct exchange *x, const struct head *head)
+{
+	struct visit *v = x->producer_ctx;
+
+	assert_false(v->has_head);
+	if (v->interim_count < (int)ARRAY_LEN(v->interims))
+		v->interims[v->interim_count] = head->status;
+	v->interim_count++;
+	v->last_interim = *head;
+	happened();
 }
 
 static inline void on_head(struct exchange *x)
@@ -98,6 +113,7 @@ static inline void on_failed(struct exchange *x)
 
 static const struct exchange_producer producer = {
 	.name = "test",
+	.on_interim = on_interim,
 	.on_head = on_head,
 	.on_response_data = on_response_data,
 	.on_request_room = on_request_room,
@@ -191,7 +207,7 @@ static inline struct exchange *prepare(struct visit *v, const char *method, cons
 	v->x = x;
 	v->reads = true;
 	v->has_head = v->has_failed = v->has_end = false;
-	v->request_rooms = 0;
+	v->request_rooms = v->interim_count = 0;
 	x->route = (void *)(uintptr_t)ingress_rule(origin_set_ingress(set), 0);
 	x->snapshot = origin_set_ref(set);
 	x->drop_snapshot = drop_set;

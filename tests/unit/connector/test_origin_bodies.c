@@ -1,8 +1,5 @@
 /* Bodies in both directions, at their own speeds; upgrades; services behind TLS. */
-#include "unit/connector/service.h"
-
-#include "tls/authority.h"
-#include "tls/tls.h"
+#include "unit/connector/tls_service.h"
 
 /* --- Request bodies -------------------------------------------------------------------------- */
 
@@ -365,6 +362,7 @@ static void an_upgrade_is_raw_both_ways(void **state)
 	WAIT_FOR(visit.body.len == 17);
 	close_service();
 	assert_body(&visit, "first words, more");
+	assert_false(x->answerer_is_gone); /* the other half */
 }
 
 static void the_visitors_end_of_an_upgrade_reaches_the_service(void **state)
@@ -384,6 +382,88 @@ static void the_visitors_end_of_an_upgrade_reaches_the_service(void **state)
 	WAIT_FOR(visit.body.len == 7);
 	close_service();
 	assert_body(&visit, "bye too");
+}
+
+static void the_services_end_of_an_upgrade_is_not_the_visitors(void **state)
+{
+	struct exchange *x = upgrade();
+	char c;
+
+	hear_head(service);
+	say(service, AGREED "last words");
+	assert_int_equal(shutdown(service, SHUT_WR), 0);
+	assert_body(&visit, "last words");
+	let_it_turn();
+	assert_false(x->answerer_is_gone);
+	assert_int_equal(body_write(&x->request_body, BYTES_LIT("still ")), 6);
+	hear(service, "still ");
+	assert_int_equal(body_write(&x->request_body, BYTES_LIT("here")), 4);
+	body_end(&x->request_body);
+	hear(service, "here");
+	let_it_turn();
+	assert_int_equal(read(service, &c, 1), 0);
+	assert_true(x->answerer_is_gone);
+	assert_false(visit.has_failed);
+}
+
+static void a_large_upload_goes_on_after_the_services_end(void **state)
+{
+	uint8_t *data = pattern(LARGE), *got = mem_alloc(LARGE);
+	struct exchange *x = upgrade();
+	size_t len = 0;
+	int tries = 0;
+
+	hear_head(service);
+	say(service, AGREED);
+	assert_int_equal(shutdown(service, SHUT_WR), 0);
+	assert_body(&visit, "");
+	visit.upload = bytes_of(data, LARGE);
+	visit.upload_ends = true;
+	go_on_uploading(&visit);
+	while (len < LARGE) {
+		ssize_t n = read(service, got + len, LARGE - len);
+		if (n > 0)
+			len += (size_t)n;
+		else if (n < 0)
+			patience(&tries);
+		else
+			fail_msg("ended after %zu", len);
+	}
+	assert_memory_equal(got, data, LARGE);
+	let_it_turn();
+	assert_true(x->answerer_is_gone);
+	mem_free(data);
+	mem_free(got);
+}
+
+static void a_service_that_is_gone_ends_both_halves(void **state)
+{
+	struct exchange *x = upgrade();
+
+	hear_head(service);
+	say(service, AGREED);
+	WAIT_FOR(visit.has_head);
+	close_service();
+	assert_body(&visit, "");
+	/* What is sent now meets a reset. */
+	for (int i = 0; i < 100 && !x->answerer_is_gone; i++) {
+		(void)body_write(&x->request_body, BYTES_LIT("anybody?"));
+		let_it_turn();
+	}
+	assert_true(x->answerer_is_gone);
+	assert_false(visit.has_failed);
+}
+
+static void a_visitor_may_leave_half_an_upgrade(void **state)
+{
+	upgrade();
+	hear_head(service);
+	say(service, AGREED);
+	assert_int_equal(shutdown(service, SHUT_WR), 0);
+	assert_body(&visit, "");
+	leave(&visit);
+	assert_int_equal(exchange_live_count(), 0);
+	hear_the_end(service);
 }
 
 static void nothing_raw_is_sent_before_the_service_agrees(void **state)
@@ -444,100 +524,6 @@ static void a_visitor_may_leave_an_upgrade(void **state)
 }
 
 /* --- TLS ------------------------------------------------------------------------------------- */
-
-static struct authority_pair ca;
-static struct tls_certificate *certificate;
-static struct tls_context *tls;
-
-/* The service's end of a TLS connection. */
-static struct {
-	struct byte_stream *stream;
-	bool is_done;
-	uint8_t in[4096];
-	size_t in_len;
-	bool reads, has_end;
-} secure;
-
-static struct tls_certificate *choose_certificate(void *ctx, struct bytes server_name)
-{
-	return certificate;
-}
-
-static int start_tls(void **state)
-{
-	const char *names[] = { "127.0.0.1" };
-	struct authority_pair leaf;
-
-	start(state);
-	tls_global_init();
-	assert_int_equal(authority_create("Test CA", &ca, NULL), 0);
-	assert_int_equal(authority_issue(&ca, names, 1, 30, &leaf, NULL), 0);
-	certificate = tls_certificate_load(bytes_str(leaf.cert_pem), bytes_str(leaf.key_pem), NULL);
-	authority_pair_done(&leaf);
-	tls = tls_context_server(choose_certificate, NULL, NULL, NULL, NULL);
-	memset(&secure, 0, sizeof(secure));
-	secure.reads = true;
-	return certificate && tls ? 0 : -1;
-}
-
-static int stop_tls(void **state)
-{
-	secure.stream = byte_stream_close(secure.stream);
-	int ret = stop(state);
-	tls_context_unref(tls);
-	tls_certificate_unref(certificate);
-	authority_pair_done(&ca);
-	return ret;
-}
-
-static void on_secure_readable(void *ctx)
-{
-	happened();
-	while (secure.reads && secure.in_len < sizeof(secure.in)) {
-		ssize_t n = byte_stream_read(secure.stream, secure.in + secure.in_len,
-					     sizeof(secure.in) - secure.in_len, NULL);
-		if (n == E_AGAIN)
-			return;
-		if (n <= 0) {
-			secure.has_end = true;
-			return;
-		}
-		secure.in_len += (size_t)n;
-	}
-}
-
-static void on_secure_error(void *ctx, const struct err *err)
-{
-	secure.has_end = true;
-	happened();
-}
-
-static const struct byte_stream_events secure_events = { .on_readable = on_secure_readable,
-							 .on_error = on_secure_error };
-
-static void on_secure(void *ctx, struct byte_stream *stream, const struct err *err)
-{
-	secure.is_done = true;
-	secure.stream = stream;
-	if (stream)
-		byte_stream_set_events(stream, &secure_events, NULL);
-	happened();
-}
-
-static void accept_secure(void)
-{
-	int fd = accept_next();
-
-	secure.is_done = false;
-	(void)tls_accept(tls, conn_adopt(loop, fd, &service_address), 5000, on_secure, NULL);
-	WAIT_FOR(secure.is_done);
-}
-
-static void hear_secure_head(void)
-{
-	WAIT_FOR(secure.in_len >= 4 && memcmp(secure.in + secure.in_len - 4, "\r\n\r\n", 4) == 0);
-	secure.in_len = 0;
-}
 
 static void trusting(struct ingress_origin *options)
 {
@@ -667,6 +653,10 @@ int main(void)
 		PLAIN(a_stalled_visitor_bounds_a_body_until_close),
 		PLAIN(an_upgrade_is_raw_both_ways),
 		PLAIN(the_visitors_end_of_an_upgrade_reaches_the_service),
+		PLAIN(the_services_end_of_an_upgrade_is_not_the_visitors),
+		PLAIN(a_large_upload_goes_on_after_the_services_end),
+		PLAIN(a_service_that_is_gone_ends_both_halves),
+		PLAIN(a_visitor_may_leave_half_an_upgrade),
 		PLAIN(nothing_raw_is_sent_before_the_service_agrees),
 		PLAIN(a_refused_upgrade_smuggles_nothing),
 		PLAIN(a_stalled_visitor_bounds_an_upgrade),

@@ -93,19 +93,41 @@ static void responses_without_a_body_end_at_once(void **state)
 	assert_nobody_connects();
 }
 
-static void interim_responses_are_swallowed(void **state)
+static void interim_responses_go_ahead_of_the_response(void **state)
 {
 	get(&visit);
 	accept_service();
 	hear_head(service);
-	say(service, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
-	let_it_turn();
+	say(service, "HTTP/1.1 100 Continue\r\n\r\n"
+		     "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: close, X-Hop\r\n"
+		     "X-Hop: 1\r\n\r\n");
+	WAIT_FOR(visit.interim_count == 2);
 	assert_false(visit.has_head);
+	assert_int_equal(visit.interims[0], 100);
+	assert_int_equal(visit.interims[1], 103);
+	assert_int_equal(visit.last_interim.fields.count, 1); /* nothing that was for us alone */
+	assert_true(bytes_eq(visit.last_interim.fields.list[0].value, BYTES_LIT("</a>")));
 	say(service,
 	    "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 	assert_body(&visit, "ok");
+	assert_int_equal(visit.interim_count, 3);
+	assert_int_equal(visit.interims[2], 102);
 	assert_int_equal(visit.x->response.status, 200);
 	assert_int_equal(visit.x->response.fields.count, 1);
+}
+
+static void redirects_and_encodings_are_the_visitors_business(void **state)
+{
+	get(&visit);
+	accept_service();
+	assert_null(strstr(hear_head(service), "Encoding"));
+	say(service, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n"
+		     "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b");
+	assert_body(&visit, "\x1f\x8b");
+	assert_int_equal(visit.x->response.status, 302);
+	assert_non_null(fields_find(&visit.x->response.fields, HEAD_LOCATION));
+	assert_non_null(fields_find_text(&visit.x->response.fields, BYTES_LIT("content-encoding")));
+	assert_nobody_connects();
 }
 
 static void interim_responses_without_end_are_a_failure(void **state)
@@ -359,8 +381,9 @@ static void no_more_connections_are_kept_than_wanted(void **state)
 	assert_body(&visit, "ok");
 	say(other, OK_RESPONSE);
 	assert_body(&second, "ok");
-	hear_the_end(other);
-	close(other);
+	hear_the_end(service); /* the one that has waited longest */
+	close(service);
+	service = other;
 	hear_nothing(service);
 
 	/* Those that are kept go with the set. */
@@ -507,7 +530,8 @@ int main(void)
 		PLAIN(a_body_may_run_to_the_end_of_the_connection),
 		PLAIN(a_reset_is_not_the_end_of_a_body),
 		PLAIN(responses_without_a_body_end_at_once),
-		PLAIN(interim_responses_are_swallowed),
+		PLAIN(interim_responses_go_ahead_of_the_response),
+		PLAIN(redirects_and_encodings_are_the_visitors_business),
 		PLAIN(interim_responses_without_end_are_a_failure),
 		PLAIN(malformed_responses_are_failures),
 		PLAIN(a_head_without_end_is_a_failure),
