@@ -23,6 +23,21 @@ enum h2_wait {
 	H2_WAIT_CONNECTION, /* the connection's window or byte stream: it is in session->blocked */
 };
 
+/* What a closed stream's frames mean: see h2_watch.c. */
+#define H2_WATCHED 1024 /* streams remembered; a visitor has 128 open at once */
+struct h2_watch {
+	uint8_t head[9]; /* of a frame, so far */
+	size_t head_len;
+	uint32_t skip; /* bytes until the next frame's head */
+	uint32_t last; /* highest stream the peer has opened */
+	uint64_t opened[H2_WATCHED / 64], over[H2_WATCHED / 64];
+};
+
+struct h2_frame_head {
+	uint8_t type;
+	uint32_t length, id;
+};
+
 /* Trailers of a request whose head has not left yet. */
 struct h2_late_trailers {
 	struct arena arena;
@@ -61,6 +76,7 @@ struct h2_session {
 	struct h2_options options;
 
 	struct list streams, gone, blocked;
+	struct h2_watch watch;
 	size_t stream_count; /* of `streams` */
 
 	/* What nghttp2 gave and the byte stream did not take: one frame at most. While there is any,
@@ -102,6 +118,20 @@ void h2_session_end(struct h2_session *s, const struct err *why);
 void h2_stream_gone(struct h2_stream *st, uint32_t code);
 /* Streams in session->blocked get on_writable later in this turn. */
 void h2_session_wake(struct h2_session *s);
+
+/* Says why to the peer, and ends. */
+void h2_session_end_with(struct h2_session *s, uint32_t code, int err_code, const char *reason);
+/* Counts a frame that costs us more than the peer. */
+void h2_session_glitch(struct h2_session *s);
+
+/* --- h2_watch.c --- */
+void h2_watch_init(struct h2_watch *w, enum h2_role role);
+/* The peer has ended or reset its side of the stream. */
+void h2_watch_over(struct h2_watch *w, int32_t id);
+/* How much of `data` may go to nghttp2 before the frame in *ret, whose stream is not open, has to be judged;
+ * all of it when there is none. */
+size_t h2_watch_next(struct h2_session *s, struct bytes data, struct h2_frame_head *ret);
+void h2_watch_judge(struct h2_session *s, const struct h2_frame_head *head);
 
 /* --- h2_stream.c --- */
 /* Moves what nghttp2 has ready to the byte stream; later when it may not be entered now. */

@@ -49,6 +49,8 @@ void h2_stream_gone(struct h2_stream *st, uint32_t code)
 		return;
 	st->is_gone = true;
 	st->code = code;
+	if (st->peer_ended)
+		h2_watch_over(&s->watch, st->id);
 	if (st->held) {
 		(void)nghttp2_session_consume_connection(s->ng, st->held);
 		st->held = 0;
@@ -75,7 +77,7 @@ void h2_session_end(struct h2_session *s, const struct err *why)
 }
 
 /* With a word to the peer, which leaves before the byte stream is closed. */
-static void end_with_goaway(struct h2_session *s, uint32_t code, int err_code, const char *reason)
+void h2_session_end_with(struct h2_session *s, uint32_t code, int err_code, const char *reason)
 {
 	struct err err;
 
@@ -191,7 +193,7 @@ static void flush(struct deferred *d)
 /* --- Limits ---------------------------------------------------------------------------------- */
 
 /* Frames that cost us more than the peer. */
-static void glitch(struct h2_session *s)
+void h2_session_glitch(struct h2_session *s)
 {
 	usec now = loop_now(s->loop);
 
@@ -200,7 +202,8 @@ static void glitch(struct h2_session *s)
 		s->glitches = 0;
 	}
 	if (++s->glitches > s->options.glitches_per_sec)
-		end_with_goaway(s, H2_ENHANCE_YOUR_CALM, E_LIMIT, "too many HTTP/2 control frames");
+		h2_session_end_with(s, H2_ENHANCE_YOUR_CALM, E_LIMIT,
+				    "too many HTTP/2 control frames");
 }
 
 static bool is_glitch(const struct h2_session *s, const nghttp2_frame *frame)
@@ -233,8 +236,10 @@ static struct h2_stream *find_stream(struct h2_session *s, int32_t id)
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *head, void *user)
 {
 	(void)ng;
-	if (head->type == NGHTTP2_PRIORITY)
-		glitch(user);
+	if (head->type == NGHTTP2_PRIORITY && head->stream_id == 0)
+		h2_session_end_with(user, H2_PROTOCOL_ERROR, E_PROTOCOL, "PRIORITY of no stream");
+	else if (head->type == NGHTTP2_PRIORITY)
+		h2_session_glitch(user);
 	return 0;
 }
 
@@ -405,7 +410,7 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 
 	(void)ng;
 	if (is_glitch(s, frame))
-		glitch(s);
+		h2_session_glitch(s);
 	if (s->is_ending)
 		return 0; /* what is left of this read goes by unseen */
 	switch (frame->hd.type) {
@@ -431,6 +436,9 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 		if (frame->hd.flags & NGHTTP2_FLAG_ACK)
 			on_pong(s, frame->ping.opaque_data);
 		break;
+	case NGHTTP2_RST_STREAM:
+		h2_watch_over(&s->watch, frame->hd.stream_id);
+		break;
 	case NGHTTP2_GOAWAY:
 		s->got_goaway = true;
 		if (s->events->on_goaway)
@@ -447,7 +455,7 @@ static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int
 	(void)ng;
 	(void)frame;
 	(void)code;
-	glitch(user);
+	h2_session_glitch(user);
 	return 0;
 }
 
@@ -521,26 +529,44 @@ static int on_complaint(nghttp2_session *ng, int code, const char *text, size_t 
 
 /* --- Reading --------------------------------------------------------------------------------- */
 
+/* Frames for streams that are gone are looked at on the way: nghttp2 would skip them. */
+static ssize_t feed(struct h2_session *s, struct bytes data)
+{
+	struct h2_frame_head odd;
+
+	for (;;) {
+		size_t size = h2_watch_next(s, data, &odd);
+		ssize_t n = size ? nghttp2_session_mem_recv(s->ng, data.ptr, size) : 0;
+		if (n < 0 || size == data.len || s->is_ending)
+			return n;
+		h2_watch_judge(s, &odd);
+		if (s->is_ending)
+			return 0;
+		/* The frame's head goes with what follows it. */
+		data = bytes_from(data, size);
+	}
+}
+
 static void receive(struct h2_session *s, struct bytes data)
 {
 	struct err err;
 
 	s->last_heard = loop_now(s->loop);
 	s->in_receive = true;
-	ssize_t n = nghttp2_session_mem_recv(s->ng, data.ptr, data.len);
+	ssize_t n = feed(s, data);
 	s->in_receive = false;
 	loop_defer_flush(s->loop, &s->flush);
 	if (s->is_ending)
 		return;
 	if (n == NGHTTP2_ERR_FLOODED) {
-		end_with_goaway(s, H2_ENHANCE_YOUR_CALM, E_LIMIT, "HTTP/2 flood");
+		h2_session_end_with(s, H2_ENHANCE_YOUR_CALM, E_LIMIT, "HTTP/2 flood");
 	} else if (n < 0) {
 		err_set(&err, E_PROTOCOL, "HTTP/2: %s", nghttp2_strerror((int)n));
 		h2_session_end(s, &err);
 	} else if (nghttp2_session_get_outbound_queue_size(s->ng) >
 		   LIMIT_H2_OUTBOUND_ACKS + 4 * s->stream_count + s->options.glitches_per_sec) {
 		/* It asks and asks and does not read. */
-		end_with_goaway(s, H2_ENHANCE_YOUR_CALM, E_LIMIT, "answers are not read");
+		h2_session_end_with(s, H2_ENHANCE_YOUR_CALM, E_LIMIT, "answers are not read");
 	}
 }
 
@@ -701,6 +727,7 @@ struct h2_session *h2_session_new(struct byte_stream *stream, const struct h2_op
 	timer_init(&s->drain, s->loop, on_drain_late);
 	arena_init(&s->head_arena);
 	s->last_heard = s->glitches_since = loop_now(s->loop);
+	h2_watch_init(&s->watch, options->role);
 	s->ng = make_library_session(s);
 	send_settings(s);
 	byte_stream_set_events(stream, &stream_events, s);
@@ -800,5 +827,5 @@ void h2_session_drain(struct h2_session *s)
 void h2_session_close(struct h2_session *s, uint32_t code, const char *reason)
 {
 	CHECK(s, H2_SESSION_MAGIC);
-	end_with_goaway(s, code, E_CANCELLED, reason);
+	h2_session_end_with(s, code, E_CANCELLED, reason);
 }

@@ -871,6 +871,79 @@ static void rapid_reset_closes_the_connection(void **state)
 	pair_free(p);
 }
 
+enum {
+	AFTER_RESET,   /* the peer has reset the stream */
+	AFTER_END,     /* both sides have ended */
+	PASSED_OVER,   /* never opened, and too low now */
+	AFTER_REFUSAL, /* we have reset it: this may have been on its way */
+	KINDS_OF_LATE,
+};
+
+/* Sends, by pieces of `step` bytes, a frame for a stream that is not open (RFC 9113 §5.1). */
+static void send_late(struct pair *p, int kind, uint8_t type, size_t step)
+{
+	static struct frames f;
+	uint8_t block[256], code[4] = { 0, 0, 0, 8 };
+	size_t len = request_block(block, "POST", "/");
+
+	hello(&f);
+	frame(&f, 1, kind == AFTER_END ? 5 : 4, 5, block, len);
+	if (kind == AFTER_RESET)
+		frame(&f, 3, 0, 5, code, 4);
+	send_frames(p, &f);
+	if (kind == AFTER_END)
+		respond(p->server.sides[0], 200, true);
+	if (kind == AFTER_REFUSAL)
+		h2_stream_reset(p->server.sides[0]->st, H2_CANCEL);
+	loop_settle(p->loop);
+	f.len = 0;
+	frame(&f, type, 4, kind == PASSED_OVER ? 3 : 5, block, type == 1 ? len : 100);
+	for (size_t at = 0; at < f.len && !p->server.closed; at += step) {
+		size_t n = f.len - at < step ? f.len - at : step;
+		byte_stream_write(p->raw, bytes_of(f.bytes + at, n));
+		loop_settle(p->loop);
+	}
+}
+
+static void frames_of_closed_streams_break_the_protocol(void **state)
+{
+	(void)state;
+	for (int kind = 0; kind < KINDS_OF_LATE; kind++) {
+		for (int run = 0; run < 4; run++) {
+			struct pair *p = pair_new(1 << 20, true);
+			send_late(p, kind, run % 2, run / 2 ? 1 : 100000);
+			if (p->server.closed != (kind != AFTER_REFUSAL))
+				fail_msg("kind %d, type %d: %s", kind, run % 2, p->server.why.text);
+			if (p->server.closed)
+				assert_int_equal(p->server.why.code, E_PROTOCOL);
+			pair_free(p);
+		}
+	}
+}
+
+/* nghttp2 skips them in silence: without a count they would be free. */
+static void a_flood_for_a_stream_that_is_gone_closes_the_connection(void **state)
+{
+	(void)state;
+	static struct frames f;
+	uint8_t block[256];
+	struct pair *p = pair_new(1 << 20, true);
+
+	hello(&f);
+	frame(&f, 1, 4, 1, block, request_block(block, "POST", "/"));
+	send_frames(p, &f);
+	h2_stream_reset(p->server.sides[0]->st, H2_CANCEL);
+	loop_settle(p->loop);
+	f.len = 0;
+	for (int i = 0; i < LIMIT_H2_GLITCHES_PER_SEC + 10; i++)
+		frame(&f, 0, 0, 1, "x", 1);
+	send_frames(p, &f);
+	loop_settle(p->loop);
+	assert_true(p->server.closed);
+	assert_int_equal(p->server.why.code, E_LIMIT);
+	pair_free(p);
+}
+
 static void garbage_closes_the_connection(void **state)
 {
 	(void)state;
@@ -1021,6 +1094,8 @@ int main(void)
 		cmocka_unit_test(floods_close_the_connection),
 		cmocka_unit_test(rapid_reset_closes_the_connection),
 		cmocka_unit_test(garbage_closes_the_connection),
+		cmocka_unit_test(frames_of_closed_streams_break_the_protocol),
+		cmocka_unit_test(a_flood_for_a_stream_that_is_gone_closes_the_connection),
 		cmocka_unit_test(bad_heads_are_not_reported),
 		cmocka_unit_test(extended_connect_is_an_upgrade),
 		cmocka_unit_test(peer_that_never_reads_is_bounded),
