@@ -52,6 +52,8 @@ static void take_over(struct reloader *r)
 		 LOG_INT("rules", ingress_count(r->ingress)));
 	for (size_t i = 0; i < ingress_warning_count(r->ingress); i++)
 		log_warn(COMPONENT, ingress_warning(r->ingress, i));
+	for (size_t i = 0; i < ingress_unknown_count(r->ingress); i++)
+		log_warn(COMPONENT, ingress_unknown(r->ingress, i));
 }
 
 static void on_read(void *arg)

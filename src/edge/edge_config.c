@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/nearest.h"
 #include "config/yaml.h"
 #include "io/address.h"
 
@@ -327,57 +328,13 @@ static size_t setting_row(const char *key)
 	return row;
 }
 
-static int distance(const char *a, const char *b)
-{
-	/* Levenshtein, one row; words are short. */
-	size_t a_len = strlen(a), b_len = strlen(b);
-	int row[33];
-
-	if (a_len > 32 || b_len > 32)
-		return 100;
-	for (size_t j = 0; j <= b_len; j++)
-		row[j] = (int)j;
-	for (size_t i = 1; i <= a_len; i++) {
-		int diagonal = row[0];
-
-		row[0] = (int)i;
-		for (size_t j = 1; j <= b_len; j++) {
-			int best = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-		}
-	}
-	return row[b_len];
-}
-
-const char *edge_nearest_name(const char *word, const char *const *names, size_t count)
-{
-	const char *best = NULL;
-	int best_distance = (int)strlen(word) <= 3 ? 2 : 4;
-
-	for (size_t i = 0; i < count; i++) {
-		int d = distance(word, names[i]);
-
-		if (d < best_distance && d < (int)strlen(names[i])) {
-			best = names[i];
-			best_distance = d;
-		}
-	}
-	return best;
-}
-
 static const char *nearest_key(const char *word)
 {
 	const char *names[ARRAY_LEN(settings)];
 
 	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
 		names[i] = settings[i].key;
-	return edge_nearest_name(word, names, ARRAY_LEN(settings));
+	return nearest_name(word, names, ARRAY_LEN(settings));
 }
 
 static int take_node(struct edge_config *c, size_t row, const struct yaml_node *value,

@@ -82,6 +82,3 @@ int edge_config_flag(struct edge_config *c, const char *key, const char *value, 
  * until there are four: stock connectors open one connection per address). May be called again after a
  * change of control host. */
 int edge_config_complete(struct edge_config *c, const char *control_host, struct err *err);
-
-/* The nearest of `names` for "did you mean"; NULL when none is near. Shared with the command line. */
-const char *edge_nearest_name(const char *word, const char *const *names, size_t count);

@@ -352,10 +352,38 @@ def test_ingress_validate_refuses(bare, tmp_path, text):
     assert "OK" not in done.stdout
 
 
-def test_ingress_validate_warns_of_unused_keys(bare, tmp_path):
-    done, _ = validate(bare, tmp_path, "ingress:\n  - service: http_status:404\n    bogus: 1\n")
-    assert done.returncode == 0 and "bogus" in done.stdout
-    assert "Warning: unused keys detected in your config file. Here is a list of unused keys:" in done.stdout
+UNKNOWN = """tunel: x
+no-tls-verify: false
+noTLSVerify: true
+originRequest:
+  conectTimeout: 5s
+ingress:
+  - hostname: a.example.com
+    service: https://localhost
+    originRequest:
+      access: {teamname: t}
+      ipRules: [{prefix: "::/0", ports: [1], permit: true}]
+    htpHostHeader: x
+  - service: http_status:404
+    bogus: 1
+warp-routing: {enabled: true, conectTimeout: 1s}
+"""
+
+
+def test_ingress_validate_refuses_unknown_keys(bare, tmp_path):
+    """The stock client prints a warning and exit status 0; a setting that is not in force deserves better."""
+    done, path = validate(bare, tmp_path, UNKNOWN)
+    assert done.returncode == 1 and "OK" not in done.stdout
+    assert done.stderr == f"""Validation failed: unknown keys in the configuration:
+  {path}:1:1: unknown key tunel in the configuration; did you mean tunnel?
+  {path}:3:1: unknown key noTLSVerify in the configuration; it belongs under originRequest
+  {path}:15:31: unknown key conectTimeout in warp-routing; did you mean connectTimeout?
+  {path}:5:3: unknown key conectTimeout in originRequest; did you mean connectTimeout?
+  {path}:12:5: unknown key htpHostHeader in an ingress rule
+  {path}:10:16: unknown key teamname in access; did you mean teamName?
+  {path}:11:46: unknown key permit in an IP rule
+  {path}:14:5: unknown key bogus in an ingress rule
+"""
 
 
 def test_ingress_validate_json(bare):

@@ -1,4 +1,6 @@
 /* `tunnel ingress validate` and `tunnel ingress rule`. */
+#include <stdlib.h>
+
 #include "base/mem.h"
 #include "connector/cli/config_file.h"
 
@@ -45,16 +47,17 @@ static int validate(struct cli *cli, const struct yaml_node *root, enum ingress_
 			(void)printf("Warning: %s is not supported yet and has no effect\n",
 				     flag_get((enum flag_id)i)->name);
 	config_file_unknown(root, in, on_unknown, &unknown);
-	if (unknown.count)
-		(void)printf(
-			"Warning: unused keys detected in your config file. Here is a list of unused "
-			"keys:\nyaml: unmarshal errors:\n%s",
-			unknown.text);
-	else
-		(void)puts("OK");
-	mem_free(unknown.text);
 	ingress_unref(in);
-	return 0;
+	if (!unknown.count) {
+		(void)puts("OK");
+		return 0;
+	}
+	/* The stock client warns and says that all is well. A misspelt key is a setting that is not in force. */
+	(void)fflush(stdout);
+	(void)fprintf(stderr, "Validation failed: unknown keys in the configuration:\n%s",
+		      unknown.text);
+	mem_free(unknown.text);
+	return EXIT_FAILURE;
 }
 
 int cmd_ingress_validate(struct cli *cli)

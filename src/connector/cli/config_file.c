@@ -1,7 +1,5 @@
 #include "connector/cli/config_file.h"
 
-#include "base/mem.h"
-
 int config_file_tunnel(const struct cli *cli, const char **ret, struct err *err)
 {
 	const struct yaml_node *n = yaml_get(cli->config ? yaml_root(cli->config) : NULL, "tunnel");
@@ -10,35 +8,36 @@ int config_file_tunnel(const struct cli *cli, const char **ret, struct err *err)
 	return yaml_kind(n) == YAML_NULL ? 0 : yaml_as_string(n, ret, err);
 }
 
-static bool is_known_key(const char *key)
+static void check_keys(const struct yaml_node *map, const char *where, const char *const *known,
+		       size_t known_count, void (*each)(void *user, const char *text), void *user)
 {
-	static const char *const others[] = { "tunnel", "ingress", "originRequest", "warp-routing" };
+	const struct yaml_node *key, *value;
+	struct err what;
 
-	for (size_t i = 0; i < ARRAY_LEN(others); i++)
-		if (strcmp(key, others[i]) == 0)
-			return true;
-	for (size_t i = 0; i < FLAG_COUNT; i++)
-		if (flag_get((enum flag_id)i)->is_key &&
-		    strcmp(flag_get((enum flag_id)i)->name, key) == 0)
-			return true;
-	return false;
+	if (yaml_kind(map) != YAML_MAPPING)
+		return;
+	for (size_t i = 0; i < yaml_count(map); i++) {
+		yaml_pair(map, i, &key, &value);
+		if (ingress_key_is_unknown(key, where, known, known_count, &what))
+			each(user, what.text);
+	}
 }
 
 void config_file_unknown(const struct yaml_node *root, const struct ingress *in,
 			 void (*each)(void *user, const char *text), void *user)
 {
-	const struct yaml_node *key, *value;
+	/* `enabled` is of no use any more, but many files have it. */
+	static const char *const warp_keys[] = { "connectTimeout", "maxActiveFlows", "tcpKeepAlive",
+						 "enabled" };
+	const char *known[FLAG_COUNT + 4] = { "tunnel", "ingress", "originRequest", "warp-routing" };
+	size_t count = 4;
 
-	for (size_t i = 0; i < yaml_count(root); i++) {
-		yaml_pair(root, i, &key, &value);
-		const char *name = yaml_text(key);
-		if (!key || (name && is_known_key(name)))
-			continue;
-		char *text = mem_printf("line %d: field %.100s not found in type configuration",
-					yaml_line(key), name ? name : "null");
-		each(user, text);
-		mem_free(text);
-	}
+	for (size_t i = 0; i < FLAG_COUNT; i++)
+		if (flag_get((enum flag_id)i)->is_key)
+			known[count++] = flag_get((enum flag_id)i)->name;
+	check_keys(root, "the configuration", known, count, each, user);
+	check_keys(yaml_get(root, "warp-routing"), "warp-routing", warp_keys, ARRAY_LEN(warp_keys),
+		   each, user);
 	for (size_t i = 0; in && i < ingress_unknown_count(in); i++)
 		each(user, ingress_unknown(in, i));
 }

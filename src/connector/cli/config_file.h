@@ -6,8 +6,8 @@
 
 /* `tunnel:`, "" when there is none: E_INVALID when it is no string. */
 int config_file_tunnel(const struct cli *cli, const char **ret, struct err *err);
-/* Calls `each` with "line 4: field bogus not found in type configuration" for each key that nobody reads,
- * then with the unknown keys inside the rules (`in` may be NULL). */
+/* Calls `each` with "config.yml:4:1: unknown key igress in the configuration; did you mean ingress?" for each
+ * key that nobody reads, then with the unknown keys inside the rules (`in` may be NULL). */
 void config_file_unknown(const struct yaml_node *root, const struct ingress *in,
 			 void (*each)(void *user, const char *text), void *user);
 /* The rules of the file with errors as people should see them: "Validation failed: …", then the place on a

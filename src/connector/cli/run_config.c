@@ -234,6 +234,9 @@ static void origin_from_flags(const struct settings *s, struct ingress_origin *o
 	origin->no_happy_eyeballs = settings_bool(s, FLAG_PROXY_NO_HAPPY_EYEBALLS);
 	origin->no_tls_verify = settings_bool(s, FLAG_NO_TLS_VERIFY);
 	origin->disable_chunked_encoding = settings_bool(s, FLAG_NO_CHUNKED_ENCODING);
+	origin->match_sni_to_host = settings_bool(s, FLAG_MATCH_SNI_TO_HOST);
+	origin->http2_origin = settings_bool(s, FLAG_HTTP2_ORIGIN);
+	origin->is_socks = settings_bool(s, FLAG_SOCKS5);
 }
 
 /* What the single-origin flags ask for, in the stock connector's order; NULL: nothing. */
@@ -252,10 +255,8 @@ static char *single_service(const struct settings *s)
 
 static void on_unknown(void *user, const char *text)
 {
-	const struct cli *cli = user;
-
-	log_warn(COMPONENT, "Unused key in the configuration file",
-		 LOG_STR("file", cli->config_path), LOG_STR("key", text));
+	(void)user;
+	log_warn(COMPONENT, text);
 }
 
 /* Rules have their own options; those of the command line count without rules only. */
@@ -309,7 +310,7 @@ static int configure_rules(struct cli *cli, struct connector_config *cfg, struct
 		return E_INVALID;
 	for (size_t i = 0; i < ingress_warning_count(cfg->ingress); i++)
 		log_warn(COMPONENT, ingress_warning(cfg->ingress, i));
-	config_file_unknown(root, cfg->ingress, on_unknown, cli);
+	config_file_unknown(root, cfg->ingress, on_unknown, NULL);
 	if (yaml_kind(yaml_get(root, "warp-routing")) != YAML_NULL)
 		log_warn(COMPONENT, "warp-routing is not supported yet and has no effect");
 	return 0;

@@ -1,11 +1,11 @@
 #include "connector/ingress/ingress_internal.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/nearest.h"
 
 #define MAGIC_INGRESS 0x1a94e550u
 
@@ -31,6 +31,8 @@ void ingress_origin_defaults(struct ingress_origin *origin)
 		.tcp_keepalive = 30 * USEC_PER_SEC,
 		.keepalive_timeout = 90 * USEC_PER_SEC,
 		.keepalive_connections = 100,
+		.access = { .team_name = "", .environment = "" },
+		.proxy_address = "127.0.0.1",
 	};
 }
 
@@ -127,12 +129,39 @@ void ingress_warn(struct ingress *in, const char *fmt, ...)
 	va_end(args);
 }
 
-void ingress_note_unknown(struct ingress *in, const struct yaml_node *key, const char *type)
+bool ingress_key_is_unknown(const struct yaml_node *key, const char *where,
+			    const char *const *known, size_t known_count, struct err *ret_what)
 {
 	const char *name = yaml_text(key);
 
-	list_add(&in->unknown, ingress_text(in, "line %d: field %.100s not found in type %s",
-					    yaml_line(key), name ? name : "null", type));
+	for (size_t i = 0; name && i < known_count; i++)
+		if (strcmp(name, known[i]) == 0)
+			return false;
+	const char *near = name ? nearest_name(name, known, known_count) : NULL;
+	if (name && origin_request_has_key(name))
+		(void)yaml_error(key, ret_what,
+				 "unknown key %.100s in %s; it belongs under originRequest", name,
+				 where);
+	else if (near)
+		(void)yaml_error(key, ret_what, "unknown key %.100s in %s; did you mean %s?", name,
+				 where, near);
+	else
+		(void)yaml_error(key, ret_what, "unknown key %.100s in %s", name ? name : "null",
+				 where);
+	return true;
+}
+
+void ingress_check_keys(struct ingress *in, const struct yaml_node *n, const char *where,
+			const char *const *known, size_t known_count)
+{
+	const struct yaml_node *key, *value;
+	struct err what;
+
+	for (size_t i = 0; i < yaml_count(n); i++) {
+		yaml_pair(n, i, &key, &value);
+		if (ingress_key_is_unknown(key, where, known, known_count, &what))
+			list_add(&in->unknown, ingress_text(in, "%s", what.text));
+	}
 }
 
 size_t ingress_warning_count(const struct ingress *in)
@@ -194,71 +223,32 @@ const struct ingress_rule *ingress_match(const struct ingress *in, struct bytes 
 }
 
 /* ------------------------------------------------------------------------------------------
- * The form the edge reads. */
+ * The rules of a SOCKS proxy. */
 
-static void set_seconds(json_t *o, const char *key, usec value, usec unset)
+static bool has_bits(const uint8_t ip[16], const uint8_t prefix[16], unsigned bits)
 {
-	if (value != unset)
-		json_object_set_new(o, key, json_integer((value + USEC_PER_SEC - 1) / USEC_PER_SEC));
+	unsigned whole = bits / 8, rest = bits % 8;
+
+	if (memcmp(ip, prefix, whole) != 0)
+		return false;
+	return rest == 0 || ((ip[whole] ^ prefix[whole]) >> (8 - rest)) == 0;
 }
 
-static void set_true(json_t *o, const char *key, bool value)
+bool ingress_ip_is_allowed(const struct ingress_origin *origin, const uint8_t ip[16], uint16_t port)
 {
-	if (value)
-		json_object_set_new(o, key, json_true());
-}
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	bool is_v4 = memcmp(ip, mapped, sizeof(mapped)) == 0;
 
-static void set_text(json_t *o, const char *key, const char *value)
-{
-	if (value && *value)
-		json_object_set_new(o, key, json_string(value));
-}
+	for (size_t i = 0; i < origin->ip_rule_count; i++) {
+		const struct ingress_ip_rule *rule = &origin->ip_rules[i];
+		bool has_port = rule->port_count == 0;
 
-static json_t *origin_json(const struct ingress_origin *origin)
-{
-	struct ingress_origin unset;
-	json_t *o = json_object();
-
-	ingress_origin_defaults(&unset);
-	set_seconds(o, "connectTimeout", origin->connect_timeout, unset.connect_timeout);
-	set_seconds(o, "tlsTimeout", origin->tls_timeout, unset.tls_timeout);
-	set_seconds(o, "tcpKeepAlive", origin->tcp_keepalive, unset.tcp_keepalive);
-	set_true(o, "noHappyEyeballs", origin->no_happy_eyeballs);
-	if (origin->keepalive_connections != unset.keepalive_connections)
-		json_object_set_new(o, "keepAliveConnections",
-				    json_integer(origin->keepalive_connections));
-	set_seconds(o, "keepAliveTimeout", origin->keepalive_timeout, unset.keepalive_timeout);
-	set_text(o, "httpHostHeader", origin->http_host_header);
-	set_text(o, "originServerName", origin->origin_server_name);
-	set_text(o, "caPool", origin->ca_pool);
-	set_true(o, "noTLSVerify", origin->no_tls_verify);
-	set_true(o, "disableChunkedEncoding", origin->disable_chunked_encoding);
-	return o;
-}
-
-static int on_json(const char *text, size_t len, void *user)
-{
-	return buf_append(user, bytes_of(text, len)) < 0 ? -1 : 0;
-}
-
-int ingress_write_json(const struct ingress *in, struct buf *out)
-{
-	json_t *root = json_object(), *rules = json_array();
-
-	CHECK(in, MAGIC_INGRESS);
-	for (size_t i = 0; i < in->count; i++) {
-		const struct ingress_rule *rule = &in->rules[i];
-		json_t *o = json_object();
-
-		set_text(o, "hostname", rule->hostname);
-		set_text(o, "path", rule->path);
-		set_text(o, "service", rule->service);
-		json_object_set_new(o, "originRequest", origin_json(&rule->origin));
-		json_array_append_new(rules, o);
+		if ((is_v4 && rule->bits < 96) || !has_bits(ip, rule->prefix, rule->bits))
+			continue;
+		for (size_t k = 0; k < rule->port_count; k++)
+			has_port |= rule->ports[k] == port;
+		if (has_port)
+			return rule->is_allowed;
 	}
-	json_object_set_new(root, "ingress", rules);
-	json_object_set_new(root, "warp-routing", json_object());
-	int r = json_dump_callback(root, on_json, out, JSON_COMPACT);
-	json_decref(root);
-	return r < 0 ? E_LIMIT : 0;
+	return false;
 }

@@ -34,10 +34,10 @@ enum ingress_kind {
 /* "http", "unix", "status", … for logs and messages. */
 const char *ingress_kind_name(enum ingress_kind kind);
 
-/* One rule of a SOCKS proxy: who may be reached. */
+/* One rule of a SOCKS proxy: who may be reached. See ingress_ip_is_allowed(). */
 struct ingress_ip_rule {
 	uint8_t prefix[16];    /* IPv4 as v4-mapped IPv6 */
-	unsigned bits;         /* of the 128 */
+	unsigned bits;         /* of the 128; the other bits of the prefix are 0 */
 	const uint16_t *ports; /* port_count of them; none: every port */
 	size_t port_count;
 	bool is_allowed;
@@ -53,7 +53,9 @@ enum ingress_proxy_protocol { INGRESS_PROXY_NONE, INGRESS_PROXY_V1, INGRESS_PROX
 /* access: the connector checks Cf-Access-Jwt-Assertion itself. */
 struct ingress_access {
 	bool is_required;
-	const char *team_name;   /* "" when none; a name with a dot is a host of its own */
+	/* "" when none; "team", "host.example.com[:port]" for a host of its own, or the https:// URL of an
+	 * issuer without a slash at its end. */
+	const char *team_name;
 	const char *environment; /* "" or "fed" */
 	const char *const *audiences;
 	size_t audience_count;
@@ -79,6 +81,10 @@ struct ingress_origin {
 	const struct ingress_ip_rule *ip_rules; /* the first that matches decides; none does: denied */
 	size_t ip_rule_count;
 	struct ingress_access access;
+	bool is_bastion; /* bastionMode; the rule's kind says it too */
+	/* Leftovers of the stock connector that only /config shows: nothing listens there. */
+	const char *proxy_address; /* "127.0.0.1" */
+	uint16_t proxy_port;
 
 	/* Ours alone; the stock connector has no such keys. */
 	const char *strip_prefix; /* NULL, or "/app": taken off the front of the path, whole segments only */
@@ -104,10 +110,6 @@ struct ingress_rule {
 	uint16_t status;       /* INGRESS_STATUS: 100 to 999; else 0 */
 	bool is_tls;           /* https, wss, unix+tls */
 
-	/* NULL when this version serves the rule; else one sentence for the visitor's 502 and the log,
-	 * e.g. "the service ssh://localhost:22 needs TCP streams, which this version does not carry". */
-	const char *unserved_reason;
-
 	struct ingress_origin origin;
 	uint32_t index; /* 0-based, as in "Matched rule #N" */
 
@@ -125,7 +127,7 @@ enum ingress_form { INGRESS_YAML, INGRESS_JSON };
  * NULL where none can be named. The new object has one reference. */
 struct ingress *ingress_parse(const struct yaml_node *root, enum ingress_form form,
 			      const struct yaml_node **ret_place, struct err *err);
-/* One catch-all rule with options already resolved: what `--url`, `--unix-socket`, `--hello-world` and
+/* One catch-all rule with options already resolved (no lists among them; texts are copied): what `--url`, `--unix-socket`, `--hello-world` and
  * the like ask for. A URL without a scheme is http://, a path in it is ignored, as the stock connector
  * does. NULL `origin`: the defaults. E_INVALID. */
 struct ingress *ingress_single(const char *service, const struct ingress_origin *origin,
@@ -138,6 +140,10 @@ struct ingress *ingress_unref(const struct ingress *in);
 
 void ingress_origin_defaults(struct ingress_origin *origin);
 
+/* May a SOCKS client reach this address (IPv4 as v4-mapped) and port? The first rule that names both
+ * decides, nobody else may pass. An IPv6 prefix never means IPv4: ::/0 does not hold 10.0.0.1. */
+bool ingress_ip_is_allowed(const struct ingress_origin *origin, const uint8_t ip[16], uint16_t port);
+
 /* The first rule that matches. `host` may carry a port, which is not looked at; case is ignored. `path`
  * is the decoded path of the request's target without the query. Never NULL but when a path's regular
  * expression needed more work than LIMIT_REGEX_MATCH allows: then the request must be refused, for
@@ -149,16 +155,24 @@ const struct ingress_rule *ingress_match(const struct ingress *in, struct bytes 
 size_t ingress_count(const struct ingress *in);
 const struct ingress_rule *ingress_rule(const struct ingress *in, size_t index);
 
-/* Things the user set that have no effect in this version, and rules that will be answered with 502;
- * each is one sentence, printed once at start and by `ingress validate`. */
+/* Things the user set that have no effect or cannot work; each is one sentence, printed once at start and
+ * by `ingress validate`. */
 size_t ingress_warning_count(const struct ingress *in);
 const char *ingress_warning(const struct ingress *in, size_t index);
-/* Keys inside `ingress` and `originRequest` that nobody knows: "line 4: field bogus not found in type
- * ingress rule". */
+/* Keys inside `ingress` and `originRequest` that nobody knows: "config.yml:4:7: unknown key noTLSVerfy in
+ * originRequest; did you mean noTLSVerify?". Errors for `ingress validate`, warnings at run. */
 size_t ingress_unknown_count(const struct ingress *in);
 const char *ingress_unknown(const struct ingress *in, size_t index);
+/* Is `key` none of `known`? Then *ret_what is the text above: where it stands, `where` it is, and what was
+ * meant. For maps outside the rules. */
+bool ingress_key_is_unknown(const struct yaml_node *key, const char *where,
+			    const char *const *known, size_t known_count, struct err *ret_what);
 
 /* Appends {"ingress":[…],"warp-routing":{}}, the form in which the first connection tells the edge of
  * local rules: durations in seconds, the top-level originRequest folded into each rule, only what
- * differs from the built-in defaults. E_LIMIT when `out` is full. */
+ * differs from the built-in defaults. The values of setHeaders may be secrets, so they are written as
+ * "*****". E_LIMIT when `out` is full. */
 int ingress_write_json(const struct ingress *in, struct buf *out) MUST_USE;
+/* Appends {"ingress":[…],"warp-routing":{},"originRequest":{…}}, the `config` of the local API's /config:
+ * every field, in the stock connector's order and spelling (CONTROL §7), then our own. E_LIMIT. */
+int ingress_write_config_json(const struct ingress *in, struct buf *out) MUST_USE;

@@ -26,6 +26,7 @@ struct ingress {
 	struct arena arena;         /* every text and matcher */
 	struct ingress_rule *rules; /* in the arena */
 	size_t count;
+	struct ingress_origin defaults; /* the top level's originRequest */
 	struct text_list warnings;
 	struct text_list unknown;
 };
@@ -36,24 +37,32 @@ struct ingress *ingress_new(size_t rule_count);
 const char *ingress_text(struct ingress *in, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The same, appended to the warnings, unless the very text is there. */
 void ingress_warn(struct ingress *in, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void ingress_note_unknown(struct ingress *in, const struct yaml_node *key, const char *type);
+/* Notes the keys of the map `n` that are not among `known`; `where` is "originRequest", "access", … */
+void ingress_check_keys(struct ingress *in, const struct yaml_node *n, const char *where,
+			const char *const *known, size_t known_count);
 
 /* --- origin_request.c --- */
 
-/* Options of one place, resolved over those before it. */
-struct origin_options {
-	struct ingress_origin origin;
-	bool is_bastion;         /* bastionMode */
-	bool is_access_required; /* access.required */
+/* What the readers of one originRequest map share. */
+struct origin_reading {
+	struct ingress *in;
+	enum ingress_form form;
+	struct ingress_origin *origin; /* lies over what came before */
+	const struct yaml_node *place; /* being read, for errors */
+	struct err *err;
 };
 
-/* Lays the map `n` (NULL or null: nothing) over *options. ipRules are checked only where they are used. */
-int origin_request_apply(struct ingress *in, const struct yaml_node *n, enum ingress_form form,
-			 struct origin_options *options, const struct yaml_node **ret_place,
-			 struct err *err);
-/* The rules of a socks-proxy service: E_INVALID with the stock texts. */
-int origin_request_check_ip_rules(const struct yaml_node *n, const struct yaml_node **ret_place,
-				  struct err *err);
+bool origin_request_has_key(const char *name);
+/* Lays the map `n` (NULL or null: nothing) over r->origin. */
+int origin_request_apply(struct origin_reading *r, const struct yaml_node *n);
+
+/* --- origin_values.c: the values that are more than one word. Each replaces what came before. --- */
+
+int origin_read_access(struct origin_reading *r, const struct yaml_node *n);
+int origin_read_ip_rules(struct origin_reading *r, const struct yaml_node *n);
+int origin_read_set_headers(struct origin_reading *r, const struct yaml_node *n);
+int origin_read_remove_headers(struct origin_reading *r, const struct yaml_node *n);
+int origin_read_strip_prefix(struct origin_reading *r, const struct yaml_node *n);
 
 /* --- service.c --- */
 

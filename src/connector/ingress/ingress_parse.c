@@ -10,7 +10,6 @@ struct parsing {
 	enum ingress_form form;
 	const struct yaml_node *place;
 	struct err *err;
-	struct origin_options defaults; /* of the top level */
 	size_t count;
 };
 
@@ -35,67 +34,50 @@ static int text_get(struct parsing *p, const struct yaml_node *rule, const char 
 	return r;
 }
 
-static const char *unserved_reason(struct ingress *in, const struct ingress_rule *rule,
-				   const struct origin_options *options)
-{
-	if (options->is_access_required)
-		return "originRequest.access is required for it, and this version cannot check Access "
-		       "tokens";
-	switch (rule->kind) {
-	case INGRESS_HTTP:
-	case INGRESS_UNIX:
-	case INGRESS_STATUS:
-		return NULL;
-	case INGRESS_TCP:
-		return ingress_text(
-			in,
-			"the service %.200s needs TCP streams, which this version does not carry",
-			rule->service);
-	case INGRESS_HELLO_WORLD:
-	case INGRESS_BASTION:
-	case INGRESS_SOCKS:
-		break;
-	}
-	return ingress_text(in, "this version does not serve %s", rule->service);
-}
-
 static void rule_finish(struct ingress *in, struct ingress_rule *rule, size_t index,
-			const struct origin_options *options)
+			const struct ingress_origin *origin)
 {
 	const char *host = *rule->hostname ? rule->hostname : "*";
 
 	rule->index = (uint32_t)index;
-	rule->origin = options->origin;
+	rule->origin = *origin;
+	rule->origin.is_bastion |= rule->kind == INGRESS_BASTION;
 	rule->label = *rule->path ? ingress_text(in, "%.255s %.200s", host, rule->path)
 				  : ingress_text(in, "%.255s", host);
-	rule->unserved_reason = unserved_reason(in, rule, options);
-	if (rule->unserved_reason)
-		ingress_warn(in, "Rule #%zu (%s) will be answered with 502: %s", index + 1,
-			     rule->label, rule->unserved_reason);
+	if (rule->kind == INGRESS_TCP && rule->port == 0)
+		ingress_warn(
+			in,
+			"Rule #%zu (%s): the service %.200s names no port and its scheme has none, so "
+			"no connection to it can be made",
+			index + 1, rule->label, rule->service);
+	if (origin->access.is_required && origin->access.audience_count == 0)
+		ingress_warn(in,
+			     "Rule #%zu (%s): access is required but no audTag is named, so every "
+			     "request will be refused",
+			     index + 1, rule->label);
 }
 
-static void note_unknown_keys(struct parsing *p, const struct yaml_node *n)
+static int origin_apply(struct parsing *p, const struct yaml_node *n, struct ingress_origin *origin)
 {
-	static const char *const known[] = { "hostname", "path", "service", "originRequest" };
-	const struct yaml_node *key, *value;
+	struct origin_reading reading = { .in = p->in,
+					  .form = p->form,
+					  .origin = origin,
+					  .place = n,
+					  .err = p->err };
+	int r = origin_request_apply(&reading, n);
 
-	for (size_t i = 0; i < yaml_count(n); i++) {
-		bool is_known = false;
-		yaml_pair(n, i, &key, &value);
-		for (size_t k = 0; k < ARRAY_LEN(known); k++)
-			is_known |= yaml_text(key) && strcmp(yaml_text(key), known[k]) == 0;
-		if (!is_known)
-			ingress_note_unknown(p->in, key, "ingress rule");
-	}
+	if (r < 0)
+		p->place = reading.place;
+	return r;
 }
 
 static int rule_parse(struct parsing *p, const struct yaml_node *n, size_t index)
 {
+	static const char *const known[] = { "hostname", "path", "service", "originRequest" };
 	struct ingress *in = p->in;
 	struct ingress_rule *rule = &in->rules[index];
 	struct ingress_matcher *m = arena_alloc(&in->arena, sizeof(*m));
-	struct origin_options options = p->defaults;
-	const struct yaml_node *request = yaml_get(n, "originRequest");
+	struct ingress_origin origin = in->defaults;
 	const char *service;
 
 	p->place = n;
@@ -104,21 +86,19 @@ static int rule_parse(struct parsing *p, const struct yaml_node *n, size_t index
 		return yaml_error(n, p->err,
 				  "an ingress rule is a map of hostname, path, service and "
 				  "originRequest");
-	note_unknown_keys(p, n);
+	ingress_check_keys(in, n, "an ingress rule", known, ARRAY_LEN(known));
 	int r = text_get(p, n, "hostname", &rule->hostname);
 	if (r == 0)
 		r = text_get(p, n, "path", &rule->path);
 	if (r == 0)
 		r = text_get(p, n, "service", &service);
 	if (r == 0)
-		r = origin_request_apply(in, request, p->form, &options, &p->place, p->err);
+		r = origin_apply(p, yaml_get(n, "originRequest"), &origin);
 	if (r < 0)
 		return r;
 
 	p->place = is_absent(yaml_get(n, "service")) ? n : yaml_get(n, "service");
-	r = service_parse(in, service, options.is_bastion, rule, p->err);
-	if (r == 0 && rule->kind == INGRESS_SOCKS)
-		r = origin_request_check_ip_rules(yaml_get(request, "ipRules"), &p->place, p->err);
+	r = service_parse(in, service, origin.is_bastion, rule, p->err);
 	if (r < 0)
 		return r;
 
@@ -137,14 +117,14 @@ static int rule_parse(struct parsing *p, const struct yaml_node *n, size_t index
 			return E_INVALID;
 		}
 	}
-	rule_finish(in, rule, index, &options);
+	rule_finish(in, rule, index, &origin);
 	return 0;
 }
 
 static int rules_parse(struct parsing *p, const struct yaml_node *rules,
 		       const struct yaml_node *request)
 {
-	int r = origin_request_apply(p->in, request, p->form, &p->defaults, &p->place, p->err);
+	int r = origin_apply(p, request, &p->in->defaults);
 
 	for (size_t i = 0; r == 0 && i < p->count; i++)
 		r = rule_parse(p, yaml_item(rules, i), i);
@@ -158,7 +138,6 @@ struct ingress *ingress_parse(const struct yaml_node *root, enum ingress_form fo
 	struct parsing p = { .form = form, .err = err, .count = yaml_count(rules) };
 	int r = 0;
 
-	ingress_origin_defaults(&p.defaults.origin);
 	p.place = rules;
 	if (!is_absent(root) && yaml_kind(root) != YAML_MAPPING) {
 		p.place = root;
@@ -171,6 +150,7 @@ struct ingress *ingress_parse(const struct yaml_node *root, enum ingress_form fo
 		r = err_set(err, E_LIMIT, "More than %d ingress rules", LIMIT_INGRESS_RULES);
 	} else {
 		p.in = ingress_new(p.count);
+		ingress_origin_defaults(&p.in->defaults);
 		r = rules_parse(&p, rules, yaml_get(root, "originRequest"));
 	}
 	if (r < 0) {
@@ -208,17 +188,17 @@ struct ingress *ingress_single(const char *service, const struct ingress_origin 
 	struct ingress *in = ingress_new(1);
 	struct ingress_rule *rule = in->rules;
 	struct ingress_matcher *m = arena_alloc(&in->arena, sizeof(*m));
-	struct origin_options options = { 0 };
+	struct ingress_origin *defaults = &in->defaults;
 
-	ingress_origin_defaults(&options.origin);
 	if (origin) {
-		options.origin = *origin;
-		const char **texts[] = { &options.origin.http_host_header,
-					 &options.origin.origin_server_name,
-					 &options.origin.ca_pool };
+		*defaults = *origin;
+		const char **texts[] = { &defaults->http_host_header, &defaults->origin_server_name,
+					 &defaults->ca_pool, &defaults->proxy_address };
 		for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 			if (*texts[i])
 				*texts[i] = arena_strdup(&in->arena, bytes_str(*texts[i]));
+	} else {
+		ingress_origin_defaults(defaults);
 	}
 	rule->hostname = rule->path = "";
 	rule->matcher = m;
@@ -229,6 +209,6 @@ struct ingress *ingress_single(const char *service, const struct ingress_origin 
 	}
 	if (service_parse(in, url_complete(in, service), false, rule, err) < 0)
 		return ingress_unref(in);
-	rule_finish(in, rule, 0, &options);
+	rule_finish(in, rule, 0, defaults);
 	return in;
 }

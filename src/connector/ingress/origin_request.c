@@ -1,58 +1,81 @@
 /* The originRequest maps: one table of keys, read twice (top level, rule). */
 #include "connector/ingress/ingress_internal.h"
 
-#include <arpa/inet.h>
-
 /* Idle connections kept for one rule: each is a descriptor. */
 #define LIMIT_KEEPALIVE_CONNECTIONS 100000
 
-enum option_type {
-	OPTION_DURATION,
-	OPTION_BOOL,
-	OPTION_COUNT,
-	OPTION_TEXT,
-	OPTION_MAP,
-	OPTION_LIST
-};
+struct option;
+
+/* Readers of one word into the field at option->offset. */
+static int duration_read(struct origin_reading *r, const struct option *option,
+			 const struct yaml_node *n, void *field);
+static int bool_read(struct origin_reading *r, const struct option *option,
+		     const struct yaml_node *n, void *field);
+static int text_read(struct origin_reading *r, const struct option *option,
+		     const struct yaml_node *n, void *field);
+static int connections_read(struct origin_reading *r, const struct option *option,
+			    const struct yaml_node *n, void *field);
+static int port_read(struct origin_reading *r, const struct option *option,
+		     const struct yaml_node *n, void *field);
+static int socks_read(struct origin_reading *r, const struct option *option,
+		      const struct yaml_node *n, void *field);
+static int proxy_protocol_read(struct origin_reading *r, const struct option *option,
+			       const struct yaml_node *n, void *field);
 
 static const struct option {
 	const char *name;
-	enum option_type type;
-	size_t offset; /* in struct origin_options */
-	bool has_effect;
+	int (*read)(struct origin_reading *r, const struct option *option,
+		    const struct yaml_node *n, void *field);
+	size_t offset;      /* in struct ingress_origin */
 	bool is_zero_meant; /* a duration of 0 says "off", not "the default" */
-} options_table[] = {
-#define FIELD(member) offsetof(struct origin_options, member), true
-#define NO_EFFECT 0, false
-	{ "connectTimeout", OPTION_DURATION, FIELD(origin.connect_timeout), false },
-	{ "tlsTimeout", OPTION_DURATION, FIELD(origin.tls_timeout), false },
-	{ "tcpKeepAlive", OPTION_DURATION, FIELD(origin.tcp_keepalive), true },
-	{ "noHappyEyeballs", OPTION_BOOL, FIELD(origin.no_happy_eyeballs), false },
-	{ "keepAliveConnections", OPTION_COUNT, FIELD(origin.keepalive_connections), false },
-	{ "keepAliveTimeout", OPTION_DURATION, FIELD(origin.keepalive_timeout), false },
-	{ "httpHostHeader", OPTION_TEXT, FIELD(origin.http_host_header), false },
-	{ "originServerName", OPTION_TEXT, FIELD(origin.origin_server_name), false },
-	{ "matchSNItoHost", OPTION_BOOL, NO_EFFECT, false },
-	{ "caPool", OPTION_TEXT, FIELD(origin.ca_pool), false },
-	{ "noTLSVerify", OPTION_BOOL, FIELD(origin.no_tls_verify), false },
-	{ "disableChunkedEncoding", OPTION_BOOL, FIELD(origin.disable_chunked_encoding), false },
-	{ "bastionMode", OPTION_BOOL, FIELD(is_bastion), false },
-	{ "proxyAddress", OPTION_TEXT, NO_EFFECT, false },
-	{ "proxyPort", OPTION_COUNT, NO_EFFECT, false },
-	{ "proxyType", OPTION_TEXT, NO_EFFECT, false },
-	{ "ipRules", OPTION_LIST, NO_EFFECT, false },
-	{ "http2Origin", OPTION_BOOL, NO_EFFECT, false },
-	{ "access", OPTION_MAP, NO_EFFECT, false },
+	bool is_legacy;     /* only /config shows it */
+	/* Instead: values of more than one word (origin_values.c). */
+	int (*read_whole)(struct origin_reading *r, const struct yaml_node *n);
+} options[] = {
+#define FIELD(member) offsetof(struct ingress_origin, member)
+	{ "connectTimeout", duration_read, FIELD(connect_timeout) },
+	{ "tlsTimeout", duration_read, FIELD(tls_timeout) },
+	{ "tcpKeepAlive", duration_read, FIELD(tcp_keepalive), .is_zero_meant = true },
+	{ "noHappyEyeballs", bool_read, FIELD(no_happy_eyeballs) },
+	{ "keepAliveConnections", connections_read, FIELD(keepalive_connections) },
+	{ "keepAliveTimeout", duration_read, FIELD(keepalive_timeout) },
+	{ "httpHostHeader", text_read, FIELD(http_host_header) },
+	{ "originServerName", text_read, FIELD(origin_server_name) },
+	{ "matchSNItoHost", bool_read, FIELD(match_sni_to_host) },
+	{ "caPool", text_read, FIELD(ca_pool) },
+	{ "noTLSVerify", bool_read, FIELD(no_tls_verify) },
+	{ "disableChunkedEncoding", bool_read, FIELD(disable_chunked_encoding) },
+	{ "bastionMode", bool_read, FIELD(is_bastion) },
+	{ "proxyAddress", text_read, FIELD(proxy_address), .is_legacy = true },
+	{ "proxyPort", port_read, FIELD(proxy_port), .is_legacy = true },
+	{ "proxyType", socks_read, FIELD(is_socks) },
+	{ "ipRules", .read_whole = origin_read_ip_rules },
+	{ "http2Origin", bool_read, FIELD(http2_origin) },
+	{ "access", .read_whole = origin_read_access },
+	/* Ours. */
+	{ "stripPrefix", .read_whole = origin_read_strip_prefix },
+	{ "setHeaders", .read_whole = origin_read_set_headers },
+	{ "removeHeaders", .read_whole = origin_read_remove_headers },
+	{ "proxyProtocol", proxy_protocol_read, FIELD(proxy_protocol) },
+	{ "idleTimeout", duration_read, FIELD(idle_timeout), .is_zero_meant = true },
 #undef FIELD
-#undef NO_EFFECT
 };
 
-struct reading {
-	struct ingress *in;
-	enum ingress_form form;
-	struct origin_options *options;
-	struct err *err;
-};
+static const struct option *option_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		if (strcmp(name, options[i].name) == 0)
+			return &options[i];
+	return NULL;
+}
+
+bool origin_request_has_key(const char *name)
+{
+	return option_find(name) != NULL;
+}
+
+/* ------------------------------------------------------------------------------------------
+ * Values of one word. */
 
 /* What ends up in a header or a handshake must be one printable word. */
 static bool is_clean(const char *text)
@@ -63,13 +86,8 @@ static bool is_clean(const char *text)
 	return true;
 }
 
-static void no_effect(struct reading *r, const struct option *option)
-{
-	ingress_warn(r->in, "originRequest.%s is not supported yet and has no effect", option->name);
-}
-
-static int duration_read(struct reading *r, const struct option *option, const struct yaml_node *n,
-			 void *field)
+static int duration_read(struct origin_reading *r, const struct option *option,
+			 const struct yaml_node *n, void *field)
 {
 	usec value;
 	int result = yaml_as_duration(n, r->form == INGRESS_JSON, &value, r->err);
@@ -82,19 +100,21 @@ static int duration_read(struct reading *r, const struct option *option, const s
 	return 0;
 }
 
-static int text_read(struct reading *r, const struct option *option, const struct yaml_node *n,
-		     void *field)
+static int bool_read(struct origin_reading *r, const struct option *option,
+		     const struct yaml_node *n, void *field)
+{
+	(void)option;
+	return yaml_as_bool(n, field, r->err);
+}
+
+static int text_read(struct origin_reading *r, const struct option *option,
+		     const struct yaml_node *n, void *field)
 {
 	const char *value;
 	int result = yaml_as_string(n, &value, r->err);
 
 	if (result < 0)
 		return result;
-	if (!option->has_effect) {
-		if (*value)
-			no_effect(r, option);
-		return 0;
-	}
 	if (strcmp(option->name, "caPool") != 0 && !is_clean(value))
 		return yaml_error(n, r->err, "originRequest.%s holds a blank or a control byte",
 				  option->name);
@@ -102,196 +122,111 @@ static int text_read(struct reading *r, const struct option *option, const struc
 	return 0;
 }
 
-static int count_read(struct reading *r, const struct option *option, const struct yaml_node *n,
-		      void *field)
+static int connections_read(struct origin_reading *r, const struct option *option,
+			    const struct yaml_node *n, void *field)
 {
-	int64_t value, max = option->has_effect ? LIMIT_KEEPALIVE_CONNECTIONS : 65535;
-	int result = yaml_as_int(n, 0, max, &value, r->err);
+	int64_t value;
+	int result = yaml_as_int(n, 0, LIMIT_KEEPALIVE_CONNECTIONS, &value, r->err);
 
-	if (result < 0)
-		return result;
-	if (option->has_effect)
+	(void)option;
+	if (result == 0)
 		*(uint32_t *)field = (uint32_t)value;
-	else if (value)
-		no_effect(r, option);
-	return 0;
+	return result;
 }
 
-static int bool_read(struct reading *r, const struct option *option, const struct yaml_node *n,
-		     void *field)
+static int port_read(struct origin_reading *r, const struct option *option,
+		     const struct yaml_node *n, void *field)
 {
-	bool value;
-	int result = yaml_as_bool(n, &value, r->err);
+	int64_t value;
+	int result = yaml_as_int(n, 0, 65535, &value, r->err);
 
+	(void)option;
+	if (result == 0)
+		*(uint16_t *)field = (uint16_t)value;
+	return result;
+}
+
+static int socks_read(struct origin_reading *r, const struct option *option,
+		      const struct yaml_node *n, void *field)
+{
+	const char *value;
+	int result = yaml_as_string(n, &value, r->err);
+
+	(void)option;
 	if (result < 0)
 		return result;
-	if (option->has_effect)
-		*(bool *)field = value;
-	else if (value)
-		no_effect(r, option);
+	if (*value && strcmp(value, "socks") != 0)
+		return yaml_error(n, r->err,
+				  "originRequest.proxyType is \"%.60s\"; \"socks\" and \"\" are "
+				  "allowed",
+				  value);
+	*(bool *)field = *value;
 	return 0;
 }
 
-static int access_read(struct reading *r, const struct yaml_node *n)
+static int proxy_protocol_read(struct origin_reading *r, const struct option *option,
+			       const struct yaml_node *n, void *field)
 {
-	const struct yaml_node *required = yaml_get(n, "required"), *team = yaml_get(n, "teamName"),
-			       *tags = yaml_get(n, "audTag"), *key, *value;
-	static const char *const known[] = { "required", "teamName", "audTag", "environment" };
-	const char *team_name = "", *text;
-	bool is_required = false;
-	int result = 0;
+	static const char *const names[] = {
+		[INGRESS_PROXY_NONE] = "",
+		[INGRESS_PROXY_V1] = "v1",
+		[INGRESS_PROXY_V2] = "v2",
+	};
+	const char *value;
+	int result = yaml_as_string(n, &value, r->err);
 
-	for (size_t i = 0; i < yaml_count(n); i++) {
-		bool is_known = false;
-		yaml_pair(n, i, &key, &value);
-		for (size_t k = 0; k < ARRAY_LEN(known); k++)
-			is_known |= yaml_text(key) && strcmp(yaml_text(key), known[k]) == 0;
-		if (!is_known)
-			ingress_note_unknown(r->in, key, "access");
-	}
-	if (yaml_kind(required) != YAML_NULL)
-		result = yaml_as_bool(required, &is_required, r->err);
-	if (result == 0 && yaml_kind(team) != YAML_NULL)
-		result = yaml_as_string(team, &team_name, r->err);
-	if (result == 0 && yaml_kind(tags) != YAML_NULL && yaml_kind(tags) != YAML_SEQUENCE)
-		result = yaml_error(tags, r->err, "access.audTag is not a list of strings");
-	for (size_t i = 0; result == 0 && i < yaml_count(tags); i++)
-		result = yaml_as_string(yaml_item(tags, i), &text, r->err);
+	(void)option;
 	if (result < 0)
 		return result;
-	if (is_required && !*team_name && yaml_count(tags) > 0)
-		return err_set(r->err, E_INVALID,
-			       "access.TeamName cannot be blank when access.audTags are present");
-	/* A check that is asked for and not made would expose the service: such rules are not served. */
-	r->options->is_access_required = is_required;
-	return 0;
-}
-
-static int option_read(struct reading *r, const struct option *option, const struct yaml_node *n)
-{
-	void *field = (char *)r->options + option->offset;
-
-	switch (option->type) {
-	case OPTION_DURATION:
-		return duration_read(r, option, n, field);
-	case OPTION_BOOL:
-		return bool_read(r, option, n, field);
-	case OPTION_COUNT:
-		return count_read(r, option, n, field);
-	case OPTION_TEXT:
-		return text_read(r, option, n, field);
-	case OPTION_LIST:
-		if (yaml_kind(n) != YAML_SEQUENCE)
-			return yaml_error(n, r->err, "originRequest.%s is not a list", option->name);
-		if (yaml_count(n))
-			no_effect(r, option);
-		return 0;
-	case OPTION_MAP:
-		if (yaml_kind(n) != YAML_MAPPING)
-			return yaml_error(n, r->err, "originRequest.%s is not a map", option->name);
-		return access_read(r, n);
-	}
-	return 0;
-}
-
-int origin_request_apply(struct ingress *in, const struct yaml_node *n, enum ingress_form form,
-			 struct origin_options *options, const struct yaml_node **ret_place,
-			 struct err *err)
-{
-	struct reading r = { .in = in, .form = form, .options = options, .err = err };
-	const struct yaml_node *key, *value;
-
-	if (yaml_kind(n) == YAML_NULL)
-		return 0;
-	*ret_place = n;
-	if (yaml_kind(n) != YAML_MAPPING)
-		return yaml_error(n, err, "originRequest is not a map");
-	for (size_t i = 0; i < yaml_count(n); i++) {
-		const struct option *option = NULL;
-
-		yaml_pair(n, i, &key, &value);
-		for (size_t k = 0; !option && k < ARRAY_LEN(options_table); k++)
-			if (yaml_text(key) && strcmp(yaml_text(key), options_table[k].name) == 0)
-				option = &options_table[k];
-		if (!option) {
-			ingress_note_unknown(in, key, "originRequest");
-			continue;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			*(enum ingress_proxy_protocol *)field = (enum ingress_proxy_protocol)i;
+			return 0;
 		}
-		if (yaml_kind(value) == YAML_NULL)
-			continue;
-		*ret_place = value;
-		int result = option_read(&r, option, value);
-		if (result < 0)
-			return result;
 	}
-	return 0;
+	return yaml_error(n, r->err,
+			  "originRequest.proxyProtocol is \"%.60s\"; \"v1\", \"v2\" and \"\" are "
+			  "allowed",
+			  value);
 }
 
 /* ------------------------------------------------------------------------------------------ */
 
-static bool is_cidr(const char *text)
+static void note_unknown_keys(struct ingress *in, const struct yaml_node *n)
 {
-	struct bytes rest = bytes_str(text), ip;
-	char name[INET6_ADDRSTRLEN];
-	uint8_t address[16];
-	uint64_t bits;
+	const char *known[ARRAY_LEN(options)];
 
-	if (!bytes_split(&rest, '/', &ip) || ip.len >= sizeof(name) || !bytes_to_u64(rest, &bits))
-		return false;
-	memcpy(name, ip.ptr, ip.len);
-	name[ip.len] = 0;
-	if (inet_pton(AF_INET, name, address) == 1)
-		return bits <= 32;
-	return inet_pton(AF_INET6, name, address) == 1 && bits <= 128;
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		known[i] = options[i].name;
+	ingress_check_keys(in, n, "originRequest", known, ARRAY_LEN(known));
 }
 
-static int ip_rule_check(const struct yaml_node *n, struct err *err)
+int origin_request_apply(struct origin_reading *r, const struct yaml_node *n)
 {
-	const struct yaml_node *prefix = yaml_get(n, "prefix"), *ports = yaml_get(n, "ports"),
-			       *allow = yaml_get(n, "allow");
-	const char *cidr = "";
-	int64_t port;
-	bool is_allowed;
-	int r = 0;
+	const struct yaml_node *key, *value;
 
+	if (yaml_kind(n) == YAML_NULL)
+		return 0;
+	r->place = n;
 	if (yaml_kind(n) != YAML_MAPPING)
-		return yaml_error(n, err, "an IP rule is a map of prefix, ports and allow");
-	if (yaml_kind(prefix) != YAML_NULL)
-		r = yaml_as_string(prefix, &cidr, err);
-	if (r == 0 && yaml_kind(allow) != YAML_NULL)
-		r = yaml_as_bool(allow, &is_allowed, err);
-	if (r < 0)
-		return r;
-	if (!*cidr)
-		return err_set(err, E_INVALID,
-			       "unable to create ip rule for socks-proxy: no prefix provided");
-	if (!is_cidr(cidr))
-		return err_set(
-			err, E_INVALID,
-			"unable to create ip rule for socks-proxy: unable to parse cidr: %.100s",
-			cidr);
-	for (size_t i = 0; i < yaml_count(ports); i++) {
-		r = yaml_as_int(yaml_item(ports, i), INT32_MIN, INT32_MAX, &port, err);
-		if (r < 0)
-			return r;
-		if (port < 1 || port > 65535)
-			return err_set(
-				err, E_INVALID,
-				"unable to create ip rule for socks-proxy: invalid port %lld, needs "
-				"to be between 1 and 65535",
-				(long long)port);
+		return yaml_error(n, r->err, "originRequest is not a map");
+	note_unknown_keys(r->in, n);
+	for (size_t i = 0; i < yaml_count(n); i++) {
+		yaml_pair(n, i, &key, &value);
+		const struct option *option = yaml_text(key) ? option_find(yaml_text(key)) : NULL;
+
+		if (!option || yaml_kind(value) == YAML_NULL)
+			continue;
+		r->place = value;
+		int result = option->read_whole ? option->read_whole(r, value)
+						: option->read(r, option, value,
+							       (char *)r->origin + option->offset);
+		if (result < 0)
+			return result;
+		if (option->is_legacy)
+			ingress_warn(r->in,
+				     "originRequest.%s has no effect: bastion mode listens nowhere",
+				     option->name);
 	}
 	return 0;
-}
-
-int origin_request_check_ip_rules(const struct yaml_node *n, const struct yaml_node **ret_place,
-				  struct err *err)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < yaml_count(n); i++) {
-		*ret_place = yaml_item(n, i);
-		r = ip_rule_check(*ret_place, err);
-	}
-	return r;
 }

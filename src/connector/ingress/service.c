@@ -9,8 +9,9 @@ static const struct scheme {
 } schemes[] = {
 	{ "http", INGRESS_HTTP, 80, false }, { "https", INGRESS_HTTP, 443, true },
 	{ "ws", INGRESS_HTTP, 80, false },   { "wss", INGRESS_HTTP, 443, true },
-	{ "tcp", INGRESS_TCP, 7864, false }, { "ssh", INGRESS_TCP, 22, false },
-	{ "rdp", INGRESS_TCP, 3389, false }, { "smb", INGRESS_TCP, 445, false },
+	{ "h2c", INGRESS_HTTP, 80, false },  { "tcp", INGRESS_TCP, 7864, false },
+	{ "ssh", INGRESS_TCP, 22, false },   { "rdp", INGRESS_TCP, 3389, false },
+	{ "smb", INGRESS_TCP, 445, false },
 };
 
 static int unix_parse(struct ingress *in, const char *scheme, const char *path, const char *text,

@@ -52,7 +52,7 @@ struct origin_set *origin_set_new(struct loop *loop, struct ingress *ingress, st
 		o->rule = ingress_rule(ingress, i);
 		list_init(&o->idle);
 		set->count++;
-		if (o->rule->is_tls && !o->rule->unserved_reason && open_tls(o, err) < 0)
+		if (o->rule->is_tls && open_tls(o, err) < 0)
 			return origin_set_unref(set);
 	}
 	return set;
@@ -152,16 +152,9 @@ enum handled origin_handle(struct exchange *x, void *ctx)
 {
 	struct origin_set *set = x->snapshot;
 	const struct ingress_rule *rule = x->route;
+	struct origin *o = &set->origins[rule->index];
 
 	(void)ctx;
-	if (rule->unserved_reason) {
-		exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Service not supported", "%s.",
-				rule->unserved_reason);
-		x->failure.origin = bytes_str(rule->service);
-		x->failure.rule = arena_printf(&x->arena, "%u: %s", rule->index, rule->label);
-		return HANDLED_FAILED;
-	}
-	struct origin *o = &set->origins[rule->index];
 	switch (rule->kind) {
 	case INGRESS_STATUS:
 		return answer_status(x, rule->status);

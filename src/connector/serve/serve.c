@@ -10,6 +10,7 @@
 #include "connector/connector_config.h"
 #include "connector/connector_metrics.h"
 #include "connector/origin/origin.h"
+#include "connector/serve/access_check.h"
 #include "connector/serve/serve_internal.h"
 
 #define COMPONENT "connector"
@@ -300,6 +301,7 @@ static enum handled ingress_handle(struct exchange *x, void *ctx)
 
 static const struct handler handlers[] = {
 	{ "ingress", ingress_handle },
+	{ "access", access_check_handle },
 	{ "headers", serve_headers },
 	{ "origin", origin_handle },
 };

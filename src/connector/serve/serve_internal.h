@@ -7,7 +7,7 @@ struct server {
 	struct loop *loop;
 	const struct connector_config *config;
 	char connector_id[UUID_TEXT_SIZE];
-	struct origin_set *origins; /* counted */
+	struct origin_set *origins;    /* counted */
 	struct metric **rule_requests; /* owned array; one per rule of `origins` */
 	struct handler_chain chain;
 };

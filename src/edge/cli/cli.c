@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/nearest.h"
 #include "edge/cli/command.h"
 #include "store/store.h"
 
@@ -91,7 +92,7 @@ static const struct command *choose(int argc, char **argv, int *ret_used, int *r
 		return command;
 	for (size_t i = 0; i < cli_command_count; i++)
 		names[i] = cli_commands[i].path;
-	near = edge_nearest_name(path, names, cli_command_count);
+	near = nearest_name(path, names, cli_command_count);
 	*ret_status = near ? cli_usage_error(NULL, "there is no command '%s'; did you mean '%s'?",
 					     path, near)
 			   : cli_usage_error(NULL, "there is no command '%s'", path);
@@ -144,7 +145,7 @@ static int unknown_flag(struct cli *c, const char *name)
 	}
 	for (size_t i = 0; i < COMMAND_FLAGS_MAX && c->command->flags[i].name; i++)
 		names[known++] = c->command->flags[i].name;
-	near = edge_nearest_name(name, names, known);
+	near = nearest_name(name, names, known);
 	return near ? cli_usage_error(c, "there is no flag --%s; did you mean --%s?", name, near)
 		    : cli_usage_error(c, "there is no flag --%s", name);
 }

@@ -222,19 +222,6 @@ static void an_edge_needs_visitors_and_connectors(void **state)
 	assert_int_equal(edge_config_complete(&config, "adit.example.com", NULL), E_INVALID);
 }
 
-static void nearest_name_helps_only_when_near(void **state)
-{
-	static const char *const names[] = { "zone add", "zone list", "status", "run" };
-
-	assert_string_equal(edge_nearest_name("statsu", names, 4), "status");
-	assert_string_equal(edge_nearest_name("zone ad", names, 4), "zone add");
-	assert_string_equal(edge_nearest_name("rum", names, 4), "run");
-	assert_null(edge_nearest_name("x", names, 4));
-	assert_null(edge_nearest_name("completely different", names, 4));
-	assert_null(
-		edge_nearest_name("a word that is much longer than any command we have", names, 4));
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -250,7 +237,6 @@ int main(void)
 		TEST(addresses_as_control_host_get_brackets),
 		TEST(several_tunnel_listeners_are_advertised_in_turn),
 		TEST(an_edge_needs_visitors_and_connectors),
-		cmocka_unit_test(nearest_name_helps_only_when_near),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -178,6 +179,9 @@ static void refuses_bad_ip_rules_and_access(void **state)
 		snprintf(text, sizeof(text), form, cases[i].rules);
 		assert_refused(text, 5, cases[i].text);
 	}
+	/* Not only where a SOCKS proxy uses them. */
+	assert_refused("originRequest:\n  ipRules:\n  - {prefix: x/8}\ningress:\n" CATCH_ALL, 3,
+		       "unable to create ip rule for socks-proxy: unable to parse cidr: x/8");
 	assert_refused(
 		"ingress:\n- service: http://x\n  originRequest:\n    access:\n      required: true\n"
 		"      audTag: [a]\n",
@@ -213,27 +217,30 @@ static void reads_every_kind_of_service(void **state)
 		enum ingress_kind kind;
 		const char *service, *scheme, *host;
 		uint16_t port;
-		bool is_tls, is_served;
+		bool is_tls;
 	} cases[] = {
 		{ "http://localhost:3000", INGRESS_HTTP, "http://localhost:3000", "http",
-		  "localhost", 3000, false, true },
-		{ "HTTPS://[::1]", INGRESS_HTTP, "https://[::1]", "https", "::1", 443, true, true },
-		{ "ws://a", INGRESS_HTTP, "ws://a", "ws", "a", 80, false, true },
-		{ "wss://a:1", INGRESS_HTTP, "wss://a:1", "wss", "a", 1, true, true },
-		{ "unix:/run/a.sock", INGRESS_UNIX, "unix:/run/a.sock", "unix", "", 0, false, true },
-		{ "unix+tls:/a", INGRESS_UNIX, "unix+tls:/a", "unix+tls", "", 0, true, true },
-		{ "http_status:404", INGRESS_STATUS, "http_status:404", "", "", 0, false, true },
-		{ "hello-world", INGRESS_HELLO_WORLD, "hello_world", "", "", 0, false, false },
-		{ "bastion", INGRESS_BASTION, "bastion", "", "", 0, false, false },
-		{ "socks-proxy", INGRESS_SOCKS, "socks-proxy", "", "", 0, false, false },
-		{ "ssh://localhost", INGRESS_TCP, "ssh://localhost:22", "ssh", "localhost", 22,
-		  false, false },
-		{ "rdp://h", INGRESS_TCP, "rdp://h:3389", "rdp", "h", 3389, false, false },
-		{ "smb://h", INGRESS_TCP, "smb://h:445", "smb", "h", 445, false, false },
-		{ "tcp://h", INGRESS_TCP, "tcp://h:7864", "tcp", "h", 7864, false, false },
-		{ "tcp://[fe80::1]:9", INGRESS_TCP, "tcp://[fe80::1]:9", "tcp", "fe80::1", 9, false,
+		  "localhost", 3000, false },
+		{ "HTTPS://[::1]", INGRESS_HTTP, "https://[::1]", "https", "::1", 443, true },
+		{ "ws://a", INGRESS_HTTP, "ws://a", "ws", "a", 80, false },
+		{ "wss://a:1", INGRESS_HTTP, "wss://a:1", "wss", "a", 1, true },
+		{ "h2c://a", INGRESS_HTTP, "h2c://a", "h2c", "a", 80, false },
+		{ "h2c://[::1]:50051", INGRESS_HTTP, "h2c://[::1]:50051", "h2c", "::1", 50051,
 		  false },
-		{ "foo://h", INGRESS_TCP, "foo://h", "foo", "h", 0, false, false },
+		{ "unix:/run/a.sock", INGRESS_UNIX, "unix:/run/a.sock", "unix", "", 0, false },
+		{ "unix+tls:/a", INGRESS_UNIX, "unix+tls:/a", "unix+tls", "", 0, true },
+		{ "http_status:404", INGRESS_STATUS, "http_status:404", "", "", 0, false },
+		{ "hello-world", INGRESS_HELLO_WORLD, "hello_world", "", "", 0, false },
+		{ "bastion", INGRESS_BASTION, "bastion", "", "", 0, false },
+		{ "socks-proxy", INGRESS_SOCKS, "socks-proxy", "", "", 0, false },
+		{ "ssh://localhost", INGRESS_TCP, "ssh://localhost:22", "ssh", "localhost", 22,
+		  false },
+		{ "rdp://h", INGRESS_TCP, "rdp://h:3389", "rdp", "h", 3389, false },
+		{ "smb://h", INGRESS_TCP, "smb://h:445", "smb", "h", 445, false },
+		{ "tcp://h", INGRESS_TCP, "tcp://h:7864", "tcp", "h", 7864, false },
+		{ "tcp://[fe80::1]:9", INGRESS_TCP, "tcp://[fe80::1]:9", "tcp", "fe80::1", 9,
+		  false },
+		{ "foo://h", INGRESS_TCP, "foo://h", "foo", "h", 0, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -248,8 +255,9 @@ static void reads_every_kind_of_service(void **state)
 		assert_string_equal(rule->host, cases[i].host);
 		assert_int_equal(rule->port, cases[i].port);
 		assert_int_equal(rule->is_tls, cases[i].is_tls);
-		assert_int_equal(rule->unserved_reason == NULL, cases[i].is_served);
-		assert_int_equal(ingress_warning_count(in), !cases[i].is_served);
+		assert_int_equal(rule->origin.is_bastion, rule->kind == INGRESS_BASTION);
+		assert_int_equal(ingress_warning_count(in),
+				 rule->kind == INGRESS_TCP && rule->port == 0);
 		assert_string_equal(rule->label, "*");
 		ingress_unref(in);
 	}
@@ -304,20 +312,22 @@ static void options_come_from_rule_then_top_then_built_in(void **state)
 	ingress_unref(in);
 }
 
-static void what_has_no_effect_is_told_once(void **state)
+static void what_cannot_work_is_told_once(void **state)
 {
-	struct ingress *in = good(
-		"originRequest: {http2Origin: true, matchSNItoHost: false, proxyPort: 0}\n"
-		"ingress:\n"
-		"- hostname: a.com\n  service: https://x\n"
-		"  originRequest: {http2Origin: true, matchSNItoHost: true, proxyType: socks}\n"
-		"- hostname: ssh.example.com\n  path: ^/x\n  service: ssh://localhost\n" CATCH_ALL);
+	struct ingress *in = good("originRequest: {proxyPort: 0}\n"
+				  "ingress:\n"
+				  "- hostname: a.com\n  service: https://x\n"
+				  "  originRequest: {proxyPort: 1, proxyAddress: 127.0.0.1}\n"
+				  "- hostname: b.com\n  path: ^/x\n  service: foo://h\n"
+				  "- hostname: c.com\n  service: http://x\n"
+				  "  originRequest: {access: {required: true}}\n" CATCH_ALL);
 	static const char *const texts[] = {
-		"originRequest.http2Origin is not supported yet and has no effect",
-		"originRequest.matchSNItoHost is not supported yet and has no effect",
-		"originRequest.proxyType is not supported yet and has no effect",
-		"Rule #2 (ssh.example.com ^/x) will be answered with 502: the service ssh://localhost:22 needs "
-		"TCP streams, which this version does not carry",
+		"originRequest.proxyPort has no effect: bastion mode listens nowhere",
+		"originRequest.proxyAddress has no effect: bastion mode listens nowhere",
+		"Rule #2 (b.com ^/x): the service foo://h names no port and its scheme has none, so no "
+		"connection to it can be made",
+		"Rule #3 (c.com): access is required but no audTag is named, so every request will be "
+		"refused",
 	};
 
 	assert_int_equal(ingress_warning_count(in), ARRAY_LEN(texts));
@@ -326,31 +336,210 @@ static void what_has_no_effect_is_told_once(void **state)
 	ingress_unref(in);
 }
 
-static void a_service_that_access_must_guard_is_not_served_without(void **state)
+static void every_other_option_is_read_too(void **state)
 {
-	struct ingress *in =
-		good("originRequest:\n  access: {required: true, teamName: t, audTag: [x]}\n"
-		     "ingress:\n"
-		     "- hostname: a.com\n  service: http://x\n"
-		     "  originRequest: {access: {required: false}}\n"
-		     "- service: http://y\n");
+	struct ingress *in = good(
+		"originRequest:\n"
+		"  matchSNItoHost: true\n  http2Origin: true\n  proxyType: socks\n"
+		"  stripPrefix: /a/b//\n  proxyProtocol: v1\n  idleTimeout: 5m\n"
+		"  setHeaders: {X-One: 1, x-two: ' b c '}\n  removeHeaders: [Cookie]\n"
+		"ingress:\n"
+		"- hostname: a.com\n  service: https://x\n"
+		"- hostname: b.com\n  service: https://x\n"
+		"  originRequest: {matchSNItoHost: false, http2Origin: false, proxyType: '', "
+		"stripPrefix: '', proxyProtocol: v2, idleTimeout: 0s, setHeaders: {X-Three: ''}, "
+		"removeHeaders: []}\n" CATCH_ALL);
+	const struct ingress_origin *a = &ingress_rule(in, 0)->origin,
+				    *b = &ingress_rule(in, 1)->origin;
 
-	assert_null(ingress_rule(in, 0)->unserved_reason);
-	assert_non_null(ingress_rule(in, 1)->unserved_reason);
+	assert_true(a->match_sni_to_host && a->http2_origin && a->is_socks);
+	assert_string_equal(a->strip_prefix, "/a/b");
+	assert_int_equal(a->proxy_protocol, INGRESS_PROXY_V1);
+	assert_int_equal(a->idle_timeout, 300 * USEC_PER_SEC);
+	assert_int_equal(a->set_header_count, 2);
+	assert_string_equal(a->set_headers[0].name, "X-One");
+	assert_string_equal(a->set_headers[0].value, "1");
+	assert_string_equal(a->set_headers[1].name, "x-two");
+	assert_string_equal(a->set_headers[1].value, "b c");
+	assert_int_equal(a->remove_header_count, 1);
+	assert_string_equal(a->remove_headers[0], "Cookie");
+	assert_false(b->match_sni_to_host || b->http2_origin || b->is_socks);
+	assert_null(b->strip_prefix);
+	assert_int_equal(b->proxy_protocol, INGRESS_PROXY_V2);
+	assert_int_equal(b->idle_timeout, 0);
+	assert_int_equal(b->set_header_count, 1);
+	assert_string_equal(b->set_headers[0].value, "");
+	assert_int_equal(b->remove_header_count, 0);
+	assert_int_equal(ingress_warning_count(in), 0);
 	ingress_unref(in);
 }
 
-static void unknown_keys_are_listed_with_their_lines(void **state)
+static void values_that_are_not_allowed_name_what_is(void **state)
+{
+	static const struct {
+		const char *option, *text;
+	} cases[] = {
+		{ "proxyType: http",
+		  "1:28: originRequest.proxyType is \"http\"; \"socks\" and \"\" are "
+		  "allowed" },
+		{ "proxyProtocol: v3",
+		  "1:32: originRequest.proxyProtocol is \"v3\"; \"v1\", \"v2\" and "
+		  "\"\" are allowed" },
+		{ "proxyPort: 70000", "1:28: 70000 is out of range, 0 to 65535 are allowed" },
+		{ "ipRules: 5", "1:26: originRequest.ipRules is not a list" },
+		{ "ipRules: [a]", "1:27: an IP rule is a map of prefix, ports and allow" },
+		{ "ipRules: [{prefix: '::/0', ports: 5}]",
+		  "1:51: the ports of an IP rule are not a list of numbers" },
+		{ "idleTimeout: 5", "1:30: cannot unmarshal !!int `5` into time.Duration" },
+		{ "stripPrefix: app",
+		  "1:30: originRequest.stripPrefix is \"app\"; a path like /app is allowed, as visitors' "
+		  "URLs have it, without query, \".\" and \"..\"" },
+		{ "setHeaders: [a]",
+		  "1:29: originRequest.setHeaders is not a map of names to values" },
+		{ "setHeaders: {'a b': c}",
+		  "1:30: originRequest.setHeaders: \"a b\" is not the name of a header field" },
+		{ "setHeaders: {A: \"b\\r\\nc\"}",
+		  "1:33: originRequest.setHeaders.A holds a control byte" },
+		{ "setHeaders: {A: }",
+		  "1:30: originRequest.setHeaders.A has no value; removeHeaders takes "
+		  "fields away" },
+		{ "setHeaders: {A: b, a: c}", "1:36: originRequest.setHeaders names a twice" },
+		{ "setHeaders: {hOST: b}",
+		  "1:30: originRequest.setHeaders may not name hOST: use httpHostHeader" },
+		{ "setHeaders: {transfer-encoding: chunked}",
+		  "1:30: originRequest.setHeaders may not name transfer-encoding: it says how the body "
+		  "is framed" },
+		{ "removeHeaders: Cookie",
+		  "1:32: originRequest.removeHeaders is not a list of names" },
+		{ "removeHeaders: [Connection]",
+		  "1:33: originRequest.removeHeaders may not name Connection: it concerns one "
+		  "connection only and is made anew for each" },
+		{ "access: [a]",
+		  "1:25: originRequest.access is not a map of required, teamName, audTag and "
+		  "environment" },
+		{ "access: {environment: usa}",
+		  "1:39: access.environment is \"usa\"; \"fed\" and \"\" are allowed" },
+		{ "access: {teamName: 'a b'}",
+		  "1:36: access.teamName is \"a b\"; a team's name, a host name or an https:// URL "
+		  "without a query is allowed" },
+		{ "access: {teamName: 'http://a'}",
+		  "1:36: access.teamName is \"http://a\"; a team's name, a host name or an https:// URL "
+		  "without a query is allowed" },
+		{ "access: {audTag: x}", "1:34: access.audTag is not a list of strings" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char text[256], expected[512];
+		snprintf(text, sizeof(text), "originRequest: {%s}\ningress:\n" CATCH_ALL,
+			 cases[i].option);
+		snprintf(expected, sizeof(expected), "config.yml:%s", cases[i].text);
+		assert_refused(text, 1, expected);
+	}
+	static const char *const prefixes[] = { "/a//b", "/a/../b", "/./a", "/a?b",
+						"/a b",  "/\u00fc", "/a#" };
+	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+		char text[256];
+		struct err err;
+		snprintf(text, sizeof(text),
+			 "originRequest: {stripPrefix: '%s'}\ningress:\n" CATCH_ALL, prefixes[i]);
+		assert_null(load(text, INGRESS_YAML, &err, NULL));
+		assert_non_null(strstr(err.text, "originRequest.stripPrefix is"));
+	}
+}
+
+static void access_of_a_rule_replaces_all_of_the_top_levels(void **state)
+{
+	struct ingress *in =
+		good("originRequest:\n  access: {required: true, teamName: t, audTag: [x, y]}\n"
+		     "ingress:\n"
+		     "- hostname: a.com\n  service: http://x\n"
+		     "  originRequest: {access: {required: false}}\n"
+		     "- hostname: b.com\n  service: http://x\n"
+		     "  originRequest: {access: {required: true, teamName: 'https://i.example/', "
+		     "audTag: [z], environment: fed}}\n"
+		     "- service: http://y\n");
+	const struct ingress_access *a = &ingress_rule(in, 0)->origin.access,
+				    *b = &ingress_rule(in, 1)->origin.access,
+				    *c = &ingress_rule(in, 2)->origin.access;
+
+	assert_false(a->is_required);
+	assert_string_equal(a->team_name, "");
+	assert_int_equal(a->audience_count, 0);
+	assert_true(b->is_required);
+	assert_string_equal(b->team_name, "https://i.example");
+	assert_string_equal(b->environment, "fed");
+	assert_int_equal(b->audience_count, 1);
+	assert_string_equal(b->audiences[0], "z");
+	assert_true(c->is_required);
+	assert_string_equal(c->team_name, "t");
+	assert_string_equal(c->environment, "");
+	assert_int_equal(c->audience_count, 2);
+	assert_string_equal(c->audiences[1], "y");
+	ingress_unref(in);
+}
+
+static bool may_reach(const struct ingress *in, const char *ip, uint16_t port)
+{
+	uint8_t address[16] = { [10] = 0xff, [11] = 0xff };
+
+	if (inet_pton(AF_INET, ip, address + 12) != 1)
+		assert_int_equal(inet_pton(AF_INET6, ip, address), 1);
+	return ingress_ip_is_allowed(&ingress_rule(in, 0)->origin, address, port);
+}
+
+static void ip_rules_decide_who_is_reached(void **state)
+{
+	struct ingress *in = good("originRequest:\n  ipRules:\n"
+				  "  - {prefix: 10.1.2.3/32, allow: false}\n"
+				  "  - {prefix: 10.200.0.0/9, ports: [22, 443], allow: true}\n"
+				  "  - {prefix: '::/0', ports: [80], allow: true}\n"
+				  "  - {prefix: '::ffff:192.168.0.0/112', allow: true}\n"
+				  "ingress:\n- service: socks-proxy\n");
+	const struct ingress_ip_rule *rules = ingress_rule(in, 0)->origin.ip_rules;
+
+	assert_int_equal(ingress_rule(in, 0)->origin.ip_rule_count, 4);
+	assert_int_equal(rules[0].bits, 128);
+	assert_int_equal(rules[1].bits, 105);
+	assert_int_equal(rules[1].prefix[13], 128); /* 200 without the bits behind /9 */
+	assert_int_equal(rules[1].port_count, 2);
+	assert_true(may_reach(in, "10.128.0.1", 22));
+	assert_true(may_reach(in, "10.255.0.1", 443));
+	assert_false(may_reach(in, "10.255.0.1", 80));
+	assert_false(may_reach(in, "10.1.2.3", 22));
+	assert_false(may_reach(in, "10.127.0.1", 22));
+	assert_true(may_reach(in, "fd00::1", 80));
+	assert_false(may_reach(in, "fd00::1", 81));
+	/* ::/0 is IPv6 only. */
+	assert_false(may_reach(in, "8.8.8.8", 80));
+	assert_true(may_reach(in, "192.168.200.1", 80));
+	ingress_unref(in);
+
+	in = good("ingress:\n- service: socks-proxy\n");
+	assert_false(may_reach(in, "10.0.0.1", 80));
+	ingress_unref(in);
+	in = good("originRequest: {ipRules: [{prefix: 0.0.0.0/0, allow: true}]}\n"
+		  "ingress:\n- {service: socks-proxy, originRequest: {ipRules: []}}\n");
+	assert_false(may_reach(in, "10.0.0.1", 80));
+	ingress_unref(in);
+}
+
+static void unknown_keys_are_named_with_what_was_meant(void **state)
 {
 	struct ingress *in =
 		good("originRequest:\n  bogus: 1\ningress:\n- hostname: a.com\n"
-		     "  service: http://x\n  prot: 80\n  originRequest:\n    noTlsVerify: true\n"
-		     "    access: {team: x}\n" CATCH_ALL);
+		     "  service: http://x\n  pth: /\n  originRequest:\n    noTlsVerify: true\n"
+		     "    access: {team: x, audTags: [a]}\n"
+		     "    ipRules: [{prefix: '::/0', allowed: true}]\n"
+		     "  http2Origin: true\n" CATCH_ALL);
 	static const char *const texts[] = {
-		"line 2: field bogus not found in type originRequest",
-		"line 6: field prot not found in type ingress rule",
-		"line 8: field noTlsVerify not found in type originRequest",
-		"line 9: field team not found in type access",
+		"config.yml:2:3: unknown key bogus in originRequest",
+		"config.yml:6:3: unknown key pth in an ingress rule; did you mean path?",
+		"config.yml:11:3: unknown key http2Origin in an ingress rule; it belongs under "
+		"originRequest",
+		"config.yml:8:5: unknown key noTlsVerify in originRequest; did you mean noTLSVerify?",
+		"config.yml:9:14: unknown key team in access",
+		"config.yml:9:23: unknown key audTags in access; did you mean audTag?",
+		"config.yml:10:32: unknown key allowed in an IP rule; did you mean allow?",
 	};
 
 	assert_int_equal(ingress_unknown_count(in), ARRAY_LEN(texts));
@@ -503,6 +692,84 @@ static void writes_the_form_that_the_edge_reads(void **state)
 	ingress_unref(in);
 }
 
+static void assert_written(const char *config, int (*write)(const struct ingress *, struct buf *),
+			   const char *expected)
+{
+	struct ingress *in = good(config);
+	struct buf out;
+
+	buf_init(&out, 16384);
+	assert_int_equal(write(in, &out), 0);
+	char *text = buf_take_str(&out);
+	assert_string_equal(text, expected);
+	mem_free(text);
+	buf_done(&out);
+	ingress_unref(in);
+}
+
+static void what_is_written_says_everything_but_secrets(void **state)
+{
+	assert_written(
+		"ingress:\n- service: bastion\n  originRequest: {matchSNItoHost: true, proxyPort: 5, "
+		"proxyType: socks, ipRules: [{prefix: 10.9.9.9/8, ports: [80], allow: true}, {prefix: "
+		"'fd00::/8'}], http2Origin: true, access: {required: true, teamName: t, audTag: [a]}, "
+		"stripPrefix: /a, setHeaders: {Authorization: secret}, removeHeaders: [Cookie], "
+		"proxyProtocol: v2, idleTimeout: 1m}\n",
+		ingress_write_json,
+		"{\"ingress\":[{\"service\":\"bastion\",\"originRequest\":{\"matchSNItoHost\":true,"
+		"\"bastionMode\":true,\"proxyPort\":5,\"proxyType\":\"socks\",\"ipRules\":[{\"prefix\":"
+		"\"10.0.0.0/8\",\"ports\":[80],\"allow\":true},{\"prefix\":\"fd00::/8\",\"ports\":[],"
+		"\"allow\":false}],\"http2Origin\":true,\"access\":{\"required\":true,\"teamName\":\"t\","
+		"\"audTag\":[\"a\"]},\"stripPrefix\":\"/a\",\"setHeaders\":{\"Authorization\":\"*****\"},"
+		"\"removeHeaders\":[\"Cookie\"],\"proxyProtocol\":\"v2\",\"idleTimeout\":60}}],"
+		"\"warp-routing\":{}}");
+}
+
+/* As the stock connector 2026.8.2 answered for this file, but for our five keys and for ipRules, which it
+ * writes as [{}]. */
+static void the_local_api_shows_every_field(void **state)
+{
+#define HEAD_OF_OPTIONS                                                                            \
+	"{\"connectTimeout\":1.5,\"tlsTimeout\":10,\"tcpKeepAlive\":30,\"noHappyEyeballs\":false," \
+	"\"keepAliveTimeout\":90,\"keepAliveConnections\":100,\"httpHostHeader\":\"\","            \
+	"\"originServerName\":\"\",\"matchSNItoHost\":false,\"caPool\":\"\","
+#define OUR_OPTIONS                                                                               \
+	"\"stripPrefix\":\"\",\"setHeaders\":null,\"removeHeaders\":null,\"proxyProtocol\":\"\"," \
+	"\"idleTimeout\":0}"
+#define PLAIN_OPTIONS                                                                           \
+	HEAD_OF_OPTIONS                                                                         \
+		"\"noTLSVerify\":false,\"disableChunkedEncoding\":false,\"bastionMode\":false," \
+		"\"proxyAddress\":\"127.0.0.1\",\"proxyPort\":0,\"proxyType\":\"\","            \
+		"\"ipRules\":null,\"http2Origin\":false,\"access\":{\"required\":true,"         \
+		"\"teamName\":\"t\",\"audTag\":[\"x\"]}," OUR_OPTIONS
+	assert_written(
+		"originRequest:\n  connectTimeout: 1500ms\n"
+		"  access: {required: true, teamName: t, audTag: [x]}\n"
+		"ingress:\n"
+		"- hostname: a.com\n  path: ^/x\n  service: https://y\n"
+		"  originRequest: {noTLSVerify: true, ipRules: [{prefix: 1.2.3.0/24, ports: [80], "
+		"allow: true}], proxyType: socks, access: {required: false, teamName: q, audTag: "
+		"[z], environment: fed}}\n"
+		"- hostname: b.com\n  service: ssh://z\n"
+		"  originRequest: {bastionMode: true, proxyAddress: 1.2.3.4, proxyPort: 5, access: "
+		"{required: false}}\n" CATCH_ALL,
+		ingress_write_config_json,
+		"{\"ingress\":[{\"hostname\":\"a.com\",\"path\":\"^/x\",\"service\":\"https://y\","
+		"\"Handlers\":null,\"originRequest\":" HEAD_OF_OPTIONS
+		"\"noTLSVerify\":true,\"disableChunkedEncoding\":false,\"bastionMode\":false,"
+		"\"proxyAddress\":\"127.0.0.1\",\"proxyPort\":0,\"proxyType\":\"socks\",\"ipRules\":"
+		"[{\"prefix\":\"1.2.3.0/24\",\"ports\":[80],\"allow\":true}],\"http2Origin\":false,"
+		"\"access\":{\"teamName\":\"q\",\"audTag\":[\"z\"],\"environment\":\"fed\"}," OUR_OPTIONS
+		"},{\"hostname\":\"b.com\",\"path\":null,\"service\":\"bastion\",\"Handlers\":null,"
+		"\"originRequest\":" HEAD_OF_OPTIONS
+		"\"noTLSVerify\":false,\"disableChunkedEncoding\":false,\"bastionMode\":true,"
+		"\"proxyAddress\":\"1.2.3.4\",\"proxyPort\":5,\"proxyType\":\"\",\"ipRules\":null,"
+		"\"http2Origin\":false,\"access\":{\"teamName\":\"\",\"audTag\":null}," OUR_OPTIONS
+		"},{\"hostname\":\"\",\"path\":null,\"service\":\"http_status:404\",\"Handlers\":null,"
+		"\"originRequest\":" PLAIN_OPTIONS
+		"}],\"warp-routing\":{},\"originRequest\":" PLAIN_OPTIONS "}");
+}
+
 static void a_single_origin_is_one_catch_all(void **state)
 {
 	static const struct {
@@ -561,15 +828,20 @@ int main(void)
 		cmocka_unit_test(reads_every_kind_of_service),
 		cmocka_unit_test(a_password_in_a_service_is_shown_to_nobody),
 		cmocka_unit_test(options_come_from_rule_then_top_then_built_in),
-		cmocka_unit_test(what_has_no_effect_is_told_once),
-		cmocka_unit_test(a_service_that_access_must_guard_is_not_served_without),
-		cmocka_unit_test(unknown_keys_are_listed_with_their_lines),
+		cmocka_unit_test(every_other_option_is_read_too),
+		cmocka_unit_test(values_that_are_not_allowed_name_what_is),
+		cmocka_unit_test(access_of_a_rule_replaces_all_of_the_top_levels),
+		cmocka_unit_test(ip_rules_decide_who_is_reached),
+		cmocka_unit_test(what_cannot_work_is_told_once),
+		cmocka_unit_test(unknown_keys_are_named_with_what_was_meant),
 		cmocka_unit_test(bastion_mode_wins_over_a_url),
 		cmocka_unit_test(the_first_rule_that_fits_is_chosen),
 		cmocka_unit_test(international_names_match_in_punycode),
 		cmocka_unit_test(an_expression_that_takes_too_long_refuses_the_request),
 		cmocka_unit_test(reads_the_form_that_the_edge_pushes),
 		cmocka_unit_test(writes_the_form_that_the_edge_reads),
+		cmocka_unit_test(what_is_written_says_everything_but_secrets),
+		cmocka_unit_test(the_local_api_shows_every_field),
 		cmocka_unit_test(a_single_origin_is_one_catch_all),
 		cmocka_unit_test(the_last_reference_frees),
 	};
