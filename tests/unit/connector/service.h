@@ -22,7 +22,7 @@ struct visit {
 	size_t most_queued;
 	int request_rooms;
 	struct failure failure;
-	char errno_name[32], detail[512], rule[64];
+	char errno_name[32], title[64], detail[512], rule[64];
 	struct bytes upload; /* what is still to be sent as the request's body */
 	bool upload_ends;
 	int interims[8]; /* statuses of the interim heads, in order */
@@ -106,6 +106,7 @@ static inline void on_failed(struct exchange *x)
 	v->has_failed = true;
 	v->failure = x->failure;
 	copy_text(v->errno_name, sizeof(v->errno_name), x->failure.errno_name);
+	copy_text(v->title, sizeof(v->title), x->failure.title);
 	copy_text(v->detail, sizeof(v->detail), x->failure.detail);
 	copy_text(v->rule, sizeof(v->rule), x->failure.rule);
 	happened();
@@ -274,7 +275,7 @@ static inline void assert_nobody_connects(void)
 }
 
 /* Reads the head of a request, with its empty line. */
-static const char *hear_head(int fd)
+static inline const char *hear_head(int fd)
 {
 	static char head[70000];
 	size_t len = 0;

@@ -589,6 +589,116 @@ static void a_host_of_the_rules_own_replaces_the_visitors(void **state)
 	assert_non_null(strstr(head, "\r\nX-Forwarded-Host: app.example.com\r\n"));
 }
 
+static void call_path(const char *path, const struct field *fields, size_t count)
+{
+	struct head head = request("GET", path, HEAD_LENGTH_NONE);
+
+	head.fields = (struct fields){ (struct field *)(uintptr_t)fields, count, count };
+	memset(&caller, 0, sizeof(caller));
+	buf_init(&caller.body, 1000);
+	call(&caller, STREAM_HTTP, &head, true);
+}
+
+static void a_prefix_is_taken_off_in_whole_segments(void **state)
+{
+	static const struct {
+		const char *path, *want;
+		bool is_stripped;
+	} cases[] = {
+		{ "/app/x?y", "/x?y", true },
+		{ "/app", "/", true },
+		{ "/app/", "/", true },
+		{ "/app?x=/app/", "/?x=/app/", true },
+		{ "/%61pp/x%2Fy", "/x%2Fy", true },
+		{ "/app//x", "//x", true },
+		{ "/app/app", "/app", true },
+		{ "/apple", "/apple", false },
+		{ "/apple/app/x", "/apple/app/x", false },
+		{ "/app%2Fx", "/app%2Fx", false },
+		{ "/ap", "/ap", false },
+		{ "/ap%", "/ap%", false },
+		{ "/ap%7", "/ap%7", false },
+		{ "/App/x", "/App/x", false },
+		{ "/x?/app", "/x?/app", false },
+		{ "*", "*", false },
+	};
+	const struct field own = { BYTES_LIT("x-forwarded-prefix"), BYTES_LIT("/evil"), HEAD_OTHER };
+	struct ingress_origin options;
+
+	ingress_origin_defaults(&options);
+	options.strip_prefix = "/app";
+	serve("http", &options);
+	start_serving();
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char line[100];
+		call_path(cases[i].path, &own, 1);
+		if (service < 0)
+			accept_service();
+		const char *head = hear_head(service);
+		snprintf(line, sizeof(line), "GET %s HTTP/1.1\r\n", cases[i].want);
+		if (strncmp(head, line, strlen(line)) != 0)
+			fail_msg("%s became %.*s", cases[i].path, (int)strcspn(head, "\r"), head);
+		assert_int_equal(strstr(head, "\r\nX-Forwarded-Prefix: /app\r\n") != NULL,
+				 cases[i].is_stripped);
+		assert_null(strstr(head, "evil"));
+		say(service, OK_RESPONSE);
+		assert_answered(&caller, 200, "ok");
+		buf_done(&caller.body);
+	}
+}
+
+static void a_longer_prefix_may_end_with_a_slash(void **state)
+{
+	struct ingress_origin options;
+
+	ingress_origin_defaults(&options);
+	options.strip_prefix = "/a/b/";
+	serve("http", &options);
+	start_serving();
+	call_path("/a/b/c", NULL, 0);
+	accept_service();
+	const char *head = hear_head(service);
+	assert_non_null(strstr(head, "GET /c HTTP/1.1\r\n"));
+	assert_non_null(strstr(head, "\r\nX-Forwarded-Prefix: /a/b\r\n"));
+}
+
+static void fields_are_removed_and_then_set(void **state)
+{
+	static const char *const removed[] = { "COOKIE", "X-Both", "cf-warp-tag-site", "X-Absent" };
+	static const struct ingress_header set_headers[] = {
+		{ "x-both", "new" },
+		{ "Authorization", "Basic eA==" },
+		{ "host", "vhost.test" },
+		{ "Connection", "close" }, /* the connection is ours */
+	};
+	const struct field own[] = {
+		{ BYTES_LIT("cookie"), BYTES_LIT("a=b"), HEAD_COOKIE },
+		{ BYTES_LIT("x-both"), BYTES_LIT("old"), HEAD_OTHER },
+		{ BYTES_LIT("authorization"), BYTES_LIT("mine"), HEAD_OTHER },
+		{ BYTES_LIT("X-BOTH"), BYTES_LIT("older"), HEAD_OTHER },
+		{ BYTES_LIT("accept"), BYTES_LIT("*/*"), HEAD_OTHER },
+	};
+	struct ingress_origin options;
+
+	ingress_origin_defaults(&options);
+	options.remove_headers = removed;
+	options.remove_header_count = ARRAY_LEN(removed);
+	options.set_headers = set_headers;
+	options.set_header_count = ARRAY_LEN(set_headers);
+	serve("http", &options);
+	start_serving();
+	call_path("/", own, ARRAY_LEN(own));
+	accept_service();
+	assert_string_equal(hear_head(service),
+			    "GET / HTTP/1.1\r\n"
+			    "Host: vhost.test\r\n"
+			    "Accept: */*\r\n"
+			    "Cf-Warp-Tag-Id: ab000000-0000-0000-0000-000000000000\r\n"
+			    "X-Both: new\r\n"
+			    "Authorization: Basic eA==\r\n"
+			    "Connection: keep-alive\r\n\r\n");
+}
+
 static void new_rules_are_for_new_requests(void **state)
 {
 	struct origin_set *old = set;
@@ -696,6 +806,9 @@ int main(void)
 		SERVED(a_head_that_is_full_leaves_no_room_for_ours),
 		QUIET(host_and_decoded_path_choose_the_rule),
 		QUIET(a_host_of_the_rules_own_replaces_the_visitors),
+		QUIET(a_prefix_is_taken_off_in_whole_segments),
+		QUIET(a_longer_prefix_may_end_with_a_slash),
+		QUIET(fields_are_removed_and_then_set),
 		SERVED(new_rules_are_for_new_requests),
 		SERVED(a_cancelled_stream_lets_go_of_the_service),
 		SERVED(a_lost_session_lets_go_of_every_service),

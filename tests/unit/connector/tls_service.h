@@ -88,13 +88,16 @@ static inline void on_secure(void *ctx, struct byte_stream *stream, const struct
 	happened();
 }
 
-static inline void accept_secure(void)
+static inline void secure_on(int fd)
 {
-	int fd = accept_next();
-
 	secure.is_done = false;
 	(void)tls_accept(tls, conn_adopt(loop, fd, &service_address), 5000, on_secure, NULL);
 	WAIT_FOR(secure.is_done);
+}
+
+static inline void accept_secure(void)
+{
+	secure_on(accept_next());
 }
 
 static inline void hear_secure_head(void)
