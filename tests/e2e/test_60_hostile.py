@@ -324,16 +324,11 @@ DEAF = ("rapid-reset", "made-to-reset", "ping-flood", "settings-flood", "empty-d
 def test_http2(ours, stage, tmp_path, bounded, case, reads):
     attack = HTTP2[case]
     authority = f"{ours.host('app')}:{stage.edge.https}"
-    # Frames for a stream that is gone are not counted (docs/wire.md, known limits): when the machine is so
-    # busy that the stream goes before the flood has begun, the second connection shows the limit.
-    for _ in range(2):
-        sock = tls_connect(stage.edge, ours.host("app"), ["h2"], seconds=20)
-        try:
-            ended = assault(sock, attack, authority, reads)
-        finally:
-            sock.close()
-        if ended:
-            break
+    sock = tls_connect(stage.edge, ours.host("app"), ["h2"], seconds=20)
+    try:
+        ended = assault(sock, attack, authority, reads)
+    finally:
+        sock.close()
     assert ended, "the edge takes it for ever"
     assert_serves(stage, ours.host("app"), tmp_path)
 
@@ -372,30 +367,6 @@ def assault(sock, attack, authority, reads):
             return True
         select.select([sock] if reads else [], [sock] if left or attack.forever else [], [], 0.1)
     return False
-
-
-def test_http2_frames_for_a_stream_that_is_gone(ours, stage, h2, tmp_path, bounded):
-    """They may be on their way when it is reset, so they are skipped; other streams go on."""
-    connection = h2(ours.host("app"))
-    stream = connection.headers("/echo", "POST", end=False)
-    connection.conn.reset_stream(stream)
-    connection.flush()
-    for payload in (b"", bytes(1000)):
-        connection.sock.sendall(frame(DATA, 0, stream, payload) * 2000)
-        connection.sock.sendall(frame(WINDOW, 0, stream, b"\0\0\xff\xff") * 2000)
-        assert connection.response(connection.headers("/echo")).status == 200
-    assert_serves(stage, ours.host("app"), tmp_path)
-
-
-def test_http2_stream_of_a_lower_number_is_closed(ours, stage, h2, origin):
-    origin.forget()
-    connection = h2(ours.host("app"))
-    stream = connection.headers("/echo", stream=5)
-    connection.sock.sendall(frame(HEADERS, END_HEADERS | END_STREAM, 3, head(connection.authority)))
-    connection.response(stream)
-    if not connection.closed:
-        assert connection.response(connection.headers("/echo")).status == 200
-    assert not origin.requests("/hostile")
 
 
 BAD_HEADS = {
