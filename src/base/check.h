@@ -10,6 +10,8 @@
 
 #define MUST_USE __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+/* A large buffer on a hot path that is written before it is read: hardened builds do not clear it. */
+#define UNINITIALIZED __attribute__((uninitialized))
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -84,6 +84,22 @@
 #define LIMIT_TUNNEL_PONG_MS 10000
 #define LIMIT_LINGER_MS 2000 /* closing: wait for the peer to read the rest */
 
+/* --- Logs ------------------------------------------------------------------------------------ */
+
+/* Lines on their way to the thread that writes them. It wakes every 20 ms, or when there are 64 KiB; the
+ * rest is room for a disk that pauses: 1 MiB are two thousand requests. Memory is touched as it is needed. */
+#define LIMIT_LOG_QUEUE_BYTES (1024 * 1024)
+/* The last part of it is for warnings and worse, the one before for everything but the access log. */
+#define LIMIT_LOG_RESERVE_BYTES (64 * 1024)
+/* Lines for one place that takes none just now (a stopped terminal, a full disk). */
+#define LIMIT_LOG_PENDING_BYTES (64 * 1024)
+/* How long a terminal or pipe may take none before lines for it are dropped; also the longest that it
+ * holds up the end of the program. */
+#define LIMIT_LOG_STALL_MS 1000
+/* What --log-directory keeps: as the stock connector, 1 MB and five older files. */
+#define LIMIT_LOG_FILE_BYTES (1024 * 1024)
+#define LIMIT_LOG_OLD_FILES 5
+
 /* --- Configuration -------------------------------------------------------------------------- */
 
 #define LIMIT_CONFIG_BYTES (4 * 1024 * 1024)

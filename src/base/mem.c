@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 static noreturn void out_of_memory(size_t size)
 {
 	fprintf(stderr, "adit: out of memory (%zu bytes wanted)\n", size);
+	log_flush_dying();
 	abort();
 }
 
