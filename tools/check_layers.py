@@ -54,7 +54,7 @@ SYSTEM = re.compile(
     r"""(sys|net|netinet|netpacket|arpa|linux|asm|asm-generic|bits)/.*
     |(aio|alloca|assert|complex|cpuid|ctype|dirent|dlfcn|elf|endian|err|errno|error|execinfo|fcntl
      |features|fenv|float|fnmatch|ftw|getopt|glob|grp|iconv|ifaddrs|immintrin|inttypes|iso646
-     |langinfo|libgen|limits|link|locale|malloc|math|memory|mqueue|netdb|nmmintrin|paths|poll|pthread|pty
+     |langinfo|libgen|limits|link|locale|malloc|math|memory|mntent|mqueue|netdb|nmmintrin|paths|poll|pthread|pty
      |pwd|regex|resolv|sched|search|semaphore|setjmp|shadow|signal|spawn|stdalign|stdarg|stdatomic
      |stdbool|stddef|stdint|stdio|stdlib|stdnoreturn|string|strings|stropts|syslog|termios|tgmath
      |threads|time|uchar|ucontext|unistd|utime|utmp|wait|wchar|wctype|wmmintrin|wordexp|x86intrin

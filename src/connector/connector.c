@@ -106,7 +106,7 @@ int connector_run(const struct connector_config *cfg)
 		struct loop_signal *term = loop_signal_new(c.loop, SIGTERM, on_signal, &c);
 		struct loop_signal *interrupt = loop_signal_new(c.loop, SIGINT, on_signal, &c);
 		timer_init(&c.grace, c.loop, on_grace_over);
-		c.api = local_api_new(c.loop, cfg, &connector_id, c.dialer);
+		c.api = local_api_new(c.loop, cfg, &connector_id, c.dialer, server);
 		struct reloader *reloader = reloader_new(c.loop, cfg, server);
 		dialer_start(c.dialer);
 		loop_run(c.loop);

@@ -40,6 +40,9 @@ void connector_config_done(struct connector_config *cfg)
 	ingress_unref(cfg->ingress);
 	mem_free(cfg->config_path);
 	mem_free(cfg->metrics_address);
+	for (size_t i = 0; i < cfg->flag_count; i++)
+		mem_free(cfg->flags[i].value);
+	mem_free(cfg->flags);
 	mem_free(cfg->pidfile);
 	mem_free(cfg->log_file);
 	*cfg = (struct connector_config){ 0 };

@@ -25,6 +25,12 @@ struct connector_tag {
 	char *value;
 };
 
+/* A flag that somebody set, for /diag/configuration. */
+struct connector_flag {
+	const char *name; /* static: without dashes */
+	char *value;      /* never a secret */
+};
+
 struct connector_config {
 	/* Who we are. */
 	char *account_tag;
@@ -62,7 +68,9 @@ struct connector_config {
 	/* Beside the traffic. */
 	char *metrics_address; /* "host:port"; "localhost:0" means the first free of 20241 to 20245,
 	                         * else any */
-	char *pidfile;         /* written after the first registration; NULL: none */
+	struct connector_flag *flags; /* for /diag/configuration */
+	size_t flag_count;
+	char *pidfile; /* written after the first registration; NULL: none */
 
 	/* Logging is already set up from these when the connector starts. */
 	enum log_level log_level;

@@ -343,6 +343,7 @@ int run_configure(struct cli *cli, struct token *token, struct connector_config 
 	token->secret = (struct secret){ 0 };
 	cfg->tunnel_id = token->tunnel;
 	warn_of_flags(s);
+	run_flags(s, cfg);
 	r = configure_protocol(s, cfg, err);
 	if (r == 0)
 		r = configure_numbers(s, cfg, err);

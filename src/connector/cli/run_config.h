@@ -13,3 +13,6 @@ int run_identify(struct cli *cli, struct token *ret, char **ret_name);
  * from `token`. What is set and has no effect is told as warnings. */
 int run_configure(struct cli *cli, struct token *token, struct connector_config *cfg,
 		  struct err *err);
+
+/* run_flags.c: the flags that are set, but for secrets, into cfg->flags. */
+void run_flags(const struct settings *s, struct connector_config *cfg);

@@ -80,6 +80,12 @@ struct origin_set *origin_set_unref(struct origin_set *set)
 	return mem_free(set);
 }
 
+struct origin *origin_of_rule(struct origin_set *set, size_t rule)
+{
+	BUG_IF(rule >= set->count);
+	return &set->origins[rule];
+}
+
 struct ingress *origin_set_ingress(struct origin_set *set)
 {
 	return set->ingress;

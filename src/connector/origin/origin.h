@@ -7,6 +7,7 @@
 #include "connector/ingress/ingress.h"
 #include "http/exchange.h"
 
+struct address;
 struct loop;
 struct origin_set;
 
@@ -23,3 +24,19 @@ enum handled origin_handle(struct exchange *x, void *ctx);
 /* Fills x->failure with hop, origin and rule. */
 enum handled origin_failed(struct exchange *x, const struct ingress_rule *rule,
 			   const struct err *err, const char *title, bool was_sent);
+
+/* --- Reaching a service without a request (origin_probe.c) ----------------------------------- */
+
+/* Is there something to connect to? Not for statuses, the built-in pages, and where the visitor chooses. */
+bool origin_can_probe(const struct ingress_rule *rule);
+
+struct origin_probe;
+/* Comes once, never inside origin_probe(): `err` is NULL when the service was reached, TLS included; `in_tls`:
+ * it was reached, but for that. `peer` is where, borrowed, with success only. */
+typedef void origin_probe_done(void *ctx, const struct address *peer, const struct err *err,
+			       bool in_tls);
+/* Connects to the service of a rule as a request would, and hangs up. The set must live until then. */
+struct origin_probe *origin_probe(struct origin_set *set, size_t rule, origin_probe_done *done,
+				  void *ctx);
+/* No done() after this. NULL is fine; returns NULL. */
+struct origin_probe *origin_probe_cancel(struct origin_probe *p);

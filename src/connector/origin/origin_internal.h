@@ -24,6 +24,9 @@ struct origin {
 	struct origin_h2 *h2; /* owned; HTTP/2 sessions, NULL before the first */
 };
 
+/* Borrowed from the set. */
+struct origin *origin_of_rule(struct origin_set *set, size_t rule);
+
 /* --- Connecting (origin_dial.c) --- */
 
 /* Where to, when it is not the rule's own service, and for whom. */

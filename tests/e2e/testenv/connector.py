@@ -22,14 +22,21 @@ class Tunnel:
 class Connector(Program):
     """A running `tunnel run`."""
 
-    def requests_now(self):
-        """How many requests it serves, as it says itself; None before it says where to ask."""
+    def metrics_address(self):
+        """Where it serves them, as it says itself; None before it does."""
         address = re.search(r"Starting metrics server on (\S+)/metrics", self.text())
+        return address and address[1]
+
+    def requests_now(self):
+        """How many requests it holds memory for (a stock one: serves); None before it says where to ask."""
+        address = self.metrics_address()
         if not address:
             return None
-        with urllib.request.urlopen(f"http://{address[1]}/metrics", timeout=20) as page:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=20) as page:
             text = page.read().decode()
-        return int(re.search(r"^cloudflared_tunnel_concurrent_requests_per_tunnel (\d+)", text, re.MULTILINE)[1])
+        ours = re.search(r"^adit_connector_exchanges (\d+)", text, re.MULTILINE)
+        stock = re.search(r"^cloudflared_tunnel_concurrent_requests_per_tunnel (\d+)", text, re.MULTILINE)
+        return max(int(found[1]) for found in (ours, stock) if found)
 
     def wait_idle(self, seconds=10):
         wait_until(lambda: not self.requests_now(), f"{self.name} without requests", seconds * PATIENCE)

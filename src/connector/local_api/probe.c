@@ -1,0 +1,292 @@
+#include "connector/local_api/probe.h"
+
+#include "base/mem.h"
+#include "connector/connector_config.h"
+#include "connector/dial/dial.h"
+#include "connector/origin/origin.h"
+#include "io/conn.h"
+#include "tls/tls.h"
+
+/* Connections a run has open at once: a file with thousands of rules must not take the descriptors of the
+ * visitors. */
+#define MAX_AT_ONCE 32
+
+enum probe_state { PROBE_WAITING, PROBE_RUNNING, PROBE_OVER };
+
+/* One address of the edge, or one rule. */
+struct probe {
+	struct probe_run *run;
+	enum probe_state state;
+	bool is_reached;
+	usec started_at, took;
+	struct err err;
+	bool in_tls; /* the failure */
+	struct address peer;
+	/* Running; one of these. */
+	struct conn_attempt *attempt;
+	struct tls_handshake *handshake;
+	struct origin_probe *origin;
+};
+
+struct probe_run {
+	struct loop *loop;
+	const struct connector_config *config;
+	struct dialer *dialer;
+	struct origin_set *origins; /* counted */
+	probe_done *done;
+	void *ctx;
+	struct timer deadline;
+	struct deferred next;
+	size_t edge_count, count; /* edges come first */
+	size_t running, started;
+	struct probe probes[];
+};
+
+static const struct ingress_rule *rule_of(const struct probe_run *run, size_t i)
+{
+	return ingress_rule(origin_set_ingress(run->origins), i - run->edge_count);
+}
+
+static void probe_over(struct probe *p, const struct address *peer, const struct err *err,
+		       bool in_tls)
+{
+	struct probe_run *run = p->run;
+
+	p->state = PROBE_OVER;
+	p->took = loop_now(run->loop) - p->started_at;
+	p->is_reached = !err;
+	p->in_tls = in_tls;
+	if (err)
+		p->err = *err;
+	if (peer)
+		p->peer = *peer;
+	run->running--;
+	loop_defer(run->loop, &run->next);
+}
+
+/* --- The edge -------------------------------------------------------------------------------- */
+
+static void on_edge_tls(void *ctx, struct byte_stream *stream, const struct err *err)
+{
+	struct probe *p = ctx;
+
+	p->handshake = NULL;
+	probe_over(p, stream ? stream->peer : NULL, err, true);
+	byte_stream_close(stream);
+}
+
+static void on_edge_connected(void *ctx, struct byte_stream *stream, const struct err *err)
+{
+	struct probe *p = ctx;
+	const struct probe_run *run = p->run;
+
+	p->attempt = NULL;
+	if (stream)
+		p->handshake = tls_connect(dialer_tls(run->dialer), stream, dialer_server_name(),
+					   PROBE_MS, on_edge_tls, p);
+	else
+		probe_over(p, NULL, err, false);
+}
+
+static void start_edge(struct probe *p, const char *edge)
+{
+	struct bytes host;
+	uint16_t port;
+	struct err err;
+
+	if (address_split(bytes_str(edge), &host, &port, &err) < 0)
+		probe_over(p, NULL, &err, false);
+	else
+		p->attempt =
+			conn_connect_name(p->run->loop, host, port, PROBE_MS, on_edge_connected, p);
+}
+
+/* --- Services -------------------------------------------------------------------------------- */
+
+static void on_origin_probed(void *ctx, const struct address *peer, const struct err *err,
+			     bool in_tls)
+{
+	struct probe *p = ctx;
+
+	p->origin = NULL;
+	probe_over(p, peer, err, in_tls);
+}
+
+/* --- Results --------------------------------------------------------------------------------- */
+
+static const char *step_of(const struct probe *p)
+{
+	if (p->err.code == E_NOT_FOUND)
+		return "resolve";
+	return p->in_tls ? "tls" : "connect";
+}
+
+/* Texts of a peer may hold anything. */
+static json_t *text(const char *s)
+{
+	json_t *value = json_string(s);
+
+	return value ? value : json_string("(not UTF-8)");
+}
+
+static void add_result(json_t *o, const struct probe *p)
+{
+	char peer[ADDRESS_TEXT_SIZE];
+
+	json_object_set_new(o, "ok", json_boolean(p->is_reached));
+	if (p->is_reached) {
+		json_object_set_new(o, "peer", text(address_text(&p->peer, peer)));
+	} else {
+		json_object_set_new(o, "step", json_string(step_of(p)));
+		if (p->err.sys_errno)
+			json_object_set_new(o, "errno",
+					    json_string(err_errno_name(p->err.sys_errno)));
+		json_object_set_new(o, "error", text(p->err.text));
+	}
+	json_object_set_new(o, "ms", json_integer(p->took / USEC_PER_MSEC));
+}
+
+static const char *why_skipped(const struct ingress_rule *rule)
+{
+	if (rule->kind == INGRESS_BASTION || rule->kind == INGRESS_SOCKS)
+		return "the visitor chooses where to connect";
+	return "there is nothing to connect to";
+}
+
+static json_t *rule_json(const struct ingress_rule *rule, const struct probe *p)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "rule", json_integer(rule->index));
+	json_object_set_new(o, "label", text(rule->label));
+	json_object_set_new(o, "service", text(rule->service));
+	if (rule->unserved_reason) {
+		json_object_set_new(o, "ok", json_false());
+		json_object_set_new(o, "step", json_string("connect"));
+		json_object_set_new(o, "error", text(rule->unserved_reason));
+	} else if (!origin_can_probe(rule)) {
+		json_object_set_new(o, "skipped", json_string(why_skipped(rule)));
+	} else {
+		add_result(o, p);
+	}
+	return o;
+}
+
+static json_t *results(const struct probe_run *run)
+{
+	json_t *root = json_object(), *edges = json_array(), *rules = json_array();
+
+	for (size_t i = 0; i < run->count; i++) {
+		if (i >= run->edge_count) {
+			json_array_append_new(rules, rule_json(rule_of(run, i), &run->probes[i]));
+			continue;
+		}
+		json_t *o = json_object();
+		json_object_set_new(o, "address", text(run->config->edges[i]));
+		add_result(o, &run->probes[i]);
+		json_array_append_new(edges, o);
+	}
+	json_object_set_new(root, "edges", edges);
+	json_object_set_new(root, "rules", rules);
+	return root;
+}
+
+/* --- Life ------------------------------------------------------------------------------------ */
+
+static void probe_stop(struct probe *p)
+{
+	p->attempt = conn_attempt_cancel(p->attempt);
+	p->handshake = tls_handshake_cancel(p->handshake);
+	p->origin = origin_probe_cancel(p->origin);
+}
+
+struct probe_run *probe_run_cancel(struct probe_run *run)
+{
+	if (!run)
+		return NULL;
+	for (size_t i = 0; i < run->count; i++)
+		probe_stop(&run->probes[i]);
+	timer_stop(&run->deadline);
+	deferred_cancel(&run->next);
+	origin_set_unref(run->origins);
+	return mem_free(run);
+}
+
+static void run_over(struct probe_run *run)
+{
+	json_t *all = results(run);
+	probe_done *done = run->done;
+	void *ctx = run->ctx;
+
+	probe_run_cancel(run);
+	done(ctx, all);
+}
+
+static void probe_start(struct probe_run *run, size_t i)
+{
+	struct probe *p = &run->probes[i];
+
+	p->started_at = loop_now(run->loop);
+	if (i >= run->edge_count && !origin_can_probe(rule_of(run, i))) {
+		p->state = PROBE_OVER;
+		return;
+	}
+	p->state = PROBE_RUNNING;
+	run->running++;
+	if (i < run->edge_count)
+		start_edge(p, run->config->edges[i]);
+	else
+		p->origin = origin_probe(run->origins, i - run->edge_count, on_origin_probed, p);
+}
+
+static void on_next(struct deferred *d)
+{
+	struct probe_run *run = CONTAINER_OF(d, struct probe_run, next);
+
+	while (run->started < run->count && run->running < MAX_AT_ONCE)
+		probe_start(run, run->started++);
+	if (run->running == 0 && run->started == run->count)
+		run_over(run);
+}
+
+static void on_deadline(struct timer *t)
+{
+	struct probe_run *run = CONTAINER_OF(t, struct probe_run, deadline);
+
+	for (size_t i = 0; i < run->count; i++) {
+		struct probe *p = &run->probes[i];
+		if (p->state == PROBE_OVER)
+			continue;
+		p->in_tls = p->handshake;
+		probe_stop(p);
+		p->took = p->state == PROBE_RUNNING ? loop_now(run->loop) - p->started_at : 0;
+		err_set(&p->err, E_TIMEOUT, "%s within %d s",
+			p->state == PROBE_RUNNING ? "no answer" : "not tried, its turn did not come",
+			PROBE_MS / 1000);
+	}
+	run_over(run);
+}
+
+struct probe_run *probe_run_start(struct loop *loop, const struct connector_config *config,
+				  struct dialer *dialer, struct origin_set *origins,
+				  probe_done *done, void *ctx)
+{
+	size_t count = config->edge_count + ingress_count(origin_set_ingress(origins));
+	struct probe_run *run = mem_alloc(sizeof(*run) + count * sizeof(run->probes[0]));
+
+	run->loop = loop;
+	run->config = config;
+	run->dialer = dialer;
+	run->origins = origin_set_ref(origins);
+	run->done = done;
+	run->ctx = ctx;
+	run->edge_count = config->edge_count;
+	run->count = count;
+	for (size_t i = 0; i < count; i++)
+		run->probes[i].run = run;
+	deferred_init(&run->next, on_next);
+	loop_defer(loop, &run->next);
+	timer_init(&run->deadline, loop, on_deadline);
+	timer_set(&run->deadline, PROBE_MS);
+	return run;
+}
