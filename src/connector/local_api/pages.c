@@ -79,7 +79,7 @@ void page_config(struct exchange *x, struct local_api *api)
 	buf_init(&out, CONFIG_BYTES);
 	/* Rules of this machine's own have no version. */
 	int ret = buf_append(&out, BYTES_LIT("{\"version\":-1,\"config\":"));
-	ret |= ingress_write_json(in, &out);
+	ret |= ingress_write_config_json(in, &out);
 	ret |= buf_append(&out, BYTES_LIT("}"));
 	answer_buf(x, BYTES_LIT("application/json"), &out, ret);
 }

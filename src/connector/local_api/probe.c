@@ -160,15 +160,10 @@ static json_t *rule_json(const struct ingress_rule *rule, const struct probe *p)
 	json_object_set_new(o, "rule", json_integer(rule->index));
 	json_object_set_new(o, "label", text(rule->label));
 	json_object_set_new(o, "service", text(rule->service));
-	if (rule->unserved_reason) {
-		json_object_set_new(o, "ok", json_false());
-		json_object_set_new(o, "step", json_string("connect"));
-		json_object_set_new(o, "error", text(rule->unserved_reason));
-	} else if (!origin_can_probe(rule)) {
-		json_object_set_new(o, "skipped", json_string(why_skipped(rule)));
-	} else {
+	if (origin_can_probe(rule))
 		add_result(o, p);
-	}
+	else
+		json_object_set_new(o, "skipped", json_string(why_skipped(rule)));
 	return o;
 }
 

@@ -9,8 +9,7 @@ struct origin_probe {
 
 bool origin_can_probe(const struct ingress_rule *rule)
 {
-	return !rule->unserved_reason && (rule->kind == INGRESS_HTTP ||
-					  rule->kind == INGRESS_UNIX || rule->kind == INGRESS_TCP);
+	return rule->kind == INGRESS_HTTP || rule->kind == INGRESS_UNIX || rule->kind == INGRESS_TCP;
 }
 
 static void on_dialled(void *ctx, struct byte_stream *stream, const struct err *err,
