@@ -47,6 +47,12 @@
 /* Per connection and second: peer resets, empty DATA frames, PINGs, SETTINGS, PRIORITY. A browser
  * that cancels a page resets a hundred streams at once; an attacker needs thousands. */
 #define LIMIT_H2_GLITCHES_PER_SEC 400
+/* The same from a service of our own, which all visitors share: thousands of calls a second, each with its
+ * small window updates and perhaps a reset, are usual for gRPC. */
+#define LIMIT_ORIGIN_H2_GLITCHES_PER_SEC 20000
+/* Receive window of a stream from a service: it is near, a quarter MiB fills any line to it, and each
+ * visitor who stalls makes us hold so much. */
+#define LIMIT_ORIGIN_H2_STREAM_WINDOW (256 * 1024)
 /* Bytes of control frames that wait for a peer who does not read (ping flood). */
 #define LIMIT_H2_OUTBOUND_ACKS 1000
 
@@ -83,6 +89,12 @@
 #define LIMIT_TUNNEL_PING_MS 15000 /* stock connectors never ping: the edge does */
 #define LIMIT_TUNNEL_PONG_MS 10000
 #define LIMIT_LINGER_MS 2000 /* closing: wait for the peer to read the rest */
+/* A service that has said nothing on a connection with open streams is asked whether it lives: after the
+ * first of these, and then after the second, since gRPC servers take a third ping within five minutes
+ * for an attack. */
+#define LIMIT_ORIGIN_PING_MS 30000
+#define LIMIT_ORIGIN_PING_AGAIN_MS 330000
+#define LIMIT_ORIGIN_PONG_MS 15000
 
 /* --- Logs ------------------------------------------------------------------------------------ */
 

@@ -75,10 +75,13 @@ static void add_body_of(struct h2_nva *out, const struct head *head)
 	    NGHTTP2_NV_FLAG_NONE);
 }
 
-void h2_nva_request(struct h2_nva *out, const struct head *head)
+void h2_nva_request(struct h2_nva *out, const struct head *head, bool extended_connect)
 {
 	out->count = 0;
-	add(out, BYTES_LIT(":method"), head->method, NGHTTP2_NV_FLAG_NONE);
+	add(out, BYTES_LIT(":method"), extended_connect ? BYTES_LIT("CONNECT") : head->method,
+	    NGHTTP2_NV_FLAG_NONE);
+	if (extended_connect)
+		add(out, BYTES_LIT(":protocol"), BYTES_LIT("websocket"), NGHTTP2_NV_FLAG_NONE);
 	add(out, BYTES_LIT(":scheme"), head->scheme.len ? head->scheme : BYTES_LIT("https"),
 	    NGHTTP2_NV_FLAG_NONE);
 	if (head->authority.len)

@@ -64,6 +64,7 @@ struct h2_stream {
 	bool end_left;     /* and was sent */
 	bool reset_after_end;
 	bool peer_ended;
+	bool reset_by_peer;
 };
 
 struct h2_session {
@@ -157,7 +158,7 @@ struct h2_nva {
 	char status[8];
 	char length[24];
 };
-void h2_nva_request(struct h2_nva *out, const struct head *head);
+void h2_nva_request(struct h2_nva *out, const struct head *head, bool extended_connect);
 void h2_nva_response(struct h2_nva *out, const struct head *head);
 void h2_nva_trailers(struct h2_nva *out, const struct fields *trailers);
 

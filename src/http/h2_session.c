@@ -438,6 +438,9 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 		break;
 	case NGHTTP2_RST_STREAM:
 		h2_watch_over(&s->watch, frame->hd.stream_id);
+		st = find_stream(s, frame->hd.stream_id);
+		if (st)
+			st->reset_by_peer = true;
 		break;
 	case NGHTTP2_GOAWAY:
 		s->got_goaway = true;
@@ -761,9 +764,19 @@ size_t h2_session_stream_count(const struct h2_session *s)
 bool h2_session_can_open(const struct h2_session *s)
 {
 	return s->options.role == H2_CLIENT && !s->is_ending && !s->is_draining && !s->got_goaway &&
-	       s->stream_count < nghttp2_session_get_remote_settings(
-					 s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) &&
+	       s->stream_count < h2_session_peer_max_streams(s) &&
 	       nghttp2_session_check_request_allowed(s->ng);
+}
+
+bool h2_session_has_connect_protocol(const struct h2_session *s)
+{
+	return s->is_ready && nghttp2_session_get_remote_settings(
+				      s->ng, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+}
+
+uint32_t h2_session_peer_max_streams(const struct h2_session *s)
+{
+	return nghttp2_session_get_remote_settings(s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
 struct h2_stream *h2_session_open(struct h2_session *s, const struct head *head, bool fin, void *ctx)
@@ -774,7 +787,7 @@ struct h2_stream *h2_session_open(struct h2_session *s, const struct head *head,
 	CHECK(s, H2_SESSION_MAGIC);
 	if (!h2_session_can_open(s))
 		return NULL;
-	h2_nva_request(&nva, head);
+	h2_nva_request(&nva, head, head->is_upgrade && s->options.allow_connect_protocol);
 	struct h2_stream *st = stream_new(s);
 	st->id = nghttp2_submit_request(s->ng, NULL, nva.list, nva.count, fin ? NULL : &provider,
 					st);

@@ -48,7 +48,9 @@ struct h2_options {
 	uint32_t stream_window;     /* receive window of a stream, bytes */
 	uint32_t connection_window; /* receive window of the connection, bytes; see is_window_shared */
 	uint32_t max_frame;         /* 16384 … 1 MiB: SETTINGS_MAX_FRAME_SIZE that we announce */
-	bool allow_connect_protocol; /* RFC 8441, server role */
+	/* RFC 8441. Server: announced. Client: a head with is_upgrade is sent as an extended CONNECT for a
+	 * WebSocket (else as it is); see h2_session_has_connect_protocol(). */
+	bool allow_connect_protocol;
 	/* The connection's window is given back as streams consume, not at receipt: all streams of the
 	 * connection together hold no more than it. For visitors, whom nobody knows; on a tunnel one
 	 * stalled stream must not stop the others. */
@@ -67,6 +69,10 @@ struct h2_stream *h2_session_open(struct h2_session *s, const struct head *head,
 				  void *ctx);
 size_t h2_session_stream_count(const struct h2_session *s);
 bool h2_session_can_open(const struct h2_session *s);
+/* Client, from on_ready on: the peer takes an extended CONNECT (RFC 8441). */
+bool h2_session_has_connect_protocol(const struct h2_session *s);
+/* Streams that the peer allows at once. */
+uint32_t h2_session_peer_max_streams(const struct h2_session *s);
 /* Answered by the peer, or the session closes with E_TIMEOUT once nothing at all was heard for
  * `timeout_ms`. Does nothing while an earlier one is unanswered. */
 void h2_session_ping(struct h2_session *s, int64_t timeout_ms);
@@ -85,6 +91,8 @@ void h2_stream_set_ctx(struct h2_stream *st, void *ctx);
 void *h2_stream_ctx(struct h2_stream *st);
 struct h2_session *h2_stream_session(struct h2_stream *st);
 uint32_t h2_stream_id(const struct h2_stream *st);
+/* In on_stream_closed(): the peer sent the RST_STREAM; else we did, for a rule it broke. */
+bool h2_stream_is_reset_by_peer(const struct h2_stream *st);
 /* Server: sends the response head. status 1xx may come before the final one. */
 void h2_stream_respond(struct h2_stream *st, const struct head *head, bool fin);
 /* Takes all or a part into the connection; less means on_writable() follows. With `fin`, the end is
@@ -108,4 +116,7 @@ enum {
 	H2_REFUSED_STREAM = 7,
 	H2_CANCEL = 8,
 	H2_ENHANCE_YOUR_CALM = 11,
+	H2_HTTP_1_1_REQUIRED = 13,
 };
+/* "REFUSED_STREAM"; "unknown" beyond RFC 9113 §7. */
+const char *h2_error_name(uint32_t code);

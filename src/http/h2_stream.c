@@ -168,6 +168,16 @@ uint32_t h2_stream_id(const struct h2_stream *st)
 	return (uint32_t)st->id;
 }
 
+bool h2_stream_is_reset_by_peer(const struct h2_stream *st)
+{
+	return st->reset_by_peer;
+}
+
+const char *h2_error_name(uint32_t code)
+{
+	return nghttp2_http2_strerror(code);
+}
+
 static bool is_over(const struct h2_stream *st)
 {
 	return st->is_gone || st->has_ended || st->session->is_ending;
