@@ -136,8 +136,7 @@ static void start_http(struct origin *o, struct exchange *x)
 	else if (rule->origin.disable_chunked_encoding &&
 		 x->request.length == HEAD_LENGTH_UNKNOWN && !x->request.is_upgrade)
 		origin_collect(o, x, start_http);
-	/* WebSockets over HTTP/2 need an extension that few services have: they go over HTTP/1.1. */
-	else if (rule->is_tls && rule->origin.http2_origin && !x->request.is_upgrade)
+	else if (rule->is_tls && rule->origin.http2_origin)
 		origin_h2_start(o, x);
 	else
 		origin_http_start(o, x);

@@ -290,6 +290,7 @@ static bool has_other_way(struct h2_request *r, struct h2_session *s)
 	if (!r->x->request.is_upgrade || h2_session_has_connect_protocol(s))
 		return false;
 	if (r->origin->rule->is_tls) {
+		h2_pool_takes_no_websockets(r->origin->h2);
 		h2_request_over_http1(r, NULL);
 		return true;
 	}
@@ -585,7 +586,7 @@ void origin_h2_start(struct origin *o, struct exchange *x)
 {
 	if (!o->h2)
 		o->h2 = origin_h2_new(o);
-	if (h2_pool_speaks_http1(o->h2)) {
+	if (h2_pool_speaks_http1(o->h2, x)) {
 		origin_http_start(o, x);
 		return;
 	}
@@ -598,9 +599,4 @@ void origin_h2_start(struct origin *o, struct exchange *x)
 	timer_init(&r->continue_wait, o->loop, on_continue_wait);
 	exchange_answer_by(x, &answerer, r);
 	h2_pool_take(o->h2, r);
-}
-
-void origin_h2_forget(struct origin *o)
-{
-	(void)o;
 }

@@ -38,8 +38,10 @@ struct h2_request {
 
 /* One rule's connections. */
 struct origin_h2 *origin_h2_new(struct origin *o);
-/* The service has chosen HTTP/1.1 not long ago: it is not asked for HTTP/2 now. */
-bool h2_pool_speaks_http1(const struct origin_h2 *h2);
+/* The service has chosen HTTP/1.1 for such requests not long ago: it is not asked for HTTP/2 now. */
+bool h2_pool_speaks_http1(const struct origin_h2 *h2, const struct exchange *x);
+/* Found out on a session: WebSockets go over HTTP/1.1 for a while. */
+void h2_pool_takes_no_websockets(struct origin_h2 *h2);
 
 /* The request gets a connection: h2_request_begin(), on this turn or later; or h2_request_over_http1(), or
  * h2_request_fail(). Any of them may come inside the call. */

@@ -15,7 +15,8 @@ struct origin_h2 {
 	struct origin *origin; /* borrowed, owns this */
 	struct map *pools;     /* struct h2_pool, owned, by key */
 	size_t idle_count;
-	usec http1_until; /* the service speaks HTTP/1.1, as far as we know */
+	/* The service speaks HTTP/1.1, as far as we know: always, or for WebSockets. */
+	usec http1_until, http1_websockets_until;
 };
 
 struct h2_pool {
@@ -64,15 +65,22 @@ struct origin_h2 *origin_h2_new(struct origin *o)
 	return h2;
 }
 
-bool h2_pool_speaks_http1(const struct origin_h2 *h2)
+bool h2_pool_speaks_http1(const struct origin_h2 *h2, const struct exchange *x)
 {
-	return loop_now(h2->origin->loop) < h2->http1_until;
+	usec now = loop_now(h2->origin->loop);
+
+	return now < h2->http1_until || (x->request.is_upgrade && now < h2->http1_websockets_until);
+}
+
+void h2_pool_takes_no_websockets(struct origin_h2 *h2)
+{
+	h2->http1_websockets_until = loop_now(h2->origin->loop) + HTTP1_MEMORY_USEC;
 }
 
 void origin_h2_forget(struct origin *o)
 {
 	if (o->h2)
-		o->h2->http1_until = 0;
+		o->h2->http1_until = o->h2->http1_websockets_until = 0;
 }
 
 static const struct ingress_rule *rule_of(const struct h2_pool *p)
