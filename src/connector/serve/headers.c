@@ -44,27 +44,21 @@ static int strip_prefix(struct exchange *x, struct bytes prefix)
 	return fields_add(&request->fields, &x->arena, BYTES_LIT("X-Forwarded-Prefix"), prefix);
 }
 
-static int set_header(struct exchange *x, struct bytes name, struct bytes value)
-{
-	if (head_name_of(name) == HEAD_HOST) {
-		x->request.authority = value;
-		return 0;
-	}
-	fields_remove_text(&x->request.fields, name);
-	return fields_add(&x->request.fields, &x->arena, name, value);
-}
-
-/* The keys that are ours alone. They have the last word. */
+/* The keys that are ours alone. They have the last word; the ingress lets them name no field that frames a
+ * message or is for one hop. */
 static int change_as_told(struct exchange *x, const struct ingress_origin *options)
 {
+	struct fields *f = &x->request.fields;
 	int ret = 0;
 
 	if (options->strip_prefix)
 		ret |= strip_prefix(x, bytes_str(options->strip_prefix));
 	for (size_t i = 0; i < options->remove_header_count; i++)
-		fields_remove_text(&x->request.fields, bytes_str(options->remove_headers[i]));
+		fields_remove_text(f, bytes_str(options->remove_headers[i]));
 	for (size_t i = 0; i < options->set_header_count; i++)
-		ret |= set_header(x, bytes_str(options->set_headers[i].name),
+		fields_remove_text(f, bytes_str(options->set_headers[i].name));
+	for (size_t i = 0; i < options->set_header_count; i++)
+		ret |= fields_add(f, &x->arena, bytes_str(options->set_headers[i].name),
 				  bytes_str(options->set_headers[i].value));
 	return ret;
 }

@@ -27,6 +27,7 @@ http {{
 		location = /small {{ return 200 "small answer\\n"; }}
 		location /gzip/ {{ alias {dir}/www/; gzip on; gzip_min_length 1; gzip_types *; gzip_proxied any; }}
 	}}
+	{servers}
 }}
 """
 
@@ -38,14 +39,15 @@ class Nginx:
     www: object
 
 
-def start(folder):
+def start(folder, servers=""):
+    """`servers`: further server blocks."""
     www = folder / "www"
     www.mkdir(parents=True)
     (www / "page.html").write_text("<h1>page</h1>\n" * 200)
     pattern_file(www / "medium", 300_000)
     port = net.free_port()
     user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(CONFIG.format(dir=folder, port=port, user=user))
+    (folder / "nginx.conf").write_text(CONFIG.format(dir=folder, port=port, user=user, servers=servers))
     binary = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     program = Program("nginx", [binary, "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"], folder)
 

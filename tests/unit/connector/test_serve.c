@@ -668,8 +668,8 @@ static void fields_are_removed_and_then_set(void **state)
 	static const struct ingress_header set_headers[] = {
 		{ "x-both", "new" },
 		{ "Authorization", "Basic eA==" },
-		{ "host", "vhost.test" },
-		{ "Connection", "close" }, /* the connection is ours */
+		{ "Accept", "text/html" },
+		{ "Accept", "text/plain" }, /* both */
 	};
 	const struct field own[] = {
 		{ BYTES_LIT("cookie"), BYTES_LIT("a=b"), HEAD_COOKIE },
@@ -691,11 +691,12 @@ static void fields_are_removed_and_then_set(void **state)
 	accept_service();
 	assert_string_equal(hear_head(service),
 			    "GET / HTTP/1.1\r\n"
-			    "Host: vhost.test\r\n"
-			    "Accept: */*\r\n"
+			    "Host: app.example.com\r\n"
 			    "Cf-Warp-Tag-Id: ab000000-0000-0000-0000-000000000000\r\n"
 			    "X-Both: new\r\n"
 			    "Authorization: Basic eA==\r\n"
+			    "Accept: text/html\r\n"
+			    "Accept: text/plain\r\n"
 			    "Connection: keep-alive\r\n\r\n");
 }
 
