@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,4 +86,12 @@ char *mem_printf(const char *fmt, ...)
 	if (n < 0)
 		out_of_memory(strlen(fmt));
 	return text;
+}
+
+void mem_return_large_blocks(void)
+{
+#ifdef M_MMAP_THRESHOLD
+	mallopt(M_MMAP_THRESHOLD, MEM_RETURNED_BYTES);
+	mallopt(M_TRIM_THRESHOLD, MEM_RETURNED_BYTES);
+#endif
 }

@@ -25,6 +25,12 @@ char *mem_strdup(const char *text);                       /* NULL gives NULL; ow
 char *mem_strndup(struct bytes text);                     /* adds a NUL; owned by the caller */
 char *mem_printf(const char *fmt, ...) PRINTF_LIKE(1, 2); /* owned by the caller */
 
+/* For programs that run for months, before other threads exist: blocks of this size and above always go
+ * back to the system. Left alone, glibc raises its threshold to the largest block ever freed (32 MiB), and
+ * one parsed configuration stays in memory for good. */
+#define MEM_RETURNED_BYTES (256 * 1024)
+void mem_return_large_blocks(void);
+
 /* For CLEANUP(mem_freep). */
 static inline void mem_freep(void *p)
 {

@@ -87,6 +87,7 @@ int connector_run(const struct connector_config *cfg)
 	char tunnel[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE];
 	struct uuid connector_id = uuid_random();
 
+	mem_return_large_blocks();
 	signal(SIGPIPE, SIG_IGN);
 	tls_global_init();
 	log_info(COMPONENT, "Starting tunnel",

@@ -441,6 +441,7 @@ int edge_run(const struct edge_config *cfg)
 	struct edge e = { .config = cfg, .started_at = clock_now() };
 	struct err err = { 0 };
 
+	mem_return_large_blocks();
 	signal(SIGPIPE, SIG_IGN);
 	tls_global_init();
 	register_metrics();
