@@ -32,7 +32,8 @@ struct origin_conn {
 	char *server_name;          /* owned; only where origin_name_varies() */
 	struct list node;           /* in origin->idle */
 	struct timer idle;          /* in the pool, or within an exchange: see idle_limit() */
-	usec moved_at;              /* the last byte of the exchange, either way */
+	usec moved_at;              /* when the exchange's bytes were last seen to move, */
+	uint64_t moved_mark;        /* and what movement() said then */
 
 	bool is_reused;      /* has served a request before this one */
 	bool request_is_out; /* head and whole body were written, or wait in `unsent` */
@@ -112,28 +113,51 @@ static usec idle_limit(const struct origin_conn *c)
 	return limit || !is_half ? limit : LIMIT_BODY_IDLE_MS * USEC_PER_MSEC;
 }
 
-static void bytes_moved(struct origin_conn *c)
+/* Changes with every byte that comes, goes, or is taken by the far side of a queue. */
+static uint64_t movement(const struct origin_conn *c)
 {
-	c->moved_at = loop_now(c->origin->loop);
+	const struct body *up = &c->x->request_body, *down = &c->x->response_body;
+	const uint64_t amounts[] = {
+		up->total - bufq_len(&up->queue),
+		byte_stream_backlog(c->stream),
+		c->unsent.len,
+		down->total,
+		bufq_len(&down->queue),
+		c->in.len,
+		(uint64_t)c->interim_heads,
+		c->state,
+	};
+	uint64_t mark = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(amounts); i++)
+		mark = mark * 0x100000001b3 + amounts[i];
+	return mark;
+}
+
+/* Looked at four times per limit, so that bytes themselves cost nothing: it ends a quarter late at most. */
+static void look_again(struct origin_conn *c)
+{
+	timer_set(&c->idle, idle_limit(c) / 4 / USEC_PER_MSEC + 1);
 }
 
 static void watch_silence(struct origin_conn *c)
 {
-	usec limit = idle_limit(c);
-
-	bytes_moved(c);
-	if (limit)
-		timer_set(&c->idle, limit / USEC_PER_MSEC);
+	if (!idle_limit(c))
+		return;
+	c->moved_at = loop_now(c->origin->loop);
+	c->moved_mark = movement(c);
+	look_again(c);
 }
 
-/* Bytes do not move the timer: it looks how long ago the last one was. */
 static void on_silence(struct origin_conn *c)
 {
-	usec limit = idle_limit(c), elapsed = loop_now(c->origin->loop) - c->moved_at;
+	usec limit = idle_limit(c);
 	struct err err;
 
-	if (elapsed < limit) {
-		timer_set(&c->idle, (limit - elapsed) / USEC_PER_MSEC + 1);
+	if (movement(c) != c->moved_mark) {
+		watch_silence(c);
+	} else if (loop_now(c->origin->loop) - c->moved_at < limit) {
+		look_again(c);
 	} else if (c->state == CONN_RAW) {
 		finish(c);
 	} else {
@@ -178,7 +202,7 @@ static void put_idle(struct origin_conn *c)
 		conn_free(c);
 		return;
 	}
-	if (o->idle_count == o->rule->origin.keepalive_connections)
+	if (o->idle_count >= o->rule->origin.keepalive_connections)
 		drop_idle(LIST_ENTRY(o->idle.prev, struct origin_conn, node)); /* the oldest */
 	buf_done(&c->in);
 	c->state = CONN_IDLE;
@@ -302,8 +326,6 @@ static bool pump_request(struct origin_conn *c)
 			c->request_left -= c->request_is_raw ? 0 : taken;
 		}
 		body_consume(body, taken);
-		if (taken)
-			bytes_moved(c);
 		if (taken < run.len || c->unsent.len)
 			return true;
 	}
@@ -654,7 +676,6 @@ static void read_direct(struct origin_conn *c)
 			on_end_of_input(c, n, &err);
 			return;
 		}
-		bytes_moved(c);
 		if (is_counted) {
 			c->body_left -= (uint64_t)n;
 			if (c->body_left == 0) {
@@ -687,7 +708,6 @@ static void read_response(struct origin_conn *c)
 			return;
 		}
 		c->heard = true;
-		bytes_moved(c);
 		struct bytes data = bytes_of(scratch, (size_t)n);
 		enum fed fed = c->in.len ? feed_kept(c, data) : feed(c, data);
 		/* A short read has emptied the socket: the loop tells when there is more. */
