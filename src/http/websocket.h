@@ -71,6 +71,11 @@ void websocket_reader_init(struct websocket_reader *r, enum websocket_end end);
  *
  * Lengths need not be in the shortest form, and text need not be UTF-8: neither harms a carrier of bytes. */
 enum websocket_event websocket_next(struct websocket_reader *r, uint8_t **data, size_t *size);
+/* After WEBSOCKET_DATA: WEBSOCKET_MESSAGE is next, needing no more bytes. */
+static inline bool websocket_is_last_run(const struct websocket_reader *r)
+{
+	return r->left == 0 && r->is_final;
+}
 
 /* --- Writing --------------------------------------------------------------------------------- */
 

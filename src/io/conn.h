@@ -31,6 +31,17 @@ struct conn_attempt *conn_connect_name(struct loop *l, struct bytes host, uint16
  * the time that is left (2 s at least). */
 struct conn_attempt *conn_connect_name_serial(struct loop *l, struct bytes host, uint16_t port,
 					      int64_t timeout_ms, conn_done *done, void *ctx);
+struct conn_name_options {
+	bool is_serial; /* as conn_connect_name_serial() */
+	/* Which addresses may be connected to, by name or literal; asked on the loop before done(). None: every
+	 * one. When it refuses all of them: E_DENIED. Nothing is looked up between this and connecting. */
+	bool (*allows)(void *ctx, const struct address *to);
+	void *allows_ctx;
+};
+struct conn_attempt *conn_connect_name_with(struct loop *l, struct bytes host, uint16_t port,
+					    int64_t timeout_ms,
+					    const struct conn_name_options *options,
+					    conn_done *done, void *ctx);
 /* No done() after this. */
 struct conn_attempt *conn_attempt_cancel(struct conn_attempt *a);
 

@@ -30,6 +30,8 @@ struct conn_attempt {
 	char *host; /* while the look-up runs */
 	uint16_t port;
 	bool is_serial; /* no racing: the next address when the one before has failed */
+	bool (*allows)(void *ctx, const struct address *to); /* NULL: every address */
+	void *allows_ctx;
 	bool is_resolving, is_cancelled;
 	int lookup_result;
 	struct address addresses[MAX_ADDRESSES];
@@ -236,6 +238,27 @@ struct conn_attempt *conn_connect(struct loop *l, const struct address *to, int6
 	return a;
 }
 
+/* The addresses are known: those that may be connected to are tried. */
+static void start(struct conn_attempt *a)
+{
+	size_t known = a->address_count;
+	char text[ADDRESS_TEXT_SIZE];
+
+	if (a->allows) {
+		a->address_count = 0;
+		for (size_t i = 0; i < known; i++)
+			if (a->allows(a->allows_ctx, &a->addresses[i]))
+				a->addresses[a->address_count++] = a->addresses[i];
+	}
+	if (a->address_count) {
+		start_next(a);
+		return;
+	}
+	err_set(&a->err, E_DENIED, "%s may not be connected to",
+		address_text(&a->addresses[0], text));
+	finish(a);
+}
+
 /* --- Names ----------------------------------------------------------------------------------- */
 
 static void take_address(struct conn_attempt *a, const struct addrinfo *it)
@@ -305,26 +328,30 @@ static void on_looked_up(void *arg)
 		else
 			a->addresses[i].v6.sin6_port = htons(a->port);
 	}
-	start_next(a);
+	start(a);
 }
 
-static struct conn_attempt *connect_name(struct loop *l, struct bytes host, uint16_t port,
-					 bool is_serial, int64_t timeout_ms, conn_done *done,
-					 void *ctx)
+struct conn_attempt *conn_connect_name_with(struct loop *l, struct bytes host, uint16_t port,
+					    int64_t timeout_ms,
+					    const struct conn_name_options *options,
+					    conn_done *done, void *ctx)
 {
-	struct address literal;
-
-	if (address_from_ip(host, port, &literal))
-		return conn_connect(l, &literal, timeout_ms, done, ctx);
-
 	struct conn_attempt *a = attempt_new(l, timeout_ms, done, ctx);
+
 	a->port = port;
-	a->is_serial = is_serial;
+	a->is_serial = options->is_serial;
+	a->allows = options->allows;
+	a->allows_ctx = options->allows_ctx;
+	if (address_from_ip(host, port, &a->addresses[0])) {
+		a->address_count = 1;
+		start(a);
+		return a;
+	}
 	if (bytes_eq_nocase(host, BYTES_LIT("localhost"))) {
 		address_from_ip(BYTES_LIT("::1"), port, &a->addresses[0]);
 		address_from_ip(BYTES_LIT("127.0.0.1"), port, &a->addresses[1]);
 		a->address_count = 2;
-		start_next(a);
+		start(a);
 		return a;
 	}
 	a->host = mem_strndup(host);
@@ -336,13 +363,17 @@ static struct conn_attempt *connect_name(struct loop *l, struct bytes host, uint
 struct conn_attempt *conn_connect_name(struct loop *l, struct bytes host, uint16_t port,
 				       int64_t timeout_ms, conn_done *done, void *ctx)
 {
-	return connect_name(l, host, port, false, timeout_ms, done, ctx);
+	const struct conn_name_options options = { 0 };
+
+	return conn_connect_name_with(l, host, port, timeout_ms, &options, done, ctx);
 }
 
 struct conn_attempt *conn_connect_name_serial(struct loop *l, struct bytes host, uint16_t port,
 					      int64_t timeout_ms, conn_done *done, void *ctx)
 {
-	return connect_name(l, host, port, true, timeout_ms, done, ctx);
+	const struct conn_name_options options = { .is_serial = true };
+
+	return conn_connect_name_with(l, host, port, timeout_ms, &options, done, ctx);
 }
 
 struct conn_attempt *conn_attempt_cancel(struct conn_attempt *a)

@@ -50,6 +50,7 @@ struct origin_set *origin_set_new(struct loop *loop, struct ingress *ingress, st
 		o->set = set;
 		o->loop = loop;
 		o->rule = ingress_rule(ingress, i);
+		o->opened_at = clock_wall_now();
 		list_init(&o->idle);
 		set->count++;
 		if (o->rule->is_tls && open_tls(o, err) < 0)

@@ -140,13 +140,17 @@ static void start(struct origin_dial *d, const struct origin_target *to)
 	}
 	struct bytes host = to->host.len ? to->host : bytes_str(rule->host);
 	uint16_t port = to->host.len ? to->port : rule->port;
+	const struct conn_name_options options = {
+		.is_serial = rule->origin.no_happy_eyeballs,
+		.allows = to->allows,
+		.allows_ctx = to->allows_ctx,
+	};
 	if (port == 0)
 		err_set(&d->err, E_INVALID, "no port is given for \"" BYTES_FMT "\"",
 			BYTES_ARG(host));
-	else if (rule->origin.no_happy_eyeballs)
-		d->attempt = conn_connect_name_serial(loop, host, port, timeout_ms, on_connected, d);
 	else
-		d->attempt = conn_connect_name(loop, host, port, timeout_ms, on_connected, d);
+		d->attempt = conn_connect_name_with(loop, host, port, timeout_ms, &options,
+						    on_connected, d);
 }
 
 struct origin_dial *origin_dial(struct origin *o, const struct origin_target *to,

@@ -17,6 +17,7 @@ struct origin {
 	struct origin_set *set; /* borrowed: the set owns its origins */
 	struct loop *loop;      /* borrowed: the set's */
 	const struct ingress_rule *rule;
+	usec opened_at;          /* wall time */
 	struct tls_context *tls; /* counted; NULL for plain services. With http2Origin ALPN offers h2 */
 	struct tls_context *tls_http1; /* counted; only with http2Origin: offers no h2 */
 	struct list idle;              /* HTTP/1.1: struct origin_conn, the latest first */
@@ -35,7 +36,10 @@ struct origin_target {
 	uint16_t port;          /* with host */
 	struct bytes authority; /* the Host that the service gets: for matchSNItoHost */
 	struct bytes client_ip; /* the visitor, for the PROXY header; empty when unknown */
-	bool only_http1;        /* ALPN offers no h2, whatever http2Origin says */
+	/* With host: which of its addresses may be connected to, see struct conn_name_options; NULL: all. */
+	bool (*allows)(void *ctx, const struct address *to);
+	void *allows_ctx;
+	bool only_http1; /* ALPN offers no h2, whatever http2Origin says */
 };
 /* The rule's own service, for this exchange; borrowed from it. */
 struct origin_target origin_target_of(const struct exchange *x);

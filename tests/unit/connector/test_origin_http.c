@@ -477,14 +477,6 @@ static void rules_without_a_service_answer_themselves(void **state)
 	x = visit.x;
 	assert_int_equal(x->response.status, 418);
 	assert_true(x->answerer_is_gone);
-	leave(&visit);
-	set = origin_set_unref(set);
-
-	use_service("tcp://127.0.0.1:22", NULL);
-	get(&visit);
-	WAIT_FOR(visit.has_failed);
-	assert_int_equal(visit.failure.hop, FAILURE_CONNECTOR);
-	assert_int_equal(visit.failure.status, 502);
 }
 
 /* --- Leaving --------------------------------------------------------------------------------- */

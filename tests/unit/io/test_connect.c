@@ -326,6 +326,47 @@ static void one_after_the_other_waits_for_the_first(void **state)
 	close(listener);
 }
 
+static int asked_count;
+
+static bool allows_ipv4(void *ctx, const struct address *to)
+{
+	assert_ptr_equal(ctx, &asked_count);
+	assert_int_not_equal(address_port(to), 0);
+	asked_count++;
+	return to->any.sa_family == AF_INET;
+}
+
+static void only_what_is_allowed_is_connected_to(void **state)
+{
+	static const struct {
+		const char *host;
+		bool is_allowed;
+		int asked;
+	} cases[] = {
+		{ "localhost", true, 2 }, { "127.0.0.1", true, 1 },         { "::1", false, 1 },
+		{ "127.1", true, 1 },     { "::ffff:127.0.0.1", false, 1 },
+	};
+	const struct conn_name_options options = { .allows = allows_ipv4,
+						   .allows_ctx = &asked_count };
+	struct address address;
+	int listener = raw_listener("127.0.0.1", 0, 5, &address);
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		asked_count = 0;
+		attempt = conn_connect_name_with(loop, bytes_str(cases[i].host),
+						 address_port(&address), 5000, &options, on_done,
+						 &done_ctx);
+		assert_int_equal(done_count, i);
+		WAIT_FOR(done_count == (int)i + 1);
+		assert_int_equal(asked_count, cases[i].asked);
+		assert_int_equal(connected != NULL, cases[i].is_allowed);
+		if (!connected)
+			assert_int_equal(done_err.code, E_DENIED);
+		connected = byte_stream_close(connected);
+	}
+	close(listener);
+}
+
 static void names_are_looked_up_off_the_loop(void **state)
 {
 	struct address address;
@@ -497,6 +538,7 @@ int main(void)
 		ON_LOOP(localhost_is_ipv6_where_both_answer),
 		ON_LOOP(one_after_the_other_goes_on_when_one_has_refused),
 		ON_LOOP(one_after_the_other_waits_for_the_first),
+		ON_LOOP(only_what_is_allowed_is_connected_to),
 		ON_LOOP(names_are_looked_up_off_the_loop),
 		ON_LOOP(an_unknown_name_is_not_found),
 		ON_LOOP(cancelled_while_it_connects),
