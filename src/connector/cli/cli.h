@@ -53,3 +53,6 @@ int cmd_run(struct cli *cli);
 int cmd_ready(struct cli *cli);
 int cmd_ingress_validate(struct cli *cli);
 int cmd_ingress_rule(struct cli *cli);
+int cmd_access_tcp(struct cli *cli);
+int cmd_access_ssh_config(struct cli *cli);
+int cmd_access_not_yet(struct cli *cli);

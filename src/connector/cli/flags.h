@@ -110,6 +110,15 @@ enum flag_id {
 	FLAG_CLEANUP_CONNECTOR,
 	FLAG_OVERWRITE_DNS,
 	FLAG_INGRESS_JSON,
+	FLAG_ACCESS_HOSTNAME,
+	FLAG_ACCESS_DESTINATION,
+	FLAG_ACCESS_URL,
+	FLAG_ACCESS_HEADER,
+	FLAG_ACCESS_TOKEN_ID,
+	FLAG_ACCESS_TOKEN_SECRET,
+	FLAG_ACCESS_CONNECT_TO,
+	FLAG_ACCESS_DEBUG_STREAM,
+	FLAG_ACCESS_SHORT_LIVED_CERT,
 	FLAG_VERSION_SHORT,
 	FLAG_VERSION,
 
@@ -121,7 +130,8 @@ enum flag_type {
 	FLAG_BOOL,
 	FLAG_INT, /* not negative */
 	FLAG_DURATION,
-	FLAG_LIST, /* given several times, or with commas */
+	FLAG_LIST,  /* given several times, or with commas */
+	FLAG_TEXTS, /* given several times; a comma is part of the text */
 };
 
 enum flag_effect {
