@@ -51,6 +51,7 @@ int cmd_token(struct cli *cli);
 int cmd_route_dns(struct cli *cli);
 int cmd_run(struct cli *cli);
 int cmd_ready(struct cli *cli);
+int cmd_diag(struct cli *cli);
 int cmd_ingress_validate(struct cli *cli);
 int cmd_ingress_rule(struct cli *cli);
 int cmd_access_tcp(struct cli *cli);

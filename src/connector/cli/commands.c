@@ -160,11 +160,28 @@ static const struct command run_command = {
 static const struct command ready_command = {
 	.name = "ready",
 	.summary = "Ask a running connector whether it is connected",
-	.usage = "--metrics HOST:PORT",
+	.usage = "[--metrics HOST:PORT]",
 	.description =
-		"Exits 0 if the connector that serves metrics there has a connection to the edge.",
+		"Exits 0 if the connector that serves metrics there has a connection to the edge. Without\n"
+		"--metrics, the one connector that listens on localhost, ports 20241 to 20245.",
 	.reads_config = true,
 	.run = cmd_ready,
+};
+
+static const struct command diag_command = {
+	.name = "diag",
+	.summary = "Find out which hop is broken, and collect a report",
+	.usage = "[options]",
+	.description =
+		"Asks a connector of this machine how it is, and has it try each address of the edge and\n"
+		"the service of each rule. Says which hop is the first that is broken and what to do, and\n"
+		"writes adit-diag-<time>.zip to the current directory: state, settings without secrets,\n"
+		"rules, metrics, log. Exits 0 if all is well, 1 if something is broken.\n\n"
+		"Where several connectors run, --metrics says which one is meant.",
+	FLAGS(FLAG_DIAG_CONTAINER_ID, FLAG_DIAG_POD_ID, FLAG_NO_DIAG_LOGS, FLAG_NO_DIAG_METRICS,
+	      FLAG_NO_DIAG_SYSTEM, FLAG_NO_DIAG_RUNTIME, FLAG_NO_DIAG_NETWORK, FLAG_RENDER),
+	.reads_config = true,
+	.run = cmd_diag,
 };
 
 static const struct command ingress_validate_command = {
@@ -217,7 +234,7 @@ static const struct command tunnel_command = {
 	FLAGS(FLAG_CREDENTIALS_FILE, CONNECTOR_FLAGS),
 	CHILDREN(&login_command, &create_command, &list_command, &info_command, &delete_command,
 		 &cleanup_command, &token_command, &route_command, &run_command, &ready_command,
-		 &ingress_command),
+		 &diag_command, &ingress_command),
 };
 
 static const struct command access_tcp_command = {

@@ -757,6 +757,45 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_FORCE_PROVISIONING_DNS",
 		.help = "Take the hostname over if it points elsewhere.",
 	},
+	[FLAG_DIAG_CONTAINER_ID] = {
+		.name = "diag-container-id",
+		.type = FLAG_TEXT,
+		.value = "ID",
+		.help = "Take the log from this container: its id or name.",
+	},
+	[FLAG_DIAG_POD_ID] = {
+		.name = "diag-pod-id",
+		.type = FLAG_TEXT,
+		.value = "POD",
+		.help = "Take the log from this Kubernetes pod.",
+	},
+	[FLAG_NO_DIAG_LOGS] = {
+		.name = "no-diag-logs",
+		.type = FLAG_BOOL,
+		.help = "Leave the log out.",
+	},
+	[FLAG_NO_DIAG_METRICS] = {
+		.name = "no-diag-metrics",
+		.type = FLAG_BOOL,
+		.help = "Leave the metrics out.",
+	},
+	[FLAG_NO_DIAG_SYSTEM] = {
+		.name = "no-diag-system",
+		.type = FLAG_BOOL,
+		.help = "Leave the description of the machine out.",
+	},
+	[FLAG_NO_DIAG_RUNTIME] = {
+		.name = "no-diag-runtime",
+		.type = FLAG_BOOL,
+		.effect = FLAG_MOOT,
+		.is_hidden = true,
+		.help = "There is no runtime whose profiles would be collected.",
+	},
+	[FLAG_NO_DIAG_NETWORK] = {
+		.name = "no-diag-network",
+		.type = FLAG_BOOL,
+		.help = "Do not try the edge and the services, nor trace the way to the edge.",
+	},
 	[FLAG_INGRESS_JSON] = {
 		.name = "json",
 		.aliases = "j",
