@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "connector/dial/dial.h"
 #include "connector/local_api/local_api.h"

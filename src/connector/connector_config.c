@@ -11,7 +11,6 @@ void connector_config_init(struct connector_config *cfg)
 		.dial_timeout = 15 * USEC_PER_SEC,
 		.rpc_timeout = 5 * USEC_PER_SEC,
 		.grace_period = 30 * USEC_PER_SEC,
-		.log_level = LOG_INFO,
 	};
 }
 
@@ -44,7 +43,6 @@ void connector_config_done(struct connector_config *cfg)
 		mem_free(cfg->flags[i].value);
 	mem_free(cfg->flags);
 	mem_free(cfg->pidfile);
-	mem_free(cfg->log_file);
 	*cfg = (struct connector_config){ 0 };
 }
 

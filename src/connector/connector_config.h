@@ -11,7 +11,6 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/log.h"
 #include "base/secret.h"
 #include "base/uuid.h"
 #include "connector/ingress/ingress.h"
@@ -71,11 +70,6 @@ struct connector_config {
 	struct connector_flag *flags; /* for /diag/configuration */
 	size_t flag_count;
 	char *pidfile; /* written after the first registration; NULL: none */
-
-	/* Logging is already set up from these when the connector starts. */
-	enum log_level log_level;
-	enum log_format log_format;
-	char *log_file; /* NULL: stderr only */
 };
 
 void connector_config_init(struct connector_config *cfg); /* the defaults */

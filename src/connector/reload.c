@@ -89,6 +89,7 @@ static void on_hangup(void *arg, int signum)
 	struct reloader *r = arg;
 
 	(void)signum;
+	log_reopen(); /* whoever rotates logs sends it too */
 	if (r->cfg->config_path)
 		start(r);
 	else

@@ -326,6 +326,15 @@ static void on_signal(void *arg, int signum)
 	loop_work(e->loop, join_workers, on_workers_ended, e);
 }
 
+/* Whoever rotates logs has renamed them. */
+static void on_reopen(void *arg, int signum)
+{
+	(void)arg;
+	(void)signum;
+	log_reopen();
+	log_info(COMPONENT, "log files are opened again");
+}
+
 static int make_workers(struct edge *e, struct err *err)
 {
 	e->worker_count = (size_t)e->config->workers;
@@ -434,6 +443,7 @@ static void register_metrics(void)
 	metric_register(&metric_tunnel_sessions);
 	metric_register(&metric_tunnel_registered);
 	metric_register(&metric_tunnel_refused);
+	metric_register(&metric_log_dropped);
 }
 
 int edge_run(const struct edge_config *cfg)
@@ -449,6 +459,8 @@ int edge_run(const struct edge_config *cfg)
 	if (has_started) {
 		struct loop_signal *term = loop_signal_new(e.loop, SIGTERM, on_signal, &e);
 		struct loop_signal *interrupt = loop_signal_new(e.loop, SIGINT, on_signal, &e);
+		struct loop_signal *hangup = loop_signal_new(e.loop, SIGHUP, on_reopen, &e);
+		struct loop_signal *user1 = loop_signal_new(e.loop, SIGUSR1, on_reopen, &e);
 		local_listeners_set_ready(e.local, true);
 		log_info(COMPONENT, "edge is ready", LOG_STR("version", ADIT_VERSION),
 			 LOG_STR("control", cfg->public_url), LOG_INT("workers", e.worker_count),
@@ -457,6 +469,8 @@ int edge_run(const struct edge_config *cfg)
 		loop_run(e.loop);
 		loop_signal_free(term);
 		loop_signal_free(interrupt);
+		loop_signal_free(hangup);
+		loop_signal_free(user1);
 	} else {
 		log_error(COMPONENT, "cannot start", LOG_STR("error", err.text));
 	}

@@ -45,6 +45,17 @@ static const struct edge_setting settings[] = {
 	  offsetof(struct edge_config, log_level) },
 	{ "log-format", "FORMAT", "console", "console or json", EDGE_SETTING_LOG_FORMAT,
 	  offsetof(struct edge_config, log_format) },
+	{ "log-file", "PATH", NULL, "also appends the log to this file, as JSON lines",
+	  EDGE_SETTING_PATH, offsetof(struct edge_config, log_file) },
+	{ "log-directory", "DIR", NULL,
+	  "the same in DIR/adit-edge.log, which rolls: 1 MB, five old ones", EDGE_SETTING_PATH,
+	  offsetof(struct edge_config, log_directory) },
+	{ "access-log", "WHERE", "log",
+	  "a line per request: log (with the log), stderr, stdout, a path, or off",
+	  EDGE_SETTING_PATH, offsetof(struct edge_config, access_log) },
+	{ "access-log-format", "FORMAT", "auto",
+	  "console, json, common, combined, vcombined; auto: as the log, json in a file",
+	  EDGE_SETTING_ACCESS_FORMAT, offsetof(struct edge_config, access_format) },
 	{ "grace-period", "DURATION", "30s", "how long SIGTERM waits for requests in flight",
 	  EDGE_SETTING_DURATION, offsetof(struct edge_config, grace_period) },
 };
@@ -184,6 +195,25 @@ static int location_set(char at[9], const char *value, struct err *err)
 	return 0;
 }
 
+static int access_format_set(enum edge_access_format *at, const char *value, struct err *err)
+{
+	static const char *const names[] = {
+		[EDGE_ACCESS_AUTO] = "auto",         [EDGE_ACCESS_CONSOLE] = "console",
+		[EDGE_ACCESS_JSON] = "json",         [EDGE_ACCESS_COMMON] = "common",
+		[EDGE_ACCESS_COMBINED] = "combined", [EDGE_ACCESS_VCOMBINED] = "vcombined",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (!strcmp(value, names[i])) {
+			*at = (enum edge_access_format)i;
+			return 0;
+		}
+	}
+	return err_set(err, E_INVALID,
+		       "'%.100s' is not one of auto, console, json, common, combined, vcombined",
+		       value);
+}
+
 static int set_value(struct edge_config *c, const struct edge_setting *s, const char *value,
 		     struct err *err)
 {
@@ -225,6 +255,8 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 			return err_set(err, E_INVALID, "'%.100s' is neither console nor json",
 				       value);
 		return 0;
+	case EDGE_SETTING_ACCESS_FORMAT:
+		return access_format_set(at, value, err);
 	case EDGE_SETTING_DURATION:
 		if (!duration_parse(bytes_str(value), at) || *(usec *)at < 0 ||
 		    *(usec *)at > GRACE_MAX)
@@ -312,6 +344,9 @@ void edge_config_done(struct edge_config *c)
 	mem_free(c->data_dir);
 	mem_free(c->file_name);
 	mem_free(c->admin_socket);
+	mem_free(c->log_file);
+	mem_free(c->log_directory);
+	mem_free(c->access_log);
 	mem_free(c->control_host);
 	mem_free(c->public_url);
 	memset(c, 0, sizeof(*c));
@@ -526,6 +561,10 @@ int edge_config_complete(struct edge_config *c, const char *control_host, struct
 	}
 	if (c->source[row_of(c, &c->advertise)] == FROM_DEFAULT)
 		derive_advertise(c, control_host);
+	if (!strcmp(c->access_log, "log") && c->access_format != EDGE_ACCESS_AUTO)
+		return err_set(err, E_INVALID,
+			       "access-log-format: within the log, lines look as the log does; set "
+			       "access-log to stderr, stdout or a path as well");
 	if (c->tunnel.count == 0)
 		return err_set(err, E_INVALID,
 			       "tunnel: connectors need at least one address to dial");

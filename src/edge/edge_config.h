@@ -18,6 +18,16 @@ struct edge_texts {
 	size_t count;
 };
 
+/* How lines of the access log look. CONSOLE and JSON are ours, the others those of Apache and nginx. */
+enum edge_access_format {
+	EDGE_ACCESS_AUTO, /* as the log on stderr and stdout, JSON in a file */
+	EDGE_ACCESS_CONSOLE,
+	EDGE_ACCESS_JSON,
+	EDGE_ACCESS_COMMON,
+	EDGE_ACCESS_COMBINED,
+	EDGE_ACCESS_VCOMBINED, /* the same behind "host:port " */
+};
+
 /* Room for every row of the table, with some to spare (edge_config.c checks). */
 #define EDGE_SETTINGS_MAX 24
 
@@ -37,6 +47,9 @@ struct edge_config {
 	char location[9]; /* what connectors and CF-Ray call this node: 1 to 8 of a-z 0-9 - */
 	enum log_level log_level;
 	enum log_format log_format;
+	char *log_file, *log_directory; /* owned; NULL: stderr only */
+	char *access_log;               /* owned; as log_access_to() takes it */
+	enum edge_access_format access_format;
 	usec grace_period; /* how long a drain may take */
 
 	unsigned char source[EDGE_SETTINGS_MAX]; /* per row: default, file or flag */
@@ -51,6 +64,7 @@ enum edge_setting_type {
 	EDGE_SETTING_LOCATION,
 	EDGE_SETTING_LOG_LEVEL,
 	EDGE_SETTING_LOG_FORMAT,
+	EDGE_SETTING_ACCESS_FORMAT,
 	EDGE_SETTING_DURATION,
 };
 

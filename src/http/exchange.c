@@ -191,7 +191,7 @@ struct exchange *exchange_new(struct loop *loop, const struct exchange_producer 
 	x->request_body.exchange = x->response_body.exchange = x;
 	bufq_init(&x->request_body.queue, LIMIT_BODY_QUEUE_BYTES);
 	bufq_init(&x->response_body.queue, LIMIT_BODY_QUEUE_BYTES);
-	x->started_at = loop_now(loop);
+	x->started_at = clock_now();
 	x->conn_index = -1;
 	list_init(&x->interims);
 	deferred_init(&x->deferred, deliver);
@@ -250,7 +250,7 @@ void exchange_respond(struct exchange *x)
 {
 	BUG_IF(x->has_head);
 	x->has_head = true;
-	x->head_at = loop_now(x->loop);
+	x->head_at = clock_now();
 	note(x, PENDING_HEAD);
 }
 

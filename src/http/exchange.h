@@ -163,12 +163,13 @@ struct exchange {
 	char id[EXCHANGE_ID_SIZE]; /* request id, as both programs log it (CF-Ray without location) */
 	struct bytes client_ip;    /* text */
 	struct bytes host;         /* lower case, no port */
+	struct bytes asked_path;   /* the path as it came, where a handler changes it; else empty */
 	bool is_tls;
 	const char *protocol;  /* how the visitor speaks: "h1", "h2"; NULL: not known */
 	struct uuid connector; /* which connector carries it, and over which of its connections */
 	int conn_index;        /* -1: none does */
-	usec started_at, head_at;
-	void *route; /* what the route handler found; borrowed from `snapshot` */
+	usec started_at, head_at; /* by clock_now(): a turn of the loop is too coarse for people */
+	void *route;              /* what the route handler found; borrowed from `snapshot` */
 	const struct handler_chain *chain; /* borrowed */
 	void *snapshot;                    /* counted by whoever set drop_snapshot */
 	void (*drop_snapshot)(void *snapshot);

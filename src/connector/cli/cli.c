@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "connector/cli/files.h"
+#include "connector/cli/logging.h"
 
 #define COMPONENT "connector/cli"
 
@@ -128,28 +129,6 @@ static int config_load(struct cli *cli, struct err *err)
 	return err->code;
 }
 
-static void logging_start(const struct cli *cli)
-{
-	const char *word = settings_text(&cli->settings, FLAG_LOGLEVEL);
-	const char *path = settings_text(&cli->settings, FLAG_LOGFILE);
-	enum log_level level = LOG_INFO;
-	bool is_known = log_level_parse(word, &level);
-	bool is_json = strcmp(settings_text(&cli->settings, FLAG_LOG_OUTPUT), "json") == 0;
-
-	log_setup(level, is_json ? LOG_JSON : LOG_CONSOLE);
-	if (!is_known)
-		log_error(COMPONENT, "Failed to parse log level, using info instead",
-			  LOG_STR("level", word));
-	if (*path) {
-		char *expanded = file_expand(path);
-		int r = log_to_file(expanded);
-		if (r < 0)
-			log_error(COMPONENT, "Unable to write to the log file",
-				  LOG_STR("file", expanded), LOG_STR("error", strerror(-r)));
-		mem_free(expanded);
-	}
-}
-
 static int command_run(struct cli *cli)
 {
 	const struct command *command = cli->line.path[cli->line.depth - 1];
@@ -159,7 +138,7 @@ static int command_run(struct cli *cli)
 		return cli_failed(cli, &err);
 	if (add_env_and_keys(cli, &err) < 0)
 		return cli_failed(cli, &err);
-	logging_start(cli);
+	logging_setup(cli);
 	if (cli->config && !yaml_root(cli->config))
 		log_error(COMPONENT, "Configuration file was empty",
 			  LOG_STR("file", cli->config_path));

@@ -1,4 +1,5 @@
 #include "base/mem.h"
+#include "connector/cli/logging.h"
 #include "connector/cli/run_config.h"
 #include "connector/connector.h"
 
@@ -17,8 +18,12 @@ int cmd_run(struct cli *cli)
 	if (run_configure(cli, &token, &cfg, &err) < 0)
 		code = cli_failed(cli, &err);
 	token_done(&token);
-	if (code == 0)
+	if (code == 0) {
+		logging_start_run(cli);
+		logging_show_settings(&cli->settings);
 		code = connector_run(&cfg);
+		logging_stop_run();
+	}
 	connector_config_done(&cfg);
 	return code;
 }

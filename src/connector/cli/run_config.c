@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "connector/cli/config_file.h"
 #include "connector/cli/files.h"
@@ -187,12 +188,8 @@ static int configure_names(const struct settings *s, struct connector_config *cf
 	}
 	cfg->label = mem_strdup(settings_text(s, FLAG_LABEL));
 	cfg->metrics_address = mem_strdup(settings_text(s, FLAG_METRICS));
-	const char *pidfile = settings_text(s, FLAG_PIDFILE), *log = settings_text(s, FLAG_LOGFILE);
+	const char *pidfile = settings_text(s, FLAG_PIDFILE);
 	cfg->pidfile = *pidfile ? file_expand(pidfile) : NULL;
-	cfg->log_file = *log ? file_expand(log) : NULL;
-	(void)log_level_parse(settings_text(s, FLAG_LOGLEVEL), &cfg->log_level);
-	if (strcmp(settings_text(s, FLAG_LOG_OUTPUT), "json") == 0)
-		cfg->log_format = LOG_JSON;
 	return 0;
 }
 

@@ -81,6 +81,13 @@ static const char *edge_text(const struct connection *c)
 	return c->dialer->config->edges[c->edge];
 }
 
+/* Steps on the way, for --transport-loglevel debug. */
+static void trace(const struct connection *c, const char *step)
+{
+	log_debug("transport/dial", step, LOG_INT("connIndex", c->index),
+		  LOG_STR("edge", edge_text(c)));
+}
+
 /* --- Ends ------------------------------------------------------------------------------------ */
 
 static void check_drained(struct dialer *d)
@@ -295,6 +302,7 @@ static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
 		.local_config = buf_bytes(&d->local_config),
 	};
 	c->state = DIAL_REGISTERING;
+	trace(c, "TLS handshake done, registering");
 	c->registering_at = loop_now(d->loop);
 	timer_set(&c->deadline, config->rpc_timeout / USEC_PER_MSEC);
 	c->session = h2_transport.start(d->loop, &start);
@@ -310,6 +318,7 @@ static void on_connected(void *ctx, struct byte_stream *stream, const struct err
 		return;
 	}
 	c->state = DIAL_HANDSHAKE;
+	trace(c, "Connected, TLS handshake begins");
 	c->handshake = tls_connect(c->dialer->tls, stream, edge_server_name, LIMIT_TLS_HANDSHAKE_MS,
 				   on_tls, c);
 }
@@ -326,6 +335,7 @@ static void dial(struct connection *c)
 		dial_failed(c, &err);
 		return;
 	}
+	trace(c, "Dialling");
 	c->attempt = conn_connect_name(d->loop, host, port, d->config->dial_timeout / USEC_PER_MSEC,
 				       on_connected, c);
 }

@@ -11,6 +11,7 @@
 #include "connector/connector_metrics.h"
 #include "connector/origin/origin.h"
 #include "connector/serve/access_check.h"
+#include "connector/serve/access_log.h"
 #include "connector/serve/serve_internal.h"
 
 #define COMPONENT "connector"
@@ -359,6 +360,7 @@ void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind
 		return;
 	}
 	read_request_id(x);
+	access_log_begin(x);
 	read_expectation(x, st);
 	if (fin) {
 		x->request.length = HEAD_LENGTH_NONE;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "edge/access_log.h"
 #include "edge/certificates.h"
 #include "edge/cli/command.h"
 #include "io/address.h"
@@ -215,8 +216,11 @@ int cli_run(struct cli *c)
 	}
 	if (rc < 0)
 		return cli_fail(&err);
-	log_setup(c->config.log_level, c->config.log_format);
-	return c->run(&c->config);
+	edge_logs_setup(&c->config);
+	log_start();
+	int status = c->run(&c->config);
+	log_stop();
+	return status;
 }
 
 /* --- check -------------------------------------------------------------------------------------- */
@@ -316,6 +320,10 @@ static void print_config(const struct edge_config *config)
 	print_texts("advertised", &config->advertise);
 	printf("  %-15s %d\n", "workers", config->workers);
 	printf("  %-15s %s\n", "location", config->location);
+	if (config->log_file || config->log_directory)
+		printf("  %-15s %s\n", "log",
+		       config->log_file ? config->log_file : config->log_directory);
+	printf("  %-15s %s\n", "access log", config->access_log);
 }
 
 int cli_check(struct cli *c)

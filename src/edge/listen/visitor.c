@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "edge/access_log.h"
 #include "edge/listen/arrival.h"
 #include "edge/worker.h"
 #include "http/h1_server.h"
@@ -57,17 +58,11 @@ static void make_request_id(char id[EXCHANGE_ID_SIZE])
 
 static void on_end(struct exchange *x, void *ctx)
 {
-	const struct worker *w = ctx;
-	int status = x->has_head ? x->response.status : 0;
+	int status = x->has_head ? x->response.status : x->failure.status;
 
+	(void)ctx;
 	metric_add(&metric_requests[status >= 100 && status < 600 ? status / 100 : 5], 1);
-	log_debug("edge/access-log", "request", LOG_STR("id", x->id),
-		  LOG_BYTES("client", x->client_ip), LOG_BYTES("method", x->request.method),
-		  LOG_BYTES("host", x->host), LOG_INT("status", status),
-		  LOG_INT("bytes", x->response_body.total),
-		  LOG_INT("requestBytes", x->request_body.total),
-		  LOG_INT("firstByteUs", x->has_head ? x->head_at - x->started_at : -1),
-		  LOG_INT("totalUs", loop_now(w->loop) - x->started_at));
+	access_log_end(x);
 }
 
 static void on_exchange(void *ctx, struct exchange *x)
@@ -78,6 +73,7 @@ static void on_exchange(void *ctx, struct exchange *x)
 	x->protocol = v->h2 ? "h2" : "h1";
 	make_request_id(x->id);
 	x->on_end = on_end;
+	access_log_begin(x);
 }
 
 static void on_closed(void *ctx, const struct err *why)

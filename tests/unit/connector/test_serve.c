@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 
+#include "base/log.h"
 #include "connector/connector_config.h"
 #include "connector/serve/serve.h"
 #include "fake/fake_transport.h"
