@@ -4,12 +4,15 @@
  * from the status that the service is down. bastion does the same with the destination that the request
  * names. socks-proxy answers at once, and dials what the SOCKS request inside asks for. */
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "connector/connector_metrics.h"
 #include "connector/origin/origin_internal.h"
 #include "connector/origin/page.h"
 #include "connector/origin/socks.h"
 #include "connector/origin/ws_server.h"
+
+#define COMPONENT "connector"
 
 #define LINK_MAGIC 0x7463706c
 
@@ -199,9 +202,7 @@ static void on_dialled(void *ctx, struct byte_stream *stream, const struct err *
 
 static bool ip_rules_allow(void *ctx, const struct address *to)
 {
-	const struct ingress_origin *options = ctx;
-
-	return socks_allows(options->ip_rules, options->ip_rule_count, to);
+	return socks_allows(ctx, to);
 }
 
 static void socks_reply(struct link *l, enum socks_code code)
@@ -219,10 +220,30 @@ static void open_up(struct link *l)
 	byte_stream_want_read(l->stream);
 }
 
-static void socks_dial(struct link *l)
+/* The exchange went well, so nothing else tells the operator. */
+static void socks_fail(struct link *l, const struct err *err)
+{
+	log_info(COMPONENT, "SOCKS client not connected", LOG_BYTES("destination", l->socks->host),
+		 LOG_INT("port", l->socks->port), LOG_STR("error", err->text),
+		 LOG_STR("cfRay", l->ws.x->id), LOG_STR("ingressRule", l->origin->rule->label));
+	socks_reply(l, socks_code_of(err));
+	end(l, WEBSOCKET_CLOSE_NORMAL, NULL);
+}
+
+/* False: the answer is no, and the link has gone. */
+static bool socks_dial(struct link *l)
 {
 	struct origin_target target = origin_target_of(l->ws.x);
 	const struct ingress_origin *options = &l->origin->rule->origin;
+	struct err err;
+
+	if (options->ip_rule_count == 0) {
+		/* Not even a name server needs to hear of it. */
+		err_set(&err, E_DENIED,
+			"the service socks-proxy has no ipRules, which allow nothing");
+		socks_fail(l, &err);
+		return false;
+	}
 
 	target.host = l->socks->host;
 	target.port = l->socks->port;
@@ -230,6 +251,7 @@ static void socks_dial(struct link *l)
 	target.allows_ctx = (void *)(uintptr_t)options;
 	l->state = LINK_ASKED;
 	l->dial = origin_dial(l->origin, &target, on_dialled, l);
+	return true;
 }
 
 /* The visitor asked for something; replies need room for a few bytes, which on_room brings. */
@@ -247,13 +269,9 @@ static ssize_t take_socks(struct link *l, struct bytes run)
 			ws_server_send(&l->ws, WEBSOCKET_BINARY, true, l->socks->reply);
 			break;
 		case SOCKS_REQUEST:
-			if (!l->stream && l->origin->rule->origin.ip_rule_count == 0) {
-				socks_reply(l, SOCKS_DENIED);
-				end(l, WEBSOCKET_CLOSE_NORMAL, NULL);
-				return -1;
-			}
 			if (!l->stream) {
-				socks_dial(l);
+				if (!socks_dial(l))
+					return -1;
 				break;
 			}
 			/* proxyType: socks. Whatever it asks for, it gets the rule's service. */
@@ -407,11 +425,11 @@ static void on_dialled(void *ctx, struct byte_stream *stream, const struct err *
 	if (stream)
 		byte_stream_set_events(stream, &stream_events, l);
 	if (l->state == LINK_ASKED) {
-		socks_reply(l, stream ? SOCKS_OK : socks_code_of(err));
 		if (!stream) {
-			end(l, WEBSOCKET_CLOSE_NORMAL, NULL);
+			socks_fail(l, err);
 			return;
 		}
+		socks_reply(l, SOCKS_OK);
 		open_up(l);
 	} else if (!stream) {
 		refuse(l, err, title);

@@ -131,46 +131,15 @@ enum socks_code socks_code_of(const struct err *err)
 	return SOCKS_HOST_UNREACHABLE;
 }
 
-/* --- Who may be reached ---------------------------------------------------------------------- */
-
-static const uint8_t mapped_prefix[12] = { [10] = 0xff, [11] = 0xff };
-
-static bool has_prefix(const uint8_t ip[16], const struct ingress_ip_rule *rule)
+bool socks_allows(const struct ingress_origin *origin, const struct address *to)
 {
-	unsigned whole = rule->bits / 8, rest = rule->bits % 8;
+	uint8_t ip[16] = { [10] = 0xff, [11] = 0xff };
 
-	if (memcmp(ip, rule->prefix, whole) != 0)
-		return false;
-	return rest == 0 || (ip[whole] ^ rule->prefix[whole]) >> (8 - rest) == 0;
-}
-
-static bool has_port(const struct ingress_ip_rule *rule, uint16_t port)
-{
-	for (size_t i = 0; i < rule->port_count; i++)
-		if (rule->ports[i] == port)
-			return true;
-	return rule->port_count == 0;
-}
-
-bool socks_allows(const struct ingress_ip_rule *rules, size_t count, const struct address *to)
-{
-	uint8_t ip[16];
-
-	if (to->any.sa_family == AF_INET) {
-		memcpy(ip, mapped_prefix, sizeof(mapped_prefix));
-		memcpy(ip + sizeof(mapped_prefix), &to->v4.sin_addr, 4);
-	} else if (to->any.sa_family == AF_INET6) {
+	if (to->any.sa_family == AF_INET)
+		memcpy(ip + 12, &to->v4.sin_addr, 4);
+	else if (to->any.sa_family == AF_INET6)
 		memcpy(ip, &to->v6.sin6_addr, sizeof(ip));
-	} else {
+	else
 		return false;
-	}
-	bool is_ipv4 = memcmp(ip, mapped_prefix, sizeof(mapped_prefix)) == 0;
-	for (size_t i = 0; i < count; i++) {
-		/* ::/0 is every IPv6 address, not every address. */
-		if (is_ipv4 && rules[i].bits < 8 * sizeof(mapped_prefix))
-			continue;
-		if (has_prefix(ip, &rules[i]) && has_port(&rules[i], address_port(to)))
-			return rules[i].is_allowed;
-	}
-	return false;
+	return ingress_ip_is_allowed(origin, ip, address_port(to));
 }

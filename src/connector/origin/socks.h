@@ -50,6 +50,5 @@ void socks_print_reply(enum socks_code code, uint8_t dst[SOCKS_REPLY_SIZE]);
 /* What a failed connect is called. */
 enum socks_code socks_code_of(const struct err *err);
 
-/* ipRules: the first whose prefix and ports fit decides; none does, or there are none: denied. An IPv4
- * address, also one mapped into IPv6, is a matter of IPv4 prefixes alone. */
-bool socks_allows(const struct ingress_ip_rule *rules, size_t count, const struct address *to);
+/* May the client get there? By ipRules, see ingress_ip_is_allowed(). */
+bool socks_allows(const struct ingress_origin *origin, const struct address *to);
