@@ -58,7 +58,8 @@ void connector_on_request(struct tunnel *t, struct h2_stream *h2, const struct h
 		start_control(t, h2, head, fin);
 		return;
 	}
-	if (!t->is_registered) {
+	/* A request may overtake the answer to our registration: HEADERS go before DATA at the edge. */
+	if (!t->is_registered && (!t->control_stream || t->is_refused)) {
 		h2_stream_reset(h2, H2_REFUSED_STREAM);
 		return;
 	}

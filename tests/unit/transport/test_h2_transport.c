@@ -466,7 +466,7 @@ static const struct h2_events edge_events = {
 	.on_stream_closed = on_edge_stream_closed,
 };
 
-static void unregistered_connector_serves_nothing(void **state)
+static void nothing_is_served_before_the_control_stream(void **state)
 {
 	(void)state;
 	struct line *line = mem_alloc(sizeof(*line));
@@ -476,7 +476,7 @@ static void unregistered_connector_serves_nothing(void **state)
 	const struct h2_options options = { .role = H2_CLIENT,
 					    .stream_window = 65535,
 					    .connection_window = 65535 };
-	int control = 0, second = 0, request = 0;
+	int control = 0, second = 0, request = 0, early = 0;
 	struct arena a;
 
 	over_sockets = false;
@@ -502,12 +502,19 @@ static void unregistered_connector_serves_nothing(void **state)
 	h2_session_open(edge, &head, false, &second);
 	settle(line);
 	assert_int_equal(line->connector.count, 0);
+	/* The edge has registered us; its first request overtakes the answer that says so. */
+	head = request_head("GET");
+	h2_session_open(edge, &head, true, &early);
+	settle(line);
+	assert_int_equal(line->connector.count, 1);
+	assert_int_not_equal(early, -H2_REFUSED_STREAM);
 	assert_int_equal(request, -H2_REFUSED_STREAM);
 	assert_int_equal(control, 200); /* at once */
 	assert_int_equal(second, -H2_REFUSED_STREAM);
 	h2_session_close(edge, H2_NO_ERROR, "gone");
 	settle(line);
 	assert_true(line->connector.closed);
+	end_done(&line->connector);
 	arena_done(&a);
 	loop_free(line->loop);
 	mem_free(line);
@@ -648,7 +655,7 @@ int main(void)
 		cmocka_unit_test(visitor_cannot_choose_the_kind_of_a_stream),
 		cmocka_unit_test(end_of_the_control_stream_ends_the_session),
 		cmocka_unit_test(nonsense_on_the_control_stream_ends_the_session),
-		cmocka_unit_test(unregistered_connector_serves_nothing),
+		cmocka_unit_test(nothing_is_served_before_the_control_stream),
 		cmocka_unit_test(answer_that_does_not_fit_is_a_failure),
 		cmocka_unit_test(recorded_connector_is_understood),
 		cmocka_unit_test(recorded_edge_is_understood),
