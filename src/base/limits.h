@@ -121,6 +121,24 @@
 #define LIMIT_REGEX_MATCH 100000
 #define LIMIT_REGEX_DEPTH 20000
 
+/* --- Tokens --------------------------------------------------------------------------------- */
+
+/* One signed token. Access's are 1 to 2 KiB; groups of an identity provider can make them several. */
+#define LIMIT_JWT_BYTES (16 * 1024)
+/* An issuer's keys: Access publishes two, with certificates beside them, in about 6 KiB. */
+#define LIMIT_KEY_SET_BYTES (128 * 1024)
+#define LIMIT_KEY_SET_KEYS 64
+
+/* --- Access, checked by the connector ------------------------------------------------------- */
+
+/* Requests that wait for a team's keys. Each holds its head and what of its body fits a stream's
+ * window; this happens once per team and start, or when a token names an unknown key. */
+#define LIMIT_ACCESS_WAITING 512
+/* They wait this long for a fetch, then they are refused. */
+#define LIMIT_ACCESS_WAIT_MS 10000
+/* Threads of the pool (four, shared with name look-ups) that fetch keys at once. */
+#define LIMIT_ACCESS_FETCHES 2
+
 /* --- Control plane -------------------------------------------------------------------------- */
 
 /* Rows in one page of a REST list: a thousand are about half a megabyte of JSON. */

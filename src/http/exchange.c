@@ -199,11 +199,14 @@ struct exchange *exchange_new(struct loop *loop, const struct exchange_producer 
 	return x;
 }
 
-void exchange_start(struct exchange *x, const struct handler_chain *chain)
+static void walk(struct exchange *x)
 {
-	x->chain = chain;
-	for (size_t i = 0; i < chain->count; i++) {
-		switch (chain->handlers[i].handle(x, chain->ctx)) {
+	const struct handler_chain *chain = x->chain;
+
+	while (x->next_handler < chain->count) {
+		const struct handler *handler = &chain->handlers[x->next_handler++];
+
+		switch (handler->handle(x, chain->ctx)) {
 		case HANDLED_NEXT:
 			continue;
 		case HANDLED_TAKEN:
@@ -216,6 +219,20 @@ void exchange_start(struct exchange *x, const struct handler_chain *chain)
 	exchange_failed(x, FAILURE_EDGE, 500, 0, "Internal error",
 			"No handler answered the request.");
 	exchange_fail(x);
+}
+
+void exchange_start(struct exchange *x, const struct handler_chain *chain)
+{
+	x->chain = chain;
+	x->next_handler = 0;
+	walk(x);
+}
+
+void exchange_resume(struct exchange *x)
+{
+	BUG_IF(!x->answerer || x->has_head || x->has_failed);
+	exchange_release_answerer(x);
+	walk(x);
 }
 
 /* --- The answerer's calls -------------------------------------------------------------------- */

@@ -171,6 +171,7 @@ struct exchange {
 	usec started_at, head_at; /* by clock_now(): a turn of the loop is too coarse for people */
 	void *route;              /* what the route handler found; borrowed from `snapshot` */
 	const struct handler_chain *chain; /* borrowed */
+	size_t next_handler;               /* index in the chain: whom exchange_resume() asks */
 	void *snapshot;                    /* counted by whoever set drop_snapshot */
 	void (*drop_snapshot)(void *snapshot);
 	/* Called once when the exchange ends, both sides released: the access log. */
@@ -187,6 +188,9 @@ struct exchange *exchange_new(struct loop *loop, const struct exchange_producer 
 /* Walks the handlers. x->request is complete; its body may still come. Events may follow on this
  * turn, never inside the call. */
 void exchange_start(struct exchange *x, const struct handler_chain *chain);
+/* For a handler that parked the exchange (it answers it so far): releases it as the answerer and asks the
+ * handlers behind it. */
+void exchange_resume(struct exchange *x);
 
 /* --- Calls of the answerer --- */
 void exchange_answer_by(struct exchange *x, const struct exchange_answerer *answerer, void *ctx);

@@ -53,9 +53,10 @@ enum ingress_proxy_protocol { INGRESS_PROXY_NONE, INGRESS_PROXY_V1, INGRESS_PROX
 /* access: the connector checks Cf-Access-Jwt-Assertion itself. */
 struct ingress_access {
 	bool is_required;
-	/* "" when none; "team", "host.example.com[:port]" for a host of its own, or the https:// URL of an
-	 * issuer without a slash at its end. */
+	/* As written: "" when none; "team", "host.example.com[:port]" for a host of its own, or the https://
+	 * URL of an issuer. */
 	const char *team_name;
+	const char *issuer; /* "" when none; who must have signed: "https://team.cloudflareaccess.com" */
 	const char *environment; /* "" or "fed" */
 	const char *const *audiences;
 	size_t audience_count;

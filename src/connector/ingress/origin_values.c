@@ -8,6 +8,8 @@
 #define LIMIT_RULE_FIELDS 100
 /* A value that is set: the longest cookies and tokens stay below. */
 #define LIMIT_RULE_VALUE 8192
+/* The URL of an issuer. */
+#define LIMIT_TEAM_NAME 400
 
 /* ------------------------------------------------------------------------------------------
  * access */
@@ -36,16 +38,26 @@ static int team_name_read(struct origin_reading *r, const struct yaml_node *n, c
 
 	if (result < 0 || !**ret)
 		return result;
-	struct bytes name = bytes_str(*ret);
-	if (!is_team_name(*ret))
+	if (strlen(*ret) > LIMIT_TEAM_NAME || !is_team_name(*ret))
 		return yaml_error(n, r->err,
 				  "access.teamName is \"%.100s\"; a team's name, a host name or an "
 				  "https:// URL without a query is allowed",
 				  *ret);
-	while (bytes_ends_with(name, BYTES_LIT("/")))
-		name.len--;
-	*ret = arena_strdup(&r->in->arena, name);
+	*ret = arena_strdup(&r->in->arena, bytes_str(*ret));
 	return 0;
+}
+
+/* A name without a dot is a team of Cloudflare's. */
+static const char *issuer_of(struct ingress *in, const struct ingress_access *access)
+{
+	const char *name = access->team_name;
+
+	if (!*name || strncmp(name, "https://", 8) == 0)
+		return name;
+	if (strpbrk(name, ".:"))
+		return ingress_text(in, "https://%s", name);
+	return ingress_text(in, "https://%s.%scloudflareaccess.com", name,
+			    *access->environment ? "fed." : "");
 }
 
 static int audiences_read(struct origin_reading *r, const struct yaml_node *n,
@@ -72,7 +84,7 @@ int origin_read_access(struct origin_reading *r, const struct yaml_node *n)
 	static const char *const known[] = { "required", "teamName", "audTag", "environment" };
 	const struct yaml_node *required = yaml_get(n, "required"), *team = yaml_get(n, "teamName"),
 			       *environment = yaml_get(n, "environment");
-	struct ingress_access access = { .team_name = "", .environment = "" };
+	struct ingress_access access = { .team_name = "", .issuer = "", .environment = "" };
 	int result = 0;
 
 	if (yaml_kind(n) != YAML_MAPPING)
@@ -98,6 +110,7 @@ int origin_read_access(struct origin_reading *r, const struct yaml_node *n)
 	if (access.is_required && !*access.team_name && access.audience_count)
 		return err_set(r->err, E_INVALID,
 			       "access.TeamName cannot be blank when access.audTags are present");
+	access.issuer = issuer_of(r->in, &access);
 	r->origin->access = access;
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "connector/connector_metrics.h"
 #include "connector/origin/origin.h"
 #include "connector/serve/access_check.h"
+#include "connector/serve/access_keys.h"
 #include "connector/serve/access_log.h"
 #include "connector/serve/serve_internal.h"
 
@@ -188,8 +189,10 @@ static void on_failed(struct exchange *x)
 	const struct failure *f = &x->failure;
 
 	log_error(COMPONENT,
-		  "Unable to reach the origin service. The service may be down or it may not be "
-		  "responding to traffic from adit",
+		  f->status < 500
+			  ? "The request was refused"
+			  : "Unable to reach the origin service. The service may be down or it "
+			    "may not be responding to traffic from adit",
 		  LOG_BYTES("error", f->detail), LOG_STR("cfRay", x->id),
 		  LOG_INT("connIndex", s->index), LOG_BYTES("ingressRule", f->rule),
 		  LOG_BYTES("originService", f->origin), LOG_BYTES("errno", f->errno_name),
@@ -401,6 +404,7 @@ struct server *server_new(struct loop *loop, const struct connector_config *conf
 	s->config = config;
 	uuid_text(connector, s->connector_id);
 	take_origins(s, origins);
+	s->access_keys = access_keys_new(loop);
 	s->chain = (struct handler_chain){ .handlers = handlers,
 					   .count = ARRAY_LEN(handlers),
 					   .ctx = s };
@@ -411,6 +415,7 @@ struct server *server_free(struct server *s)
 {
 	if (!s)
 		return NULL;
+	access_keys_free(s->access_keys);
 	origin_set_unref(s->origins);
 	mem_free(s->rule_requests);
 	return mem_free(s);

@@ -7,8 +7,9 @@ struct server {
 	struct loop *loop;
 	const struct connector_config *config;
 	char connector_id[UUID_TEXT_SIZE];
-	struct origin_set *origins;    /* counted */
-	struct metric **rule_requests; /* owned array; one per rule of `origins` */
+	struct origin_set *origins;      /* counted */
+	struct metric **rule_requests;   /* owned array; one per rule of `origins` */
+	struct access_keys *access_keys; /* owned */
 	struct handler_chain chain;
 };
 

@@ -225,6 +225,43 @@ static void a_handler_that_fails_ends_the_walk(void **state)
 	release_both(x);
 }
 
+static void a_parked_exchange_goes_on_behind_who_parked_it(void **state)
+{
+	static const struct handler handlers[] = { { "next", next_handle },
+						   { "park", take_handle },
+						   { "next", next_handle },
+						   { "take", take_handle } };
+	static const struct handler_chain chain = { handlers, 4, walked, NULL };
+	struct exchange *x = begin(&chain);
+
+	assert_string_equal(walked, "next take ");
+	body_write_all(&x->request_body, BYTES_LIT("early"));
+	turn();
+	assert_heard("d");
+	CALL(exchange_resume(x));
+	assert_string_equal(walked, "next take next take ");
+	assert_false(x->answerer_is_gone);
+	/* The new answerer hears of what came meanwhile. */
+	turn();
+	assert_heard("dR");
+	release_both(x);
+}
+
+static void a_parked_exchange_may_fail_further_on(void **state)
+{
+	static const struct handler handlers[] = { { "park", take_handle },
+						   { "fail", fail_handle } };
+	static const struct handler_chain chain = { handlers, 2, walked, NULL };
+	struct exchange *x = begin(&chain);
+
+	CALL(exchange_resume(x));
+	assert_string_equal(walked, "take fail ");
+	assert_null(x->answerer);
+	turn();
+	assert_heard("FR");
+	release_both(x);
+}
+
 static void nobodys_request_is_an_internal_error(void **state)
 {
 	struct exchange *x = begin(&nobody_chain);
@@ -720,6 +757,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ON_LOOP(handlers_are_asked_in_turn_until_one_takes_it),
 		ON_LOOP(a_handler_that_fails_ends_the_walk),
+		ON_LOOP(a_parked_exchange_goes_on_behind_who_parked_it),
+		ON_LOOP(a_parked_exchange_may_fail_further_on),
 		ON_LOOP(nobodys_request_is_an_internal_error),
 		ON_LOOP(a_chain_may_answer_failures_itself),
 		ON_LOOP(a_page_cannot_replace_a_head_that_is_out),

@@ -464,18 +464,44 @@ static void access_of_a_rule_replaces_all_of_the_top_levels(void **state)
 
 	assert_false(a->is_required);
 	assert_string_equal(a->team_name, "");
+	assert_string_equal(a->issuer, "");
 	assert_int_equal(a->audience_count, 0);
 	assert_true(b->is_required);
-	assert_string_equal(b->team_name, "https://i.example");
+	assert_string_equal(b->team_name, "https://i.example/");
+	assert_string_equal(b->issuer, "https://i.example/");
 	assert_string_equal(b->environment, "fed");
 	assert_int_equal(b->audience_count, 1);
 	assert_string_equal(b->audiences[0], "z");
 	assert_true(c->is_required);
 	assert_string_equal(c->team_name, "t");
+	assert_string_equal(c->issuer, "https://t.cloudflareaccess.com");
 	assert_string_equal(c->environment, "");
 	assert_int_equal(c->audience_count, 2);
 	assert_string_equal(c->audiences[1], "y");
 	ingress_unref(in);
+}
+
+static void the_issuer_follows_from_the_teams_name(void **state)
+{
+	static const struct {
+		const char *access, *issuer;
+	} cases[] = {
+		{ "teamName: acme", "https://acme.cloudflareaccess.com" },
+		{ "teamName: acme, environment: fed", "https://acme.fed.cloudflareaccess.com" },
+		{ "teamName: sso.example.com, environment: fed", "https://sso.example.com" },
+		{ "teamName: 'localhost:8443'", "https://localhost:8443" },
+		{ "teamName: 'https://sso.example.com/team/'", "https://sso.example.com/team/" },
+		{ "required: true", "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char text[256];
+		snprintf(text, sizeof(text), "originRequest: {access: {%s}}\ningress:\n" CATCH_ALL,
+			 cases[i].access);
+		struct ingress *in = good(text);
+		assert_string_equal(ingress_rule(in, 0)->origin.access.issuer, cases[i].issuer);
+		ingress_unref(in);
+	}
 }
 
 static bool may_reach(const struct ingress *in, const char *ip, uint16_t port)
@@ -736,12 +762,12 @@ static void the_local_api_shows_every_field(void **state)
 #define OUR_OPTIONS                                                                               \
 	"\"stripPrefix\":\"\",\"setHeaders\":null,\"removeHeaders\":null,\"proxyProtocol\":\"\"," \
 	"\"idleTimeout\":0}"
-#define PLAIN_OPTIONS                                                                           \
-	HEAD_OF_OPTIONS                                                                         \
-		"\"noTLSVerify\":false,\"disableChunkedEncoding\":false,\"bastionMode\":false," \
-		"\"proxyAddress\":\"127.0.0.1\",\"proxyPort\":0,\"proxyType\":\"\","            \
-		"\"ipRules\":null,\"http2Origin\":false,\"access\":{\"required\":true,"         \
-		"\"teamName\":\"t\",\"audTag\":[\"x\"]}," OUR_OPTIONS
+#define PLAIN_OPTIONS                                                                   \
+	HEAD_OF_OPTIONS                                                                 \
+	"\"noTLSVerify\":false,\"disableChunkedEncoding\":false,\"bastionMode\":false," \
+	"\"proxyAddress\":\"127.0.0.1\",\"proxyPort\":0,\"proxyType\":\"\","            \
+	"\"ipRules\":null,\"http2Origin\":false,\"access\":{\"required\":true,"         \
+	"\"teamName\":\"t\",\"audTag\":[\"x\"]}," OUR_OPTIONS
 	assert_written(
 		"originRequest:\n  connectTimeout: 1500ms\n"
 		"  access: {required: true, teamName: t, audTag: [x]}\n"
@@ -831,6 +857,7 @@ int main(void)
 		cmocka_unit_test(every_other_option_is_read_too),
 		cmocka_unit_test(values_that_are_not_allowed_name_what_is),
 		cmocka_unit_test(access_of_a_rule_replaces_all_of_the_top_levels),
+		cmocka_unit_test(the_issuer_follows_from_the_teams_name),
 		cmocka_unit_test(ip_rules_decide_who_is_reached),
 		cmocka_unit_test(what_cannot_work_is_told_once),
 		cmocka_unit_test(unknown_keys_are_named_with_what_was_meant),

@@ -1,0 +1,106 @@
+/* libcjose, loaded when the first key is read.
+ *
+ * Few connectors check tokens, and libcjose brings OpenSSL's libcrypto along: 5 MB of mappings and a
+ * start-up of its own. So its few entry points are found at run time, as those of libcurl are
+ * (http/curl_library.c); everybody else in this folder sees its headers.
+ */
+#include "jose/cjose_library.h"
+
+#include <cjose/jwk.h>
+#include <cjose/jws.h>
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include "base/check.h"
+
+static struct {
+	cjose_jwk_t *(*rsa_spec)(const cjose_jwk_rsa_keyspec *spec, cjose_err *err);
+	cjose_jwk_t *(*ec_spec)(const cjose_jwk_ec_keyspec *spec, cjose_err *err);
+	bool (*jwk_release)(cjose_jwk_t *jwk);
+	cjose_jws_t *(*jws_import)(const char *compact, size_t len, cjose_err *err);
+	cjose_header_t *(*jws_protected)(cjose_jws_t *jws);
+	bool (*jws_verify)(cjose_jws_t *jws, const cjose_jwk_t *jwk, cjose_err *err);
+	bool (*jws_plaintext)(const cjose_jws_t *jws, uint8_t **text, size_t *len, cjose_err *err);
+	void (*jws_release)(cjose_jws_t *jws);
+} lib;
+
+static const struct {
+	const char *name;
+	void *slot;
+} entries[] = {
+	{ "cjose_jwk_create_RSA_spec", &lib.rsa_spec },
+	{ "cjose_jwk_create_EC_spec", &lib.ec_spec },
+	{ "cjose_jwk_release", &lib.jwk_release },
+	{ "cjose_jws_import", &lib.jws_import },
+	{ "cjose_jws_get_protected", &lib.jws_protected },
+	{ "cjose_jws_verify", &lib.jws_verify },
+	{ "cjose_jws_get_plaintext", &lib.jws_plaintext },
+	{ "cjose_jws_release", &lib.jws_release },
+};
+
+static pthread_once_t load_once = PTHREAD_ONCE_INIT;
+static bool is_loaded;
+
+static void load(void)
+{
+	void *handle = dlopen("libcjose.so.0", RTLD_NOW | RTLD_LOCAL);
+
+	if (!handle)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
+		void *symbol = dlsym(handle, entries[i].name);
+		if (!symbol)
+			return;
+		*(void **)entries[i].slot = symbol;
+	}
+	is_loaded = true;
+}
+
+bool cjose_library_load(void)
+{
+	pthread_once(&load_once, load);
+	return is_loaded;
+}
+
+/* --- The entry points ------------------------------------------------------------------------ */
+
+cjose_jwk_t *cjose_jwk_create_RSA_spec(const cjose_jwk_rsa_keyspec *spec, cjose_err *err)
+{
+	return lib.rsa_spec(spec, err);
+}
+
+cjose_jwk_t *cjose_jwk_create_EC_spec(const cjose_jwk_ec_keyspec *spec, cjose_err *err)
+{
+	return lib.ec_spec(spec, err);
+}
+
+bool cjose_jwk_release(cjose_jwk_t *jwk)
+{
+	return lib.jwk_release(jwk);
+}
+
+cjose_jws_t *cjose_jws_import(const char *compact, size_t len, cjose_err *err)
+{
+	return lib.jws_import(compact, len, err);
+}
+
+cjose_header_t *cjose_jws_get_protected(cjose_jws_t *jws)
+{
+	return lib.jws_protected(jws);
+}
+
+bool cjose_jws_verify(cjose_jws_t *jws, const cjose_jwk_t *jwk, cjose_err *err)
+{
+	return lib.jws_verify(jws, jwk, err);
+}
+
+bool cjose_jws_get_plaintext(const cjose_jws_t *jws, uint8_t **text, size_t *len, cjose_err *err)
+{
+	return lib.jws_plaintext(jws, text, len, err);
+}
+
+void cjose_jws_release(cjose_jws_t *jws)
+{
+	if (jws)
+		lib.jws_release(jws);
+}
