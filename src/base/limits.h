@@ -56,6 +56,26 @@
 /* Bytes of control frames that wait for a peer who does not read (ping flood). */
 #define LIMIT_H2_OUTBOUND_ACKS 1000
 
+/* --- QUIC ------------------------------------------------------------------------------------ */
+
+/* Receive windows start at what a short path needs and grow with the path (bandwidth times delay), as far
+ * as a stalled reader may make us hold: a stream 6 MiB and a connection 30 MiB, as stock connectors. */
+#define LIMIT_QUIC_STREAM_WINDOW (512 * 1024)
+#define LIMIT_QUIC_STREAM_WINDOW_MAX (6 * 1024 * 1024)
+#define LIMIT_QUIC_CONNECTION_WINDOW (1024 * 1024)
+#define LIMIT_QUIC_CONNECTION_WINDOW_MAX (30 * 1024 * 1024)
+/* What one stream may have under way: the path's bandwidth times delay, and no more. */
+#define LIMIT_QUIC_SEND_QUEUE (4 * 1024 * 1024)
+/* Silence that ends a connection: stock connectors say 5 s and ping every second. */
+#define LIMIT_QUIC_IDLE_MS 15000
+#define LIMIT_QUIC_KEEPALIVE_MS 1000
+#define LIMIT_QUIC_HANDSHAKE_MS 5000
+/* Handshakes under way above which every new address has to answer a Retry. */
+#define LIMIT_QUIC_RETRY_ABOVE 64
+#define LIMIT_QUIC_CONNECTIONS 16384 /* of one endpoint */
+/* Taken from one socket in one turn, so that other connections have theirs. */
+#define LIMIT_UDP_PACKETS_PER_TURN 256
+
 /* --- Tunnel protocol ------------------------------------------------------------------------ */
 
 /* One Cap'n Proto message before registration; the real one is about 600 bytes. */

@@ -1,0 +1,37 @@
+/* UDP sockets: many packets per system call. */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "io/address.h"
+#include "io/loop.h"
+
+/* A bound, non-blocking UDP socket with ECN and packet info reported, UDP_GRO where the kernel has it, large
+ * buffers as far as allowed (SO_RCVBUFFORCE only if permitted). SO_REUSEPORT is set when `shared`. Port 0
+ * picks one; *address is updated. Returns the descriptor or an error. */
+int udp_open(struct address *address, bool shared, struct err *err);
+
+struct udp_packet {
+	struct address from, to; /* `to` has our address where the kernel told it */
+	uint8_t ecn;             /* the two ECN bits */
+	struct bytes data;       /* borrowed until return */
+};
+
+struct udp_socket;
+
+/* on_packets() gets what a turn has brought, at most LIMIT_UDP_PACKETS_PER_TURN of it, GRO already taken
+ * apart. on_writable() after a send that fell short. Takes the descriptor over. */
+struct udp_events {
+	void (*on_packets)(void *ctx, const struct udp_packet *packets, size_t count);
+	void (*on_writable)(void *ctx);
+};
+struct udp_socket *udp_new(struct loop *l, int fd, const struct udp_events *events, void *ctx);
+struct udp_socket *udp_free(struct udp_socket *s);
+const struct address *udp_local(const struct udp_socket *s);
+
+/* Sends `data` as packets of `segment` bytes (the last may be shorter) to one address, by GSO where the kernel
+ * can. `from` (may be NULL) is the local address to send from. Returns bytes taken, a multiple of `segment`
+ * or all; less means that the socket is full, on_writable() follows. E_IO when the address cannot be
+ * reached (sys_errno set); a single packet that is too large is dropped and counts as sent, E_LIMIT. */
+ssize_t udp_send(struct udp_socket *s, const struct address *from, const struct address *to,
+		 uint8_t ecn, struct bytes data, size_t segment, struct err *err);
