@@ -199,11 +199,21 @@ static void on_interim(struct exchange *x, const struct head *head)
 	h2_stream_respond(v->stream, head, false);
 }
 
+/* A gRPC service that only refuses says so in a head that ends the stream, and its clients believe it from
+ * no other. The end may reach us after the head: from a stock connector it always does. */
+static bool waits_for_its_end(const struct exchange *x)
+{
+	const struct body *body = &x->response_body;
+
+	return !body->has_ended && body->queue.len == 0 &&
+	       fields_find_text(&x->response.fields, BYTES_LIT("grpc-status"));
+}
+
 static void on_head(struct exchange *x)
 {
 	struct visit *v = x->producer_ctx;
 
-	if (v->response_ended)
+	if (v->response_ended || waits_for_its_end(x))
 		return;
 	send_head(v);
 	pump_response(v);
@@ -211,7 +221,11 @@ static void on_head(struct exchange *x)
 
 static void on_response_data(struct exchange *x)
 {
-	pump_response(x->producer_ctx);
+	struct visit *v = x->producer_ctx;
+
+	if (!v->sent_head && !v->response_ended)
+		send_head(v);
+	pump_response(v);
 }
 
 static void on_failed(struct exchange *x)

@@ -549,6 +549,40 @@ static void lengths_are_kept_to(void **state)
 	rig_free(r);
 }
 
+/* gRPC clients take a status from a head only where it ends the stream. */
+static void a_grpc_status_waits_for_the_end_of_its_stream(void **state)
+{
+	(void)state;
+	struct rig *r = rig_new();
+	struct visitor_stream *v = visit(r, "POST", "/call", 5);
+	struct exchange *x = last(r);
+
+	assert_int_equal(fields_add(&x->response.fields, &x->arena, BYTES_LIT("grpc-status"),
+				    BYTES_LIT("5")),
+			 0);
+	respond(x, 200, HEAD_LENGTH_UNKNOWN, 0);
+	loop_settle(r->loop);
+	assert_false(v->has_head);
+	body_end(&x->response_body);
+	exchange_release_answerer(x);
+	loop_settle(r->loop);
+	assert_true(v->has_head && v->fin);
+	assert_int_equal(v->got, 0);
+
+	v = visit(r, "GET", "/call", 0); /* whoever says it wrongly is not held up */
+	x = last(r);
+	assert_int_equal(fields_add(&x->response.fields, &x->arena, BYTES_LIT("grpc-status"),
+				    BYTES_LIT("0")),
+			 0);
+	respond(x, 200, HEAD_LENGTH_UNKNOWN, 0);
+	loop_settle(r->loop);
+	body_write(&x->response_body, BYTES_LIT("message"));
+	loop_settle(r->loop);
+	assert_true(v->has_head && !v->fin);
+	assert_string_equal(v->text, "message");
+	rig_free(r);
+}
+
 static void trailers_cross(void **state)
 {
 	(void)state;
@@ -759,6 +793,7 @@ int main(void)
 		cmocka_unit_test(early_answer_ends_the_upload),
 		cmocka_unit_test(visitor_who_leaves_cancels),
 		cmocka_unit_test(lengths_are_kept_to),
+		cmocka_unit_test(a_grpc_status_waits_for_the_end_of_its_stream),
 		cmocka_unit_test(trailers_cross),
 		cmocka_unit_test(interim_heads_come_before_the_response),
 		cmocka_unit_test(a_visitor_who_waits_is_told_to_go_on),
