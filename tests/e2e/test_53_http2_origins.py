@@ -241,7 +241,7 @@ def test_service_that_hangs(our_way, stage, tmp_path):
     assert visitor.get(host, "/small").status == 200
     program.signal(signal.SIGSTOP)
     try:
-        answer = visitor.get(host, "/small", seconds=80)
+        answer = visitor.get(host, "/echo", data=b"not to be repeated", seconds=60)
     finally:
         program.signal(signal.SIGCONT)
     assert answer.status == 504
