@@ -20,7 +20,7 @@ from testenv import websocket as ws
 from testenv.connector import KINDS, Cli, write_config
 from testenv.edge import ZONE
 from testenv.origin import BLOCK, Origin
-from testenv.program import PATIENCE
+from testenv.program import PATIENCE, STOCK, Program, clean_env
 from testenv.wait import wait_settled, wait_until
 
 NAMES = ("hello", "tcp", "ssh", "down", "bastion", "socks", "denied", "fixed")
@@ -693,6 +693,104 @@ def test_socks_in_front_of_a_service(site, raw, service):
     assert reply[:2] == b"\x05\x00"
     say(connection, b"fixed")
     assert hear(connection, 5) == b"fixed"
+
+
+# --- the stock client ---------------------------------------------------------------------------------
+
+
+class ProxyToEdge:
+    """An HTTP proxy for CONNECT, through which a program finds the edge under any name."""
+
+    def __init__(self, edge):
+        self.edge = edge
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self.listener.accept()
+                threading.Thread(target=self.carry, args=(sock,), daemon=True).start()
+
+    def carry(self, sock):
+        with sock, contextlib.suppress(OSError):
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += sock.recv(1)
+            with socket.create_connection(("127.0.0.1", self.edge.https)) as edge:
+                sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                threading.Thread(target=self.copy, args=(edge, sock), daemon=True).start()
+                self.copy(sock, edge)
+
+    @staticmethod
+    def copy(source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for s in (source, sink):
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def stock_client(stage, tmp_path):
+    """stock_client(host, …): the port of a `cloudflared access tcp`."""
+    from conftest import need
+
+    need("stock")
+    proxy, started = ProxyToEdge(stage.edge), []
+
+    def start(host, *args):
+        port = net.free_port()
+        env = clean_env(HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}", SSL_CERT_FILE=stage.edge.ca, HOME=tmp_path)
+        argv = [STOCK, "access", "tcp", "--hostname", host, "--url", f"127.0.0.1:{port}", *args]
+        client = Program("access", argv, tmp_path, env)
+        started.append(client)
+        client.wait_log("Start Websocket listener")
+        return port
+
+    yield start
+    for client in started:
+        client.kill()
+    proxy.listener.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_stock_client(streams, kind, stock_client, service):
+    service.handle = lambda sock: (sock.sendall(b"banner"), echo(sock))
+    with socket.create_connection(("127.0.0.1", stock_client(streams.site(kind).host("tcp")))) as local:
+        local.settimeout(20 * PATIENCE)
+        assert exactly(local, 6) == b"banner"
+        for _ in range(100):
+            local.sendall(BLOCK[:10000])
+        assert exactly(local, 1000000) == BLOCK[:10000] * 100
+    service.forget()
+
+
+def test_the_stock_client_sees_the_end(ours, stock_client, service):
+    service.handle = lambda sock: sock.sendall(BLOCK)
+    with socket.create_connection(("127.0.0.1", stock_client(ours.host("tcp")))) as local:
+        local.settimeout(20 * PATIENCE)
+        assert exactly(local, len(BLOCK)) == BLOCK
+        assert local.recv(1) == b""
+
+
+def test_the_stock_client_with_a_destination(ours, stock_client, service):
+    service.handle = echo
+    port = stock_client(ours.host("bastion"), "--destination", f"127.0.0.1:{service.port}")
+    with socket.create_connection(("127.0.0.1", port)) as local:
+        local.sendall(b"jump")
+        assert exactly(local, 4) == b"jump"
+
+
+def test_the_stock_client_with_socks(ours, stock_client, web):
+    path = web.on(lambda r: r.reply(200, body=b"through socks"))
+
+    class Local:
+        port = stock_client(ours.host("socks"))
+
+    assert curl_through(Local, f"http://localhost:{web.port}{path}").stdout == b"through socks"
 
 
 # --- hello_world --------------------------------------------------------------------------------------
