@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/limits.h"
-#include "transport/h2/tunnel.h"
+#include "transport/h2/h2_tunnel.h"
 #include "wire/heads.h"
 
 /* Longer names are sent as they came. */
@@ -12,21 +12,22 @@
 
 /* --- Requests -------------------------------------------------------------------------------- */
 
-static void start_control(struct tunnel *t, struct h2_stream *h2, const struct head *head, bool fin)
+static void start_control(struct h2_tunnel *t, struct h2_stream *h2, const struct head *head,
+			  bool fin)
 {
 	const struct field *features = fields_find_text(&head->fields, TUNNEL_FEATURES_NAME);
 	const struct head answer = { .status = 200, .length = HEAD_LENGTH_UNKNOWN };
 
 	/* One conversation per session; what comes after it is over is not ours to judge. */
-	if (t->control_stream || t->control_is_over || fin) {
+	if (t->control_stream || t->base.control_is_over || fin) {
 		h2_stream_reset(h2, H2_REFUSED_STREAM);
 		return;
 	}
 	if (features)
-		tunnel_add_peer_features(t, features->value);
-	t->control_stream = h2;
+		tunnel_add_peer_features(&t->base, features->value);
+	h2_tunnel_set_control(t, h2);
 	h2_stream_respond(h2, &answer, false);
-	tunnel_pump_control(t);
+	tunnel_pump_control(&t->base);
 }
 
 static enum stream_kind kind_of(const struct head *head, bool *ret_is_control)
@@ -45,21 +46,21 @@ static enum stream_kind kind_of(const struct head *head, bool *ret_is_control)
 	return STREAM_HTTP;
 }
 
-void connector_on_request(struct tunnel *t, struct h2_stream *h2, const struct head *head, bool fin)
+void connector_on_request(struct h2_tunnel *t, struct h2_stream *h2, const struct head *head,
+			  bool fin)
 {
 	struct head mine = *head;
 	bool is_control;
 	enum stream_kind kind = kind_of(head, &is_control);
 
-	CHECK(t, TUNNEL_MAGIC);
-	if (t->is_closing)
+	CHECK(&t->base, TUNNEL_MAGIC);
+	if (t->base.is_closing)
 		return;
 	if (is_control) {
 		start_control(t, h2, head, fin);
 		return;
 	}
-	/* A request may overtake the answer to our registration: HEADERS go before DATA at the edge. */
-	if (!t->is_registered && (!t->control_stream || t->is_refused)) {
+	if (!tunnel_may_serve(&t->base)) {
 		h2_stream_reset(h2, H2_REFUSED_STREAM);
 		return;
 	}
@@ -69,7 +70,7 @@ void connector_on_request(struct tunnel *t, struct h2_stream *h2, const struct h
 	ts->h2 = h2;
 	ts->peer_ended = fin;
 	h2_stream_set_ctx(h2, ts);
-	t->base.events->on_stream(&t->base, &ts->base, kind, &mine, fin);
+	t->base.base.events->on_stream(&t->base.base, &ts->base, kind, &mine, fin);
 }
 
 /* --- Answers --------------------------------------------------------------------------------- */
@@ -150,12 +151,12 @@ void connector_interim(struct stream *st, const struct head *head)
 void connector_answer(struct stream *st, const struct answer *a, bool fin)
 {
 	struct tunnel_stream *ts = tunnel_stream_of(st);
-	struct tunnel *t = tunnel_of(st->session);
+	struct h2_tunnel *t = h2_tunnel_of(st->session);
 	struct heads_meta meta = {
 		.from_connector = a->from_connector,
 		.flow_rate_limited = a->flow_rate_limited,
-		.adit = h2_transport.has_feature(&t->base, FEATURE_REASON) ? a->failure_json
-									   : BYTES_NONE,
+		.adit = tunnel_has_feature(st->session, FEATURE_REASON) ? a->failure_json
+									: BYTES_NONE,
 	};
 	struct head head = *a->head;
 	char length[24];

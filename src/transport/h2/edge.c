@@ -4,12 +4,12 @@
 #include <stdio.h>
 
 #include "base/limits.h"
-#include "transport/h2/tunnel.h"
+#include "transport/h2/h2_tunnel.h"
 #include "wire/heads.h"
 
 #define AUTHORITY BYTES_LIT("adit-edge")
 
-void edge_open_control(struct tunnel *t)
+void edge_open_control(struct h2_tunnel *t)
 {
 	static const char *const features[] = { FEATURES_ALL };
 	char names[128];
@@ -30,7 +30,7 @@ void edge_open_control(struct tunnel *t)
 		.fields = { list, ARRAY_LEN(list), ARRAY_LEN(list) },
 	};
 
-	t->control_stream = h2_session_open(t->h2, &head, false, NULL);
+	h2_tunnel_set_control(t, h2_session_open(t->h2, &head, false, NULL));
 	BUG_IF(!t->control_stream); /* the first one of a new session */
 }
 
@@ -59,7 +59,7 @@ static struct field kind_field(enum stream_kind kind)
 struct stream *edge_open(struct session *s, enum stream_kind kind, const struct head *head,
 			 bool fin, const struct stream_events *events, void *ctx)
 {
-	struct tunnel *t = tunnel_of(s);
+	struct h2_tunnel *t = h2_tunnel_of(s);
 	struct field list[LIMIT_HEAD_FIELDS + 1];
 	struct head out = *head;
 
@@ -90,7 +90,7 @@ struct stream *edge_open(struct session *s, enum stream_kind kind, const struct 
 	ts->h2 = h2_session_open(t->h2, &out, fin, ts);
 	if (ts->h2)
 		return &ts->base;
-	t->streams--;
+	t->base.streams--;
 	tunnel_stream_free(ts);
 	return NULL;
 }

@@ -1,49 +1,27 @@
 /* What the files of the HTTP/2 driver share. Included by them alone.
  *
  * The roles are crossed: the edge is the HTTP/2 client, the connector the server (PROTOCOL.md §2).
- * h2_transport.c: session, control stream, deadlines. edge.c: opening streams and reading answers.
+ * h2_transport.c: session, control stream, pings. edge.c: opening streams and reading answers.
  * connector.c: telling streams apart and writing answers.
  */
 #pragma once
 
-#include "base/buf.h"
 #include "http/h2_session.h"
-#include "io/address.h"
-#include "io/loop.h"
-#include "transport/control.h"
-#include "transport/transport.h"
+#include "transport/tunnel.h"
 
-#define TUNNEL_MAGIC 0x74756e6e
 #define TUNNEL_STREAM_MAGIC 0x74737472
 
 /* Our announcement on the control stream's request; a stock connector ignores it. */
 #define TUNNEL_FEATURES_NAME BYTES_LIT("adit-features")
 /* The serialized fields travel as one value, and HPACK decoders stop at 64 KiB. */
 #define TUNNEL_SERIALIZED_BYTES (60 * 1024)
-/* All adit_* features of a peer, joined by commas. */
-#define TUNNEL_FEATURES_BYTES 1024
 
-struct tunnel {
-	struct session base;
-	uint32_t magic;
+struct h2_tunnel {
+	struct tunnel base;
 	struct h2_session *h2;            /* owned until its on_closed */
-	struct control *control;          /* owned */
 	struct h2_stream *control_stream; /* borrowed from h2; NULL before and after */
-	size_t streams;                   /* without the control stream */
-	bool is_registered;
-	bool is_refused;      /* edge: the answer was no; connector: it came */
-	bool control_is_over; /* the peer ended it */
-	bool said_goodbye;    /* we did */
-	bool is_leaving;      /* drain() was called */
-	bool lost_streams;    /* some ended with the connection */
-	bool is_closing;
-	enum reason why; /* once is_closing */
-	enum reason deadline_reason;
-	struct timer deadline, ping;
-	struct address peer;
-	struct buf peer_features; /* text */
-	struct buf local_config;  /* connector; JSON until sent */
-	struct buf scratch;       /* connector: for the serialized fields */
+	struct timer ping;
+	struct buf scratch; /* connector: for the serialized fields */
 };
 
 struct tunnel_stream {
@@ -63,12 +41,9 @@ struct tunnel_stream {
 	bool is_cut; /* the answer did not fit: what follows goes nowhere */
 };
 
-static inline struct tunnel *tunnel_of(struct session *s)
+static inline struct h2_tunnel *h2_tunnel_of(struct session *s)
 {
-	struct tunnel *t = CONTAINER_OF(s, struct tunnel, base);
-
-	CHECK(t, TUNNEL_MAGIC);
-	return t;
+	return CONTAINER_OF(tunnel_of(s), struct h2_tunnel, base);
 }
 
 static inline struct tunnel_stream *tunnel_stream_of(struct stream *st)
@@ -80,17 +55,13 @@ static inline struct tunnel_stream *tunnel_stream_of(struct stream *st)
 }
 
 /* --- h2_transport.c --- */
-struct tunnel_stream *tunnel_stream_new(struct tunnel *t, enum stream_kind kind);
+struct tunnel_stream *tunnel_stream_new(struct h2_tunnel *t, enum stream_kind kind);
 void tunnel_stream_free(struct tunnel_stream *ts);
 void tunnel_stream_reset(struct tunnel_stream *ts, enum reason why);
-void tunnel_close(struct tunnel *t, enum reason why);
-/* Sends what the control conversation has ready, and ends the stream when it is over. */
-void tunnel_pump_control(struct tunnel *t);
-/* Adds those of a comma-separated list that are extensions of ours. */
-void tunnel_add_peer_features(struct tunnel *t, struct bytes list);
+void h2_tunnel_set_control(struct h2_tunnel *t, struct h2_stream *h2);
 
 /* --- edge.c --- */
-void edge_open_control(struct tunnel *t);
+void edge_open_control(struct h2_tunnel *t);
 struct stream *edge_open(struct session *s, enum stream_kind kind, const struct head *head,
 			 bool fin, const struct stream_events *events, void *ctx);
 void edge_on_interim(struct tunnel_stream *ts, const struct head *head);
@@ -99,6 +70,7 @@ void edge_on_response(struct tunnel_stream *ts, const struct head *head, bool fi
 bool edge_check_length(struct tunnel_stream *ts, size_t size, bool fin);
 
 /* --- connector.c --- */
-void connector_on_request(struct tunnel *t, struct h2_stream *h2, const struct head *head, bool fin);
+void connector_on_request(struct h2_tunnel *t, struct h2_stream *h2, const struct head *head,
+			  bool fin);
 void connector_interim(struct stream *st, const struct head *head);
 void connector_answer(struct stream *st, const struct answer *a, bool fin);
