@@ -41,6 +41,7 @@ OWNERS = {
     r"cjose/.*": "jose",
     r"ldns/.*": "edge/dns",
     r"pcre2\.h": "connector/ingress",
+    r"zip\.h": "connector/cli",
     r"jansson\.h": "wire jose http edge connector",
     r"sodium\.h|sodium/.*": "base tls store",
     r"seccomp\.h|cap-ng\.h": "edge/sandbox",

@@ -132,6 +132,23 @@
 #define LIMIT_LOG_FILE_BYTES (1024 * 1024)
 #define LIMIT_LOG_OLD_FILES 5
 
+/* --- adit access ---------------------------------------------------------------------------- */
+
+/* Local connections carried at once by one `adit access tcp --url`; each holds about 64 KiB. */
+#define LIMIT_ACCESS_STREAMS 1024
+#define LIMIT_ACCESS_CONNECT_MS 15000 /* TCP, and a proxy's answer */
+/* The answer to the handshake: the connector may take its connectTimeout (30 s) to reach the service. */
+#define LIMIT_ACCESS_ANSWER_MS 60000
+/* The body of an answer that is no WebSocket: the edge's reason is a few hundred bytes. */
+#define LIMIT_ACCESS_REASON_BYTES (16 * 1024)
+#define LIMIT_ACCESS_REASON_MS 3000
+#define LIMIT_ACCESS_PING_MS 30000 /* NATs forget idle connections after a minute or more */
+/* After the end of what we send to a far end that knows no half-close: silence from there for this long, and
+ * the answer is taken to be complete. */
+#define LIMIT_ACCESS_QUIET_MS 500
+#define LIMIT_ACCESS_CLOSE_MS 3000 /* after our close frame: what still comes, and the peer's own */
+#define LIMIT_ACCESS_DRAIN_MS 5000 /* streams that run at the first signal */
+
 /* --- Configuration -------------------------------------------------------------------------- */
 
 #define LIMIT_CONFIG_BYTES (4 * 1024 * 1024)

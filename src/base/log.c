@@ -48,6 +48,8 @@ static struct {
 	bool is_event; /* level info counts */
 } access_log;
 
+static uint8_t event_route = LOG_AT_STDERR | LOG_AT_FILE; /* set before other threads exist */
+
 /* --- Sinks: touched by the thread while there is one, under `direct` otherwise ----------------- */
 
 static struct log_sink at_stderr = { .fd = STDERR_FILENO };
@@ -361,7 +363,7 @@ void log_write(enum log_level level, const char *component, const char *message,
 	const struct log_record head = {
 		.level = (uint8_t)level,
 		.kind = LOG_EVENT,
-		.route = LOG_AT_STDERR | LOG_AT_FILE,
+		.route = event_route,
 		.format = LOG_FORMAT_OF_SINK,
 		.wall = clock_wall_now(),
 		.component = component,
@@ -414,6 +416,11 @@ void log_setup(enum log_level level, enum log_format format)
 	at_stderr.use_colour = isatty(STDERR_FILENO);
 	log_sink_open_fd(&at_stderr, STDERR_FILENO);
 	find_lowest();
+}
+
+void log_leave_stderr(void)
+{
+	event_route = LOG_AT_FILE;
 }
 
 void log_setup_component(const char *component, enum log_level level)

@@ -61,6 +61,8 @@ void log_setup(enum log_level level, enum log_format format);
 /* A level of its own for one component and those below it: "transport" and "transport/h2". `component`
  * is static. */
 void log_setup_component(const char *component, enum log_level level);
+/* From now on events go to the file only: stderr belongs to another program's user. */
+void log_leave_stderr(void);
 /* Appends to the file as JSON lines, in addition to stderr; makes it, mode 0640. A second call replaces
  * the first. 0 or negative errno; log_reopen() tries a file again that could not be opened. */
 int log_to_file(const char *path);

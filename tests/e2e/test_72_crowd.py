@@ -249,7 +249,8 @@ class Soak:
     async def asks(self, reader, writer, method, path, body=b""):
         writer.write(f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200 "), head
+        if not head.startswith(b"HTTP/1.1 200 "):
+            raise AssertionError(f"{method} {path}: {head.decode()}{(await reader.read(3000)).decode()}")
         size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         return await reader.readexactly(size)
 

@@ -11,6 +11,7 @@ struct cli;
 /* In texts '@' stands for the program's name. */
 struct command {
 	const char *name;
+	const char *aliases; /* other names, separated by blanks; NULL: none */
 	const char *summary;
 	const char *usage;       /* what comes behind the command's name: "[options] NAME" */
 	const char *description; /* may have several lines; NULL: the summary says it all */
@@ -18,6 +19,7 @@ struct command {
 	size_t flag_count;
 	const struct command *const *children; /* NULL-terminated, or NULL */
 	bool is_hidden;
+	bool takes_all; /* what follows its name are arguments, flags of another program's among them */
 	bool reads_config; /* the config file is loaded, and has to be right, before it runs */
 	/* Returns the exit code. NULL: the command is only a group. */
 	int (*run)(struct cli *cli);

@@ -160,11 +160,28 @@ static const struct command run_command = {
 static const struct command ready_command = {
 	.name = "ready",
 	.summary = "Ask a running connector whether it is connected",
-	.usage = "--metrics HOST:PORT",
+	.usage = "[--metrics HOST:PORT]",
 	.description =
-		"Exits 0 if the connector that serves metrics there has a connection to the edge.",
+		"Exits 0 if the connector that serves metrics there has a connection to the edge. Without\n"
+		"--metrics, the one connector that listens on localhost, ports 20241 to 20245.",
 	.reads_config = true,
 	.run = cmd_ready,
+};
+
+static const struct command diag_command = {
+	.name = "diag",
+	.summary = "Find out which hop is broken, and collect a report",
+	.usage = "[options]",
+	.description =
+		"Asks a connector of this machine how it is, and has it try each address of the edge and\n"
+		"the service of each rule. Says which hop is the first that is broken and what to do, and\n"
+		"writes adit-diag-<time>.zip to the current directory: state, settings without secrets,\n"
+		"rules, metrics, log. Exits 0 if all is well, 1 if something is broken.\n\n"
+		"Where several connectors run, --metrics says which one is meant.",
+	FLAGS(FLAG_DIAG_CONTAINER_ID, FLAG_DIAG_POD_ID, FLAG_NO_DIAG_LOGS, FLAG_NO_DIAG_METRICS,
+	      FLAG_NO_DIAG_SYSTEM, FLAG_NO_DIAG_RUNTIME, FLAG_NO_DIAG_NETWORK, FLAG_RENDER),
+	.reads_config = true,
+	.run = cmd_diag,
 };
 
 static const struct command ingress_validate_command = {
@@ -217,7 +234,52 @@ static const struct command tunnel_command = {
 	FLAGS(FLAG_CREDENTIALS_FILE, CONNECTOR_FLAGS),
 	CHILDREN(&login_command, &create_command, &list_command, &info_command, &delete_command,
 		 &cleanup_command, &token_command, &route_command, &run_command, &ready_command,
-		 &ingress_command),
+		 &diag_command, &ingress_command),
+};
+
+static const struct command access_tcp_command = {
+	.name = "tcp",
+	.aliases = "ssh rdp smb",
+	.summary = "Reach a TCP service behind the edge",
+	.usage = "[options] [HOST:PORT]",
+	.description =
+		"Carries standard input and output to the service, as a ProxyCommand of ssh does, or\n"
+		"with --url each connection to a local port:\n\n"
+		"  $ ssh -o ProxyCommand=\"@ access ssh --hostname %h\" ssh.example.com\n"
+		"  $ @ access rdp --hostname rdp.example.com --url localhost:3389\n\n"
+		"The service is one of the rules of a connector: tcp://, ssh://, rdp:// or smb://. The\n"
+		"edge's certificate is verified against the system's roots and the authority that\n"
+		"~/.adit/cert.pem names. HTTPS_PROXY and NO_PROXY are honoured.",
+	FLAGS(FLAG_ACCESS_HOSTNAME, FLAG_ACCESS_URL, FLAG_ACCESS_DESTINATION, FLAG_ACCESS_HEADER,
+	      FLAG_ACCESS_TOKEN_ID, FLAG_ACCESS_TOKEN_SECRET, FLAG_ACCESS_CONNECT_TO,
+	      FLAG_ACCESS_DEBUG_STREAM),
+	.run = cmd_access_tcp,
+};
+
+static const struct command access_ssh_config_command = {
+	.name = "ssh-config",
+	.summary = "Print what ~/.ssh/config needs to reach a hostname",
+	.usage = "--hostname HOST",
+	FLAGS(FLAG_ACCESS_HOSTNAME, FLAG_ACCESS_SHORT_LIVED_CERT),
+	.run = cmd_access_ssh_config,
+};
+
+#define NOT_YET                                                                  \
+	.summary = "Comes with a later version", .usage = "", .is_hidden = true, \
+	.takes_all = true, .run = cmd_access_not_yet
+
+static const struct command access_login_command = { .name = "login", NOT_YET };
+static const struct command access_token_command = { .name = "token", NOT_YET };
+static const struct command access_curl_command = { .name = "curl", NOT_YET };
+static const struct command access_ssh_gen_command = { .name = "ssh-gen", NOT_YET };
+
+static const struct command access_command = {
+	.name = "access",
+	.aliases = "forward",
+	.summary = "Reach services behind the edge from here",
+	.usage = "COMMAND",
+	CHILDREN(&access_tcp_command, &access_ssh_config_command, &access_login_command,
+		 &access_token_command, &access_curl_command, &access_ssh_gen_command),
 };
 
 const struct command command_root = {
@@ -227,5 +289,5 @@ const struct command command_root = {
 	FLAGS(FLAG_CONFIG, FLAG_ORIGINCERT, FLAG_API_URL, FLAG_CACERT, FLAG_LOGLEVEL, FLAG_LOGFILE,
 	      FLAG_LOG_DIRECTORY, FLAG_LOG_OUTPUT, FLAG_TRANSPORT_LOGLEVEL, FLAG_MAX_FETCH_SIZE,
 	      FLAG_NO_AUTOUPDATE, FLAG_AUTOUPDATE_FREQ, FLAG_VERSION),
-	CHILDREN(&tunnel_command, &top_login_command, &version_command),
+	CHILDREN(&tunnel_command, &access_command, &top_login_command, &version_command),
 };

@@ -35,9 +35,10 @@ static const struct flag flags[FLAG_COUNT] = {
 	},
 	[FLAG_CACERT] = {
 		.name = "cacert",
+		.aliases = "ca-file",
 		.type = FLAG_TEXT,
 		.is_key = true,
-		.env = "TUNNEL_CACERT",
+		.env = "TUNNEL_CACERT ADIT_CA_FILE",
 		.value = "FILE",
 		.help = "PEM file with the authority that signed the edge's and the API's "
 			"certificates. Default: what the credentials and the certificate carry, "
@@ -45,6 +46,7 @@ static const struct flag flags[FLAG_COUNT] = {
 	},
 	[FLAG_LOGLEVEL] = {
 		.name = "loglevel",
+		.aliases = "log-level",
 		.type = FLAG_TEXT,
 		.is_key = true,
 		.env = "TUNNEL_LOGLEVEL",
@@ -763,6 +765,45 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_FORCE_PROVISIONING_DNS",
 		.help = "Take the hostname over if it points elsewhere.",
 	},
+	[FLAG_DIAG_CONTAINER_ID] = {
+		.name = "diag-container-id",
+		.type = FLAG_TEXT,
+		.value = "ID",
+		.help = "Take the log from this container: its id or name.",
+	},
+	[FLAG_DIAG_POD_ID] = {
+		.name = "diag-pod-id",
+		.type = FLAG_TEXT,
+		.value = "POD",
+		.help = "Take the log from this Kubernetes pod.",
+	},
+	[FLAG_NO_DIAG_LOGS] = {
+		.name = "no-diag-logs",
+		.type = FLAG_BOOL,
+		.help = "Leave the log out.",
+	},
+	[FLAG_NO_DIAG_METRICS] = {
+		.name = "no-diag-metrics",
+		.type = FLAG_BOOL,
+		.help = "Leave the metrics out.",
+	},
+	[FLAG_NO_DIAG_SYSTEM] = {
+		.name = "no-diag-system",
+		.type = FLAG_BOOL,
+		.help = "Leave the description of the machine out.",
+	},
+	[FLAG_NO_DIAG_RUNTIME] = {
+		.name = "no-diag-runtime",
+		.type = FLAG_BOOL,
+		.effect = FLAG_MOOT,
+		.is_hidden = true,
+		.help = "There is no runtime whose profiles would be collected.",
+	},
+	[FLAG_NO_DIAG_NETWORK] = {
+		.name = "no-diag-network",
+		.type = FLAG_BOOL,
+		.help = "Do not try the edge and the services, nor trace the way to the edge.",
+	},
 	[FLAG_INGRESS_JSON] = {
 		.name = "json",
 		.aliases = "j",
@@ -770,6 +811,74 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_INGRESS_VALIDATE_JSON",
 		.value = "JSON",
 		.help = "Take the configuration from this JSON, not from a file.",
+	},
+	[FLAG_ACCESS_HOSTNAME] = {
+		.name = "hostname",
+		.aliases = "tunnel-host T",
+		.type = FLAG_TEXT,
+		.env = "TUNNEL_SERVICE_HOSTNAME",
+		.value = "HOST",
+		.help = "The hostname of the application, with a port if it is not 443.",
+	},
+	[FLAG_ACCESS_DESTINATION] = {
+		.name = "destination",
+		.type = FLAG_TEXT,
+		.env = "TUNNEL_SERVICE_DESTINATION",
+		.value = "HOST:PORT",
+		.help = "Behind a bastion: the machine to reach from there.",
+	},
+	[FLAG_ACCESS_URL] = {
+		.name = "url",
+		.aliases = "listener L",
+		.type = FLAG_TEXT,
+		.env = "TUNNEL_SERVICE_URL",
+		.value = "HOST:PORT",
+		.help = "Listen here (or at unix:/PATH) and carry each connection. Without it standard "
+			"input and output are carried.",
+	},
+	[FLAG_ACCESS_HEADER] = {
+		.name = "header",
+		.aliases = "H",
+		.type = FLAG_TEXTS,
+		.value = "\"NAME: VALUE\"",
+		.help = "Send this header too; may be repeated.",
+	},
+	[FLAG_ACCESS_TOKEN_ID] = {
+		.name = "service-token-id",
+		.aliases = "id",
+		.type = FLAG_TEXT,
+		.env = "TUNNEL_SERVICE_TOKEN_ID",
+		.value = "ID",
+		.help = "Client ID of a service token that lets you in.",
+	},
+	[FLAG_ACCESS_TOKEN_SECRET] = {
+		.name = "service-token-secret",
+		.aliases = "secret",
+		.type = FLAG_TEXT,
+		.is_secret = true,
+		.env = "TUNNEL_SERVICE_TOKEN_SECRET",
+		.value = "SECRET",
+		.help = "Its client secret; better in the environment, where nobody sees it.",
+	},
+	[FLAG_ACCESS_CONNECT_TO] = {
+		.name = "connect-to",
+		.type = FLAG_TEXT,
+		.is_hidden = true,
+		.value = "PLACE",
+		.help = "Connect elsewhere, for tests: HOST, HOST:PORT or SNI:PORT:HOST. The certificate "
+			"there has to be for the application's hostname, or for SNI.",
+	},
+	[FLAG_ACCESS_DEBUG_STREAM] = {
+		.name = "debug-stream",
+		.type = FLAG_TEXT,
+		.is_hidden = true,
+		.help = "Refused: @ does not log what it carries.",
+	},
+	[FLAG_ACCESS_SHORT_LIVED_CERT] = {
+		.name = "short-lived-cert",
+		.type = FLAG_BOOL,
+		.is_hidden = true,
+		.help = "Comes with a later version.",
 	},
 	[FLAG_VERSION_SHORT] = {
 		.name = "short",
@@ -840,6 +949,7 @@ int flag_check(enum flag_id id, const char *text, struct err *err)
 		break;
 	case FLAG_TEXT:
 	case FLAG_LIST:
+	case FLAG_TEXTS:
 		break;
 	}
 	return ok ? 0 : err_set(err, E_INVALID, "parse error");

@@ -37,7 +37,7 @@ static void print_flag(const struct cli *cli, FILE *out, const struct flag *flag
 {
 	static const char *const values[] = {
 		[FLAG_TEXT] = "TEXT",     [FLAG_BOOL] = "",     [FLAG_INT] = "NUMBER",
-		[FLAG_DURATION] = "TIME", [FLAG_LIST] = "NAME",
+		[FLAG_DURATION] = "TIME", [FLAG_LIST] = "NAME", [FLAG_TEXTS] = "TEXT",
 	};
 	const char *value = flag->value ? flag->value : values[flag->type];
 	struct bytes aliases = bytes_str(flag->aliases), alias;
@@ -105,7 +105,15 @@ static void print_commands(const struct cli *cli, FILE *out, const struct comman
 		const struct command *child = command->children[i];
 		if (child->is_hidden)
 			continue;
-		(void)fprintf(out, "   %-10s ", child->name);
+		struct bytes aliases = bytes_str(child->aliases), alias;
+		int at = fprintf(out, "   %s", child->name);
+		while (bytes_split(&aliases, ' ', &alias))
+			at += fprintf(out, ", %.*s", (int)alias.len, (const char *)alias.ptr);
+		if (at > 13) {
+			(void)fputc('\n', out);
+			at = 0;
+		}
+		(void)fprintf(out, "%*s", 14 - at, "");
 		print_wrapped(cli, out, 14, child->summary);
 	}
 }

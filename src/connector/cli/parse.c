@@ -16,10 +16,22 @@ enum flag_id command_flag(const struct command_line *line, struct bytes name)
 	return FLAG_COUNT;
 }
 
+static bool is_called(const struct command *c, struct bytes name)
+{
+	struct bytes aliases = bytes_str(c->aliases), alias;
+
+	if (bytes_eq(bytes_str(c->name), name))
+		return true;
+	while (bytes_split(&aliases, ' ', &alias))
+		if (bytes_eq(alias, name))
+			return true;
+	return false;
+}
+
 static const struct command *child_find(const struct command *c, const char *name)
 {
 	for (size_t i = 0; c->children && c->children[i]; i++)
-		if (strcmp(c->children[i]->name, name) == 0)
+		if (is_called(c->children[i], bytes_str(name)))
 			return c->children[i];
 	return NULL;
 }
@@ -103,6 +115,7 @@ int command_parse(int argc, char *const *argv, struct command_line *ret, struct 
 			i += used;
 		} else {
 			word_take(ret, word, &is_helping);
+			is_over |= ret->path[ret->depth - 1]->takes_all;
 			i++;
 		}
 	}

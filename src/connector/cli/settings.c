@@ -40,6 +40,8 @@ static int setting_add(struct settings *s, enum flag_id id, const char *text,
 		struct bytes rest = bytes_str(text), part;
 		while (bytes_split(&rest, ',', &part))
 			setting_append(v, bytes_trim(part));
+	} else if (flag_get(id)->type == FLAG_TEXTS) {
+		setting_append(v, bytes_str(text));
 	} else {
 		setting_clear(v);
 		setting_append(v, bytes_str(text));
@@ -92,6 +94,7 @@ static int key_read(enum flag_id id, const struct yaml_node *n, char *text, cons
 	switch (flag_get(id)->type) {
 	case FLAG_TEXT:
 	case FLAG_LIST:
+	case FLAG_TEXTS:
 		r = yaml_as_string(n, ret, err);
 		if (r == 0 && !**ret)
 			*ret = NULL;
@@ -119,7 +122,8 @@ int settings_add_key(struct settings *s, enum flag_id id, const struct yaml_node
 	const char *name = flag_get(id)->name, *text;
 	const struct yaml_node *n = yaml_get(root, name);
 	char scratch[40];
-	bool is_list = flag_get(id)->type == FLAG_LIST && yaml_kind(n) == YAML_SEQUENCE;
+	enum flag_type type = flag_get(id)->type;
+	bool is_list = (type == FLAG_LIST || type == FLAG_TEXTS) && yaml_kind(n) == YAML_SEQUENCE;
 	size_t count = is_list ? yaml_count(n) : 1;
 
 	if (s->values[id].source != SETTING_PRESET || yaml_kind(n) == YAML_NULL ||

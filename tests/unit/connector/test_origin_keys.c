@@ -241,7 +241,7 @@ static void tls_over_a_unix_socket_asks_for_the_visitors_host(void **state)
 	unlink(address.local.sun_path);
 }
 
-static void an_upgrade_offers_no_http2(void **state)
+static void a_service_without_alpn_gets_its_upgrades_over_http1(void **state)
 {
 	options.http2_origin = true;
 	trusting();
@@ -566,7 +566,7 @@ int main(void)
 		KEYS(a_pool_vouches_for_its_certificates_and_their_names),
 		KEYS(a_pool_that_cannot_be_read_is_told_with_its_rule),
 		KEYS(tls_over_a_unix_socket_asks_for_the_visitors_host),
-		KEYS(an_upgrade_offers_no_http2),
+		KEYS(a_service_without_alpn_gets_its_upgrades_over_http1),
 		KEYS(a_silent_handshake_is_a_gateway_timeout),
 		KEYS(a_silent_service_is_a_gateway_timeout),
 		KEYS(silence_within_a_body_cuts_it_off),

@@ -80,8 +80,52 @@ static void unknown_commands_are_named(void **state)
 	assert_int_equal(p.result, 0);
 	assert_string_equal(p.line.unknown, "nosuch");
 	done(&p);
-	parse(&p, "access login");
-	assert_string_equal(p.line.unknown, "access");
+	parse(&p, "nosuch login");
+	assert_string_equal(p.line.unknown, "nosuch");
+	done(&p);
+}
+
+static void commands_have_other_names(void **state)
+{
+	static const char *const texts[] = {
+		"access tcp", "access ssh",  "access rdp",
+		"access smb", "forward tcp", "forward ssh",
+	};
+	struct parsed p;
+	char name[128];
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		parse(&p, texts[i]);
+		assert_int_equal(p.result, 0);
+		assert_string_equal(command_name(&p.line, name, sizeof(name)), "access tcp");
+		done(&p);
+	}
+}
+
+static void some_commands_take_flags_of_other_programs(void **state)
+{
+	struct parsed p;
+	char name[128];
+
+	parse(&p, "access curl https://h -sS --help -o out");
+	assert_int_equal(p.result, 0);
+	assert_string_equal(command_name(&p.line, name, sizeof(name)), "access curl");
+	assert_int_equal(p.line.arg_count, 5);
+	assert_string_equal(p.line.args[1], "-sS");
+	assert_false(p.line.is_help);
+	done(&p);
+}
+
+static void a_comma_is_part_of_a_header(void **state)
+{
+	struct parsed p;
+	char *const *texts;
+
+	parse(&p, "access tcp -H A:1,2 --header B:3");
+	assert_int_equal(p.result, 0);
+	assert_int_equal(settings_list(&p.settings, FLAG_ACCESS_HEADER, &texts), 2);
+	assert_string_equal(texts[0], "A:1,2");
+	assert_string_equal(texts[1], "B:3");
 	done(&p);
 }
 
@@ -299,6 +343,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(words_choose_the_command_and_the_rest_are_arguments),
 		cmocka_unit_test(unknown_commands_are_named),
+		cmocka_unit_test(commands_have_other_names),
+		cmocka_unit_test(some_commands_take_flags_of_other_programs),
+		cmocka_unit_test(a_comma_is_part_of_a_header),
 		cmocka_unit_test(flags_stand_before_and_behind_the_command),
 		cmocka_unit_test(a_commands_own_flag_hides_the_global_one),
 		cmocka_unit_test(refuses_what_no_flag_takes),
