@@ -758,14 +758,29 @@ def stock_client(stage, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_stock_client(streams, kind, stock_client, service):
-    service.handle = lambda sock: (sock.sendall(b"banner"), echo(sock))
+    def handle(sock):
+        sock.sendall(b"banner")
+        for _ in range(100):
+            sock.sendall(exactly(sock, 10000))
+
+    service.handle = handle
     with socket.create_connection(("127.0.0.1", stock_client(streams.site(kind).host("tcp")))) as local:
         local.settimeout(20 * PATIENCE)
         assert exactly(local, 6) == b"banner"
         for _ in range(100):
             local.sendall(BLOCK[:10000])
         assert exactly(local, 1000000) == BLOCK[:10000] * 100
+        assert local.recv(1) == b""
     service.forget()
+
+
+def test_the_stock_client_ends(ours, stock_client, service):
+    """It closes its connection without a close frame. (A stock connector learns of that by its next ping.)"""
+    with socket.create_connection(("127.0.0.1", stock_client(ours.host("tcp")))) as local:
+        local.sendall(b"and that was it")
+        peer = service.accept()
+        assert exactly(peer, 15) == b"and that was it"
+    assert peer.recv(1) == b""
 
 
 def test_the_stock_client_sees_the_end(ours, stock_client, service):
