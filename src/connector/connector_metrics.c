@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #define MSEC(n) ((n)*USEC_PER_MSEC)
@@ -157,6 +158,7 @@ void connector_metrics_register(void)
 		&m->exchanges,
 		&m->request_bytes,
 		&m->response_bytes,
+		&metric_log_dropped,
 	};
 	static bool is_registered;
 

@@ -10,8 +10,8 @@
 #define FILE_BYTES (32 * 1024 * 1024)
 /* One question; what takes longer is broken itself. */
 #define ASK_TIMEOUT (10 * USEC_PER_SEC)
-/* The connector gives its probes ten seconds. */
-#define PROBE_TIMEOUT (14 * USEC_PER_SEC)
+/* The connector gives its probes twelve seconds (PROBE_MS). */
+#define PROBE_TIMEOUT (16 * USEC_PER_SEC)
 
 usec diag_time(const struct diag *d, usec most)
 {

@@ -81,7 +81,8 @@ void page_diag_tunnel(struct exchange *x, struct local_api *api)
 		json_array_append_new(all, our_connection(i, &c));
 	}
 	for (size_t i = 0; i < config->edge_count; i++)
-		json_array_append_new(edges, json_string(config->edges[i]));
+		if (!probe_edge_is_repeated(config, i))
+			json_array_append_new(edges, json_string(config->edges[i]));
 	set_uuid(root, "tunnelID", &config->tunnel_id);
 	set_uuid(root, "connectorID", &api->connector);
 	if (json_array_size(stock))

@@ -8,7 +8,7 @@
  *	/diag/tunnel         the connections to the edge, each with its state and last error
  *	/diag/configuration  the flags that are set, but for secrets
  *	/diag/system         the machine and this process
- *	/diag/probe          which hop is broken: tries edge and services (probe.h), takes up to 10 s
+ *	/diag/probe          which hop is broken: tries edge and services (probe.h), takes up to 12 s
  *
  * Nothing of it is secret, but names of services are nobody else's business: on a loopback address it
  * answers only under a name that no web page can make its own (DNS rebinding). One loop.

@@ -16,6 +16,7 @@ enum probe_state { PROBE_WAITING, PROBE_RUNNING, PROBE_OVER };
 /* One address of the edge, or one rule. */
 struct probe {
 	struct probe_run *run;
+	const char *edge; /* borrowed from the configuration; NULL: a rule */
 	enum probe_state state;
 	bool is_reached;
 	usec started_at, took;
@@ -30,7 +31,6 @@ struct probe {
 
 struct probe_run {
 	struct loop *loop;
-	const struct connector_config *config;
 	struct dialer *dialer;
 	struct origin_set *origins; /* counted */
 	probe_done *done;
@@ -88,13 +88,13 @@ static void on_edge_connected(void *ctx, struct byte_stream *stream, const struc
 		probe_over(p, NULL, err, false);
 }
 
-static void start_edge(struct probe *p, const char *edge)
+static void start_edge(struct probe *p)
 {
 	struct bytes host;
 	uint16_t port;
 	struct err err;
 
-	if (address_split(bytes_str(edge), &host, &port, &err) < 0)
+	if (address_split(bytes_str(p->edge), &host, &port, &err) < 0)
 		probe_over(p, NULL, &err, false);
 	else
 		p->attempt =
@@ -116,7 +116,7 @@ static void on_origin_probed(void *ctx, const struct address *peer, const struct
 
 static const char *step_of(const struct probe *p)
 {
-	if (p->err.code == E_NOT_FOUND)
+	if (p->err.code == E_NOT_FOUND || strstr(p->err.text, "looking up"))
 		return "resolve";
 	return p->in_tls ? "tls" : "connect";
 }
@@ -177,7 +177,7 @@ static json_t *results(const struct probe_run *run)
 			continue;
 		}
 		json_t *o = json_object();
-		json_object_set_new(o, "address", text(run->config->edges[i]));
+		json_object_set_new(o, "address", text(run->probes[i].edge));
 		add_result(o, &run->probes[i]);
 		json_array_append_new(edges, o);
 	}
@@ -222,14 +222,14 @@ static void probe_start(struct probe_run *run, size_t i)
 	struct probe *p = &run->probes[i];
 
 	p->started_at = loop_now(run->loop);
-	if (i >= run->edge_count && !origin_can_probe(rule_of(run, i))) {
+	if (!p->edge && !origin_can_probe(rule_of(run, i))) {
 		p->state = PROBE_OVER;
 		return;
 	}
 	p->state = PROBE_RUNNING;
 	run->running++;
-	if (i < run->edge_count)
-		start_edge(p, run->config->edges[i]);
+	if (p->edge)
+		start_edge(p);
 	else
 		p->origin = origin_probe(run->origins, i - run->edge_count, on_origin_probed, p);
 }
@@ -262,22 +262,32 @@ static void on_deadline(struct timer *t)
 	run_over(run);
 }
 
+bool probe_edge_is_repeated(const struct connector_config *config, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(config->edges[k], config->edges[i]) == 0)
+			return true;
+	return false;
+}
+
 struct probe_run *probe_run_start(struct loop *loop, const struct connector_config *config,
 				  struct dialer *dialer, struct origin_set *origins,
 				  probe_done *done, void *ctx)
 {
-	size_t count = config->edge_count + ingress_count(origin_set_ingress(origins));
-	struct probe_run *run = mem_alloc(sizeof(*run) + count * sizeof(run->probes[0]));
+	size_t rules = ingress_count(origin_set_ingress(origins));
+	size_t most = config->edge_count + rules;
+	struct probe_run *run = mem_alloc(sizeof(*run) + most * sizeof(run->probes[0]));
 
 	run->loop = loop;
-	run->config = config;
 	run->dialer = dialer;
 	run->origins = origin_set_ref(origins);
 	run->done = done;
 	run->ctx = ctx;
-	run->edge_count = config->edge_count;
-	run->count = count;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < config->edge_count; i++)
+		if (!probe_edge_is_repeated(config, i))
+			run->probes[run->edge_count++].edge = config->edges[i];
+	run->count = run->edge_count + rules;
+	for (size_t i = 0; i < run->count; i++)
 		run->probes[i].run = run;
 	deferred_init(&run->next, on_next);
 	loop_defer(loop, &run->next);

@@ -1,9 +1,11 @@
-/* Which hop is broken? Tries every address of the edge and the service of every rule, from where the
+/* Which hop is broken? Tries every address of the edge, each once, and the service of every rule, from where the
  * connector stands: with its own look-up, routes, rights, roots and names. Nothing is sent: a connection
  * that is made, and whose TLS is verified, is closed again. One loop. */
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 struct connector_config;
 struct dialer;
@@ -22,8 +24,12 @@ struct probe_run;
  * "step" is "resolve", "connect" or "tls". */
 typedef void probe_done(void *ctx, json_t *results);
 
-/* A run's time: what has not answered by then is reported so. */
-#define PROBE_MS 10000
+/* A run's time: what has not answered by then is reported so. A little more than tlsTimeout, whose own words
+ * tell more. */
+#define PROBE_MS 12000
+
+/* Is edge `i` there already, in front of it? A certificate names one address once per connection. */
+bool probe_edge_is_repeated(const struct connector_config *config, size_t i);
 
 /* `dialer` and `config` are borrowed until the run ends, `origins` is counted. */
 struct probe_run *probe_run_start(struct loop *loop, const struct connector_config *config,

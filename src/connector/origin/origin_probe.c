@@ -17,8 +17,9 @@ static void on_dialled(void *ctx, struct byte_stream *stream, const struct err *
 {
 	struct origin_probe *p = ctx;
 
-	/* The title for people tells a connection that failed from TLS that did. */
-	p->done(p->ctx, stream ? stream->peer : NULL, err, title && strstr(title, "TLS"));
+	/* The words for people tell a connection that failed from TLS that did. */
+	bool in_tls = err && (strstr(title, "TLS") || strstr(err->text, "TLS"));
+	p->done(p->ctx, stream ? stream->peer : NULL, err, in_tls);
 	byte_stream_close(stream);
 	mem_free(p);
 }
