@@ -103,6 +103,7 @@ struct h2_session {
 
 	usec glitches_since;
 	unsigned glitches;
+	unsigned small_updates; /* WINDOW_UPDATEs that did no harm by themselves */
 
 	/* The head being received; heads do not interleave. */
 	struct h2_stream *collecting; /* NULL: none, or nobody wants it */

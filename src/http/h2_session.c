@@ -7,8 +7,12 @@
 
 /* Reads per readiness: 128 KiB, then other connections get their turn. */
 #define READS_PER_TURN 8
-/* WINDOW_UPDATEs below this make us send frames that are mostly overhead (CVE-2019-9511). */
+/* WINDOW_UPDATEs below the first of these, where less than the second is open, make us send frames that are
+ * mostly overhead (CVE-2019-9511). Where more is open they are only a frame to read, and gRPC clients
+ * send thousands a second, of 5 bytes each: so many count as one. */
 #define SMALL_WINDOW_UPDATE 128
+#define SMALL_WINDOW 16384
+#define HARMLESS_UPDATES 32
 /* A head of LIMIT_HEAD_BYTES in frames of 16 KiB, and room for the tunnel's base64. nghttp2's own
  * limit on the way out is 64 KiB. */
 #define HEAD_BLOCK_BYTES (4 * LIMIT_HEAD_BYTES)
@@ -206,7 +210,18 @@ void h2_session_glitch(struct h2_session *s)
 				    "too many HTTP/2 control frames");
 }
 
-static bool is_glitch(const struct h2_session *s, const nghttp2_frame *frame)
+static bool is_bad_update(struct h2_session *s, const nghttp2_frame *frame)
+{
+	int32_t id = frame->hd.stream_id;
+
+	if (frame->window_update.window_size_increment >= SMALL_WINDOW_UPDATE)
+		return false;
+	int32_t window = id ? nghttp2_session_get_stream_remote_window_size(s->ng, id)
+			    : nghttp2_session_get_remote_window_size(s->ng);
+	return window < SMALL_WINDOW || ++s->small_updates % HARMLESS_UPDATES == 0;
+}
+
+static bool is_glitch(struct h2_session *s, const nghttp2_frame *frame)
 {
 	switch (frame->hd.type) {
 	case NGHTTP2_RST_STREAM:
@@ -219,7 +234,7 @@ static bool is_glitch(const struct h2_session *s, const nghttp2_frame *frame)
 		return frame->hd.length == frame->data.padlen &&
 		       !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
 	case NGHTTP2_WINDOW_UPDATE:
-		return frame->window_update.window_size_increment < SMALL_WINDOW_UPDATE;
+		return is_bad_update(s, frame);
 	default:
 		return false;
 	}

@@ -816,6 +816,7 @@ static void floods_close_the_connection(void **state)
 	(void)state;
 	static struct frames f;
 	uint8_t block[256], eight[8] = { 0 }, one[4] = { 0, 0, 0, 1 }, five[5] = { 0, 0, 0, 0, 1 };
+	const uint8_t no_window[6] = { 0, 4 }; /* SETTINGS_INITIAL_WINDOW_SIZE */
 	size_t len = request_block(block, "POST", "/");
 	struct {
 		uint8_t type;
@@ -833,6 +834,7 @@ static void floods_close_the_connection(void **state)
 	for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
 		struct pair *p = pair_new(1 << 20, true);
 		hello(&f);
+		frame(&f, 4, 0, 0, no_window, 6);
 		frame(&f, 1, 4, 1, block, len);
 		for (int i = 0; i < LIMIT_H2_GLITCHES_PER_SEC - 20; i++)
 			frame(&f, kinds[k].type, 0, kinds[k].id, kinds[k].payload, kinds[k].len);
@@ -848,6 +850,28 @@ static void floods_close_the_connection(void **state)
 			fail_msg("kind %zu: not closed for it: %s", k, p->server.why.text);
 		pair_free(p);
 	}
+}
+
+/* gRPC clients give back every few bytes. */
+static void small_updates_of_a_large_window_are_allowed_by_the_thousand(void **state)
+{
+	(void)state;
+	static struct frames f;
+	uint8_t one[4] = { 0, 0, 0, 1 };
+	struct pair *p = pair_new(1 << 20, true);
+
+	hello(&f);
+	send_frames(p, &f);
+	for (int run = 0; run < 2; run++) {
+		f.len = 0;
+		for (int i = 0; i < 20 * LIMIT_H2_GLITCHES_PER_SEC; i++)
+			frame(&f, 8, 0, 0, one, 4);
+		send_frames(p, &f);
+		loop_settle(p->loop);
+		assert_int_equal(p->server.closed, run == 1); /* by the ten thousand they are not */
+	}
+	assert_int_equal(p->server.why.code, E_LIMIT);
+	pair_free(p);
 }
 
 static void rapid_reset_closes_the_connection(void **state)
@@ -1092,6 +1116,7 @@ int main(void)
 		cmocka_unit_test(lost_connection_ends_everything),
 		cmocka_unit_test(silent_peer_is_found_out),
 		cmocka_unit_test(floods_close_the_connection),
+		cmocka_unit_test(small_updates_of_a_large_window_are_allowed_by_the_thousand),
 		cmocka_unit_test(rapid_reset_closes_the_connection),
 		cmocka_unit_test(garbage_closes_the_connection),
 		cmocka_unit_test(frames_of_closed_streams_break_the_protocol),
