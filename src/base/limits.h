@@ -105,6 +105,9 @@
 /* The same for a WebSocket or another raw stream with both directions open: silence is what they are
  * for. A peer that has vanished is found by TCP keep-alive within a minute. */
 #define LIMIT_RAW_IDLE_MS (24 * 60 * 60 * 1000)
+/* A visitor has ended its side of a WebSocket and a stock connector, which would end both, is told only after
+ * nothing has come for so long. */
+#define LIMIT_STOCK_HALF_CLOSED_MS 5000
 #define LIMIT_REGISTER_MS 10000    /* connector: TLS up until registered */
 #define LIMIT_TUNNEL_PING_MS 15000 /* stock connectors never ping: the edge does */
 #define LIMIT_TUNNEL_PONG_MS 10000

@@ -25,10 +25,11 @@ struct forward {
 	struct tunnel_session *session; /* only to be compared, never followed */
 	struct uuid tunnel;
 	int attempts;
-	bool request_ended;  /* our side of the stream has ended */
-	bool response_ended; /* the peer's has */
-	bool ends_apart;     /* raw: each direction ends by itself (adit_half_close) */
-	uint64_t credited;   /* response bytes whose window was given back */
+	bool request_ended;    /* our side of the stream has ended */
+	bool response_ended;   /* the peer's has */
+	bool ends_apart;       /* raw: each direction ends by itself (adit_half_close) */
+	struct timer patience; /* raw, stock connector: the visitor's side has ended */
+	uint64_t credited;     /* response bytes whose window was given back */
 };
 
 static void on_interim(struct stream *st, const struct head *head);
@@ -78,6 +79,7 @@ static const struct stream_events orphan_events = {
 static void on_request_data(struct exchange *x);
 static void on_response_room(struct exchange *x);
 static void on_cancelled(struct exchange *x);
+static void on_patience_over(struct timer *t);
 
 static const struct exchange_answerer answerer = {
 	.name = "tunnel",
@@ -156,6 +158,7 @@ enum handled forward_here(struct worker *w, struct exchange *x, const struct uui
 	f->x = x;
 	f->worker = w;
 	f->tunnel = *tunnel;
+	timer_init(&f->patience, w->loop, on_patience_over);
 	while ((ts = registry_choose(w, tunnel, tried)) && !open_stream(f, ts)) {
 		if (tried)
 			break;
@@ -204,15 +207,27 @@ static void pump_request(struct forward *f)
 		f->request_ended = fin;
 	}
 	if (f->stream && !f->request_ended && body_is_done(body)) {
-		/* A stock connector takes the end of the visitor's side for the end of everything. */
-		if (f->x->request.is_upgrade && !f->ends_apart)
+		/* A stock connector takes the end of the visitor's side for the end of everything: the
+		 * answer has a while to come. */
+		if (f->x->request.is_upgrade && !f->ends_apart) {
+			timer_set(&f->patience, LIMIT_STOCK_HALF_CLOSED_MS);
 			return;
+		}
 		f->request_ended = true;
 		if (body->trailers.count)
 			stream_finish(f->stream, &body->trailers);
 		else
 			(void)stream_write(f->stream, BYTES_NONE, true);
 	}
+}
+
+static void on_patience_over(struct timer *t)
+{
+	struct forward *f = CONTAINER_OF(t, struct forward, patience);
+
+	f->request_ended = true;
+	if (f->stream)
+		(void)stream_write(f->stream, BYTES_NONE, true);
 }
 
 static void on_request_data(struct exchange *x)
@@ -268,6 +283,7 @@ static void drop_stream(struct forward *f, enum reason why)
 {
 	struct stream *st = TAKE(f->stream);
 
+	timer_stop(&f->patience);
 	if (!st)
 		return;
 	st->events = &orphan_events;
@@ -333,6 +349,8 @@ static void on_data(struct stream *st, struct bytes data, bool fin)
 	struct forward *f = st->ctx;
 	struct body *body = &f->x->response_body;
 
+	if (timer_is_set(&f->patience))
+		timer_set(&f->patience, LIMIT_STOCK_HALF_CLOSED_MS); /* something comes */
 	if (data.len) {
 		body_write_all(body, data);
 		/* Every byte taken is window to give back: ask to be told. */
@@ -388,6 +406,7 @@ static void on_stream_closed(struct stream *st, enum reason why)
 	struct exchange *x = f->x;
 
 	f->stream = NULL;
+	timer_stop(&f->patience);
 	if (f->response_ended) {
 		exchange_release_answerer(x);
 		return;
