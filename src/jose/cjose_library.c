@@ -18,9 +18,7 @@ static struct {
 	cjose_jwk_t *(*ec_spec)(const cjose_jwk_ec_keyspec *spec, cjose_err *err);
 	bool (*jwk_release)(cjose_jwk_t *jwk);
 	cjose_jws_t *(*jws_import)(const char *compact, size_t len, cjose_err *err);
-	cjose_header_t *(*jws_protected)(cjose_jws_t *jws);
 	bool (*jws_verify)(cjose_jws_t *jws, const cjose_jwk_t *jwk, cjose_err *err);
-	bool (*jws_plaintext)(const cjose_jws_t *jws, uint8_t **text, size_t *len, cjose_err *err);
 	void (*jws_release)(cjose_jws_t *jws);
 } lib;
 
@@ -32,9 +30,7 @@ static const struct {
 	{ "cjose_jwk_create_EC_spec", &lib.ec_spec },
 	{ "cjose_jwk_release", &lib.jwk_release },
 	{ "cjose_jws_import", &lib.jws_import },
-	{ "cjose_jws_get_protected", &lib.jws_protected },
 	{ "cjose_jws_verify", &lib.jws_verify },
-	{ "cjose_jws_get_plaintext", &lib.jws_plaintext },
 	{ "cjose_jws_release", &lib.jws_release },
 };
 
@@ -84,19 +80,9 @@ cjose_jws_t *cjose_jws_import(const char *compact, size_t len, cjose_err *err)
 	return lib.jws_import(compact, len, err);
 }
 
-cjose_header_t *cjose_jws_get_protected(cjose_jws_t *jws)
-{
-	return lib.jws_protected(jws);
-}
-
 bool cjose_jws_verify(cjose_jws_t *jws, const cjose_jwk_t *jwk, cjose_err *err)
 {
 	return lib.jws_verify(jws, jwk, err);
-}
-
-bool cjose_jws_get_plaintext(const cjose_jws_t *jws, uint8_t **text, size_t *len, cjose_err *err)
-{
-	return lib.jws_plaintext(jws, text, len, err);
 }
 
 void cjose_jws_release(cjose_jws_t *jws)

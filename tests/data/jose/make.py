@@ -113,6 +113,7 @@ tokens = {
     "encryption-key": sign(kid="encryption"),
     "no-kid": jwt.encode(CLAIMS, first, algorithm="RS256"),
     "none": by_hand({"alg": "none", "kid": "first"}, plain),
+    "none-with-signature": by_hand({"alg": "none", "kid": "first"}, plain, b"x" * 256),
     "no-algorithm": by_hand({"kid": "first"}, plain, b"x" * 256),
     "hmac-with-public-key": hmac_of({"alg": "HS256", "kid": "first"}, plain, pem),
     "rs512": sign(alg="RS512"),

@@ -100,8 +100,7 @@ static void good_tokens_tell_who_comes(void **state)
 
 static void bad_tokens_say_why(void **state)
 {
-	static const char form[] = "it is no signed token, or none of a known kind",
-			  signature[] = "its signature is wrong",
+	static const char form[] = "it is no signed token", signature[] = "its signature is wrong",
 			  audience[] = "it is meant for another application";
 	static const struct {
 		const char *name;
@@ -109,7 +108,7 @@ static void bad_tokens_say_why(void **state)
 		const char *text;
 	} cases[] = {
 		{ "tampered", E_INVALID, signature },
-		{ "no-signature", E_INVALID, signature },
+		{ "no-signature", E_PARSE, form },
 		{ "two-parts", E_PARSE, form },
 		{ "five-parts", E_PARSE, form },
 		{ "stranger", E_INVALID, signature },
@@ -120,6 +119,11 @@ static void bad_tokens_say_why(void **state)
 		{ "encryption-key", E_NOT_FOUND,
 		  "its key \"encryption\" is not among those of the issuer" },
 		{ "no-kid", E_INVALID, "it names no key" },
+		{ "none", E_PARSE, form },
+		{ "none-with-signature", E_UNSUPPORTED,
+		  "it is signed with \"none\"; RS256 and ES256 are accepted" },
+		{ "no-algorithm", E_UNSUPPORTED,
+		  "it is signed with \"\"; RS256 and ES256 are accepted" },
 		{ "rs512", E_UNSUPPORTED,
 		  "it is signed with \"RS512\"; RS256 and ES256 are accepted" },
 		{ "ps256", E_UNSUPPORTED,
@@ -155,14 +159,16 @@ static void bad_tokens_say_why(void **state)
 	}
 }
 
-/* The library refuses these by itself; if it did not, we would. */
-static void unsigned_tokens_are_refused(void **state)
+/* libcjose 0.6.2 stops the process over it. */
+static void padding_is_refused(void **state)
 {
 	struct jwt_claims claims;
 	struct err err;
 
-	assert_true(verify(token_of("none"), &claims, &err) < 0);
-	assert_true(verify(token_of("no-algorithm"), &claims, &err) < 0);
+	assert_int_equal(verify(BYTES_LIT("eyJhbGciOiAiUlMyNTYiLCAia2lkIjogImZpcnN0In0.WzFd."
+					  "n=pMoetKlZwx5QDYZ5YrSmkE873Ukhw"),
+				&claims, &err),
+			 E_PARSE);
 }
 
 static void without_audiences_nobody_is_expected(void **state)
@@ -248,7 +254,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_tokens_tell_who_comes),
 		cmocka_unit_test(bad_tokens_say_why),
-		cmocka_unit_test(unsigned_tokens_are_refused),
+		cmocka_unit_test(padding_is_refused),
 		cmocka_unit_test(without_audiences_nobody_is_expected),
 		cmocka_unit_test(anything_else_is_no_token),
 		cmocka_unit_test(only_keys_that_are_of_use_are_kept),
