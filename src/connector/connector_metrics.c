@@ -133,6 +133,9 @@ static struct metric_set rule_requests =
 static struct metric_set rule_errors =
 	SET("adit_connector_rule_errors_total", "Requests that failed, by ingress rule",
 	    METRIC_COUNTER, 500, "rule");
+static struct metric_set reloads =
+	SET("adit_connector_reloads_total", "Times that the configuration file was read again",
+	    METRIC_COUNTER, 2, "result");
 static struct metric_set dial_failures =
 	SET("adit_connector_edge_dial_failures_total",
 	    "Attempts to reach the edge that failed before registration", METRIC_COUNTER, 128,
@@ -199,6 +202,13 @@ struct metric *connector_metrics_rule_requests(const char *rule)
 struct metric *connector_metrics_rule_errors(const char *rule)
 {
 	return metric_of(&rule_errors, bytes_str(rule), BYTES_NONE);
+}
+
+void connector_metrics_reloaded(bool is_refused)
+{
+	metric_add(metric_of(&reloads, is_refused ? BYTES_LIT("refused") : BYTES_LIT("ok"),
+			     BYTES_NONE),
+		   1);
 }
 
 /* --- The edge -------------------------------------------------------------------------------- */

@@ -33,6 +33,9 @@ void connector_metrics_failure(const char *hop, struct bytes errno_name);
 struct metric *connector_metrics_rule_requests(const char *rule);
 struct metric *connector_metrics_rule_errors(const char *rule);
 
+/* The configuration file was read again. */
+void connector_metrics_reloaded(bool is_refused);
+
 /* Connection `index` could not reach the edge; `why` is err_name(). */
 void connector_metrics_dial_failed(unsigned index, const char *why);
 /* The edge's word on a registration of connection `index`. */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "connector/connector_config.h"
+#include "connector/connector_metrics.h"
 #include "connector/origin/origin.h"
 #include "connector/serve/serve.h"
 #include "io/loop.h"
@@ -41,6 +42,7 @@ static void take_over(struct reloader *r)
 	struct origin_set *origins =
 		r->ingress ? origin_set_new(r->loop, r->ingress, &r->err) : NULL;
 
+	connector_metrics_reloaded(!origins);
 	if (!origins) {
 		log_error(COMPONENT, "The new configuration is refused, the old rules stay",
 			  LOG_STR("config", r->cfg->config_path), LOG_STR("error", r->err.text));

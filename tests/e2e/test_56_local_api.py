@@ -283,7 +283,12 @@ def test_reload_makes_counters_for_new_rules(served, tmp_path):
     visitor = Visitor(served.edge, "http1.1", tmp_path)
     assert visitor.get(f"app.{ZONE}", path).status == 200
     visitor.close()
-    assert samples(connector)[0][f"adit_connector_rule_requests_total|rule=app.{ZONE} ^/new"] == 1
+    values = samples(connector)[0]
+    assert values[f"adit_connector_rule_requests_total|rule=app.{ZONE} ^/new"] == 1
+    assert values["adit_connector_reloads_total|result=ok"] >= 1
+    served.config.write_text("ingress: [")
+    connector.signal(signal.SIGHUP)
+    wait_until(lambda: "adit_connector_reloads_total|result=refused" in samples(connector)[0], "a refused file")
 
 
 # What the stock connector has and this version has nothing to say about.
@@ -531,6 +536,26 @@ def test_diag_tells_tls_from_connecting(served, tmp_path):
     assert "originRequest.caPool" in diag.verdict() and "4" not in diag.verdict().split("\n")[0].split("->")[0]
     assert diag.verdict().splitlines()[-1] == "3 more are broken, maybe for the same reason."
     secure.close()
+
+
+@pytest.mark.slow
+def test_diag_waits_for_nobody_for_ever(served):
+    """A service that neither accepts nor refuses is given up, and named."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as stuck:
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(stuck.getsockname())
+        served.rules[1]["service"] = f"http://127.0.0.1:{stuck.getsockname()[1]}"
+        write_config(served.config, served.tunnel, served.rules)
+        connector = served.connect()
+        start = time.monotonic()
+        diag = Diag(served.cli, metrics=connector.metrics_address())
+        assert time.monotonic() - start < 45
+        for filler in fillers:
+            filler.close()
+    assert diag.code == 1 and "BROKEN rule 1: " in diag.out and "no answer within 12 s" in diag.out
+    assert "There is no way to it" in diag.verdict() and "service    ok     rule 0: " in diag.out
 
 
 def test_diag_leaves_out_what_it_is_told(served):
