@@ -1,6 +1,6 @@
 /* Requests that come in on one worker and go out on another: scripted with both on one loop, then at
  * random on two threads. */
-#include "unit/edge/line.h"
+#include "unit/edge/forward/journey_cases.h"
 
 #include <pthread.h>
 
@@ -11,6 +11,11 @@ static void line_up_there(void)
 {
 	line_up(&lines[0], &workers[1], 1, 0);
 	assert_null(registry_choose(&workers[0], &tunnel.id, NULL));
+}
+
+static void line_up_for_case(void)
+{
+	line_up_there();
 }
 
 /* --- There and back -------------------------------------------------------------------------- */
@@ -122,75 +127,6 @@ static void an_upgrade_crosses(void **state)
 	WAIT_FOR(c->has_fin);
 	assert_int_equal(stream_write(c->stream, BYTES_LIT("bye"), true), 3);
 	assert_got(&visit, 101, "pongbye");
-}
-
-static void interim_heads_cross(void **state)
-{
-	struct field field = { BYTES_LIT("link"), BYTES_LIT("</x>"), HEAD_OTHER };
-	const struct head hints = { .status = 103, .fields = { &field, 1, 1 } },
-			  processing = { .status = 102 };
-
-	line_up_there();
-	visit_get(&visit);
-	struct call *c = next_call();
-	stream_interim(c->stream, &processing);
-	stream_interim(c->stream, &hints);
-	WAIT_FOR(strlen(visit.interims) > 6);
-	answer_whole(c, 200, "ok");
-	assert_got(&visit, 200, "ok");
-	assert_string_equal(visit.interims, "102 \n103 link: </x>\n\n");
-}
-
-static void an_expectation_crosses_to_the_connector(void **state)
-{
-	const struct head go_on = { .status = 100 };
-
-	line_up_there();
-	prepare(&visit, &workers[0], "POST", HEAD_LENGTH_UNKNOWN)->expects_continue = true;
-	begin(&visit);
-	assert_true(visit.x->relays_continue);
-	struct call *c = next_call();
-	assert_non_null(strstr(c->fields, "expect: 100-continue\n"));
-	assert_string_equal(visit.interims, "");
-	stream_interim(c->stream, &go_on);
-	WAIT_FOR(visit.interims[0]);
-	assert_string_equal(visit.interims, "100 \n");
-}
-
-static void trailers_of_a_request_cross(void **state)
-{
-	struct field field = { BYTES_LIT("x-checksum"), BYTES_LIT("1"), HEAD_OTHER };
-
-	line_up_there();
-	struct exchange *x = prepare(&visit, &workers[0], "POST", HEAD_LENGTH_UNKNOWN);
-	begin(&visit);
-	assert_int_equal(body_write(&x->request_body, BYTES_LIT("body")), 4);
-	x->request_body.trailers = (struct fields){ &field, 1, 1 };
-	body_end(&x->request_body);
-	struct call *c = next_call();
-	WAIT_FOR(c->has_fin);
-	assert_string_equal(c->trailers, "x-checksum: 1\n");
-	answer_whole(c, 200, "ok");
-	assert_got(&visit, 200, "ok");
-}
-
-/* The service has said all and still listens. */
-static void the_answers_side_of_an_upgrade_may_end_first_across(void **state)
-{
-	line_up_there();
-	struct exchange *x = prepare(&visit, &workers[0], "GET", HEAD_LENGTH_NONE);
-	x->request.is_upgrade = true;
-	begin(&visit);
-	struct call *c = next_call();
-	answer(c, 101, false);
-	assert_int_equal(stream_write(c->stream, BYTES_LIT("bye"), true), 3);
-	assert_got(&visit, 101, "bye");
-	assert_false(x->answerer_is_gone);
-	assert_int_equal(body_write(&x->request_body, BYTES_LIT("more")), 4);
-	WAIT_FOR(c->body.len == 4);
-	body_end(&x->request_body);
-	WAIT_FOR(c->has_fin && !c->stream && x->answerer_is_gone);
-	assert_int_equal(c->why, REASON_DONE);
 }
 
 static void an_early_response_gives_the_upload_up_across(void **state)
@@ -741,16 +677,13 @@ static void visits_cross_while_the_line_comes_and_goes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		JOURNEY_CASES,
 		ON_LINES(a_request_crosses_and_its_answer_comes_back),
 		ON_LINES(an_answer_without_a_body_crosses),
 		ON_LINES(trailers_cross),
 		ON_LINES(a_large_upload_crosses_as_fast_as_it_is_taken),
 		ON_LINES(a_stalled_visitor_stops_the_connector_across),
 		ON_LINES(an_upgrade_crosses),
-		ON_LINES(interim_heads_cross),
-		ON_LINES(an_expectation_crosses_to_the_connector),
-		ON_LINES(trailers_of_a_request_cross),
-		ON_LINES(the_answers_side_of_an_upgrade_may_end_first_across),
 		ON_LINES(an_early_response_gives_the_upload_up_across),
 		ON_LINES(a_session_that_has_just_gone_is_530),
 		ON_LINES(the_reason_of_a_failure_crosses),
