@@ -24,7 +24,7 @@ class Edge:
         lab.run([lab.bin / "adit-edge", "init", "--data", self.data, "--zone", "example.com"])
         (self.data / "edge.yml").write_text(
             f'https: "127.0.0.1:{self.https}"\nhttp: "off"\ntunnel: "127.0.0.1:{self.tunnel}"\n'
-            f'metrics: "127.0.0.1:{self.metrics}"\n'
+            f'metrics: "127.0.0.1:{self.metrics}"\naccess-log: "off"\n'  # as the others
         )
         self.program = self.run(name)
         self.ca = self.data / "ca.pem"
@@ -66,6 +66,7 @@ class Edge:
             "TUNNEL_EDGE": ",".join([f"127.0.0.1:{self.tunnel}"] * 4),
             "TUNNEL_CACERT": str(self.ca),
             "TUNNEL_METRICS": "127.0.0.1:0",
+            "TUNNEL_ACCESS_LOG": "off",
         }
 
     def start_connector(self, stock=False):

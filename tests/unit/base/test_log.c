@@ -343,9 +343,33 @@ static void long_values_and_lines_are_cut(void **state)
 	assert_int_equal(strlen(second), strcspn(second, "\n") + 1);
 	assert_non_null(strstr(second, "..."));
 	assert_in_range(strlen(second), 1024, 1200);
-	json_t *line = json_loads(strchr(json, '\n') + 1, JSON_DISABLE_EOF_CHECK, &error);
+	/* The first one too is still JSON, and says that something is missing. */
+	json_t *line = json_loads(json, JSON_DISABLE_EOF_CHECK, &error);
 	assert_non_null(line);
+	assert_true(json_is_true(json_object_get(line, "cut")));
 	json_decref(line);
+	assert_non_null(strstr(console, " cut=true\n"));
+	line = json_loads(strchr(json, '\n') + 1, JSON_DISABLE_EOF_CHECK, &error);
+	assert_non_null(line);
+	assert_null(json_object_get(line, "cut"));
+	json_decref(line);
+}
+
+static void event_with_secrets(void)
+{
+	log_info("c", "see https://u:p4ss@host/",
+		 LOG_STR("url", "https://h/?access_token=s3cret&a=1"),
+		 LOG_STR("field", "Authorization: Bearer s3crets3crets3cret"));
+}
+
+static void what_looks_like_a_secret_is_masked(void **state)
+{
+	capture(LOG_INFO, LOG_CONSOLE, event_with_secrets);
+	assert_null(strstr(console, "s3cret"));
+	assert_null(strstr(json, "s3cret"));
+	assert_null(strstr(json, "p4ss"));
+	assert_non_null(
+		strstr(console, "https://*****@host/ url=\"https://h/?access_token=*****&a=1\""));
 }
 
 static void an_unusable_file_is_reported(void **state)
@@ -370,6 +394,7 @@ int main(void)
 		cmocka_unit_test(lower_levels_are_left_out),
 		cmocka_unit_test(no_control_byte_reaches_a_terminal_and_json_stays_json),
 		cmocka_unit_test(long_values_and_lines_are_cut),
+		cmocka_unit_test(what_looks_like_a_secret_is_masked),
 		cmocka_unit_test(an_unusable_file_is_reported),
 	};
 
