@@ -122,8 +122,9 @@
 /* --- Logs ------------------------------------------------------------------------------------ */
 
 /* Lines on their way to the thread that writes them. It wakes every 20 ms, or when there are 64 KiB; the
- * rest is room for a disk that pauses: 1 MiB are two thousand requests. Memory is touched as it is needed. */
-#define LIMIT_LOG_QUEUE_BYTES (1024 * 1024)
+ * rest is room for a disk that pauses: 4 MiB are half a second of ten thousand requests each second. Memory
+ * is touched when it is needed, and given back. */
+#define LIMIT_LOG_QUEUE_BYTES (4 * 1024 * 1024)
 /* The last part of it is for warnings and worse, the one before for everything but the access log. */
 #define LIMIT_LOG_RESERVE_BYTES (64 * 1024)
 /* Lines for one place that takes none just now (a stopped terminal, a full disk). */

@@ -23,6 +23,8 @@
 #define BATCH_MSEC 20
 /* So many bytes are not kept waiting. */
 #define BATCH_BYTES (64 * 1024)
+/* A buffer that was fuller than this is given back to the system. */
+#define KEEP_BYTES (256 * 1024)
 /* How often it is said that lines were dropped. */
 #define TELL_DROPPED_EVERY (10 * USEC_PER_SEC)
 /* A process that dies waits so long for its last lines. */
@@ -214,6 +216,17 @@ static void write_buffer(const struct buffer *b)
 	}
 }
 
+/* A pause of the disk should not cost memory for ever. */
+static void empty(struct buffer *b)
+{
+	if (b->len > KEEP_BYTES) {
+		mem_free(b->bytes);
+		b->bytes =
+			mem_alloc(LIMIT_LOG_QUEUE_BYTES); /* fresh pages, not there until touched */
+	}
+	b->len = 0;
+}
+
 static bool has_work(void)
 {
 	return queue.front.len || queue.wants_stop || queue.wants_reopen ||
@@ -248,6 +261,7 @@ static void *writer_main(void *arg)
 
 	(void)arg;
 	is_writer = true;
+	(void)pthread_setname_np(pthread_self(), "log");
 	pthread_mutex_lock(&queue.lock);
 	while (!has_stopped) {
 		wait_for_work();
@@ -268,9 +282,9 @@ static void *writer_main(void *arg)
 		flush_sinks(false);
 		if (wants_reopen)
 			reopen_sinks();
+		empty(&queue.back);
 
 		pthread_mutex_lock(&queue.lock);
-		queue.back.len = 0;
 		queue.flushes_done = flush;
 		pthread_cond_broadcast(&queue.done);
 	}

@@ -85,13 +85,13 @@ static size_t room(const struct log_line *l)
 	return l->len < most ? most - l->len : 0;
 }
 
-static void put(struct log_line *l, const void *text, size_t len)
+static inline void put(struct log_line *l, const void *text, size_t len)
 {
 	memcpy(l->text + l->len, text, len);
 	l->len += len;
 }
 
-static void put_str(struct log_line *l, const char *text)
+static inline void put_str(struct log_line *l, const char *text)
 {
 	put(l, text, strlen(text));
 }
@@ -124,6 +124,36 @@ static size_t utf8_length(struct bytes b)
 static bool is_plain(uint8_t c)
 {
 	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+#define EVERY_BYTE(c) (0x0101010101010101ull * (c))
+
+/* Not zero when one of eight bytes is below `c` (at most 128); the next: when one is `c`. */
+static uint64_t has_below(uint64_t word, uint8_t c)
+{
+	return (word - EVERY_BYTE(c)) & ~word & EVERY_BYTE(0x80);
+}
+
+static uint64_t has_byte(uint64_t word, uint8_t c)
+{
+	return has_below(word ^ EVERY_BYTE(c), 1);
+}
+
+/* Bytes at the front that need no escape: nearly always all of them, so eight at a time. */
+static size_t plain_run(struct bytes b)
+{
+	size_t run = 0;
+	uint64_t word;
+
+	for (; run + sizeof(word) <= b.len; run += sizeof(word)) {
+		memcpy(&word, b.ptr + run, sizeof(word));
+		uint64_t above = ((word + EVERY_BYTE(1)) | word) & EVERY_BYTE(0x80);
+		if (above | has_below(word, 0x20) | has_byte(word, '"') | has_byte(word, '\\'))
+			break;
+	}
+	while (run < b.len && is_plain(b.ptr[run]))
+		run++;
+	return run;
 }
 
 /* One character that is not plain, as it may be shown; returns how many bytes it was. */
@@ -163,9 +193,7 @@ static bool put_escaped(struct log_line *l, struct bytes b, bool is_cut)
 	char escape[8];
 
 	while (b.len) {
-		size_t run = 0, len;
-		while (run < b.len && is_plain(b.ptr[run]))
-			run++;
+		size_t run = plain_run(b), len;
 		if (run > room(l)) {
 			put(l, b.ptr, room(l));
 			is_cut = true;
@@ -286,9 +314,15 @@ static bool put_field(struct log_line *l, const struct log_packed *p, bool is_js
 	/* A text may be cut, down to a few bytes; a number not. */
 	if (room(l) < key_len + 5 + (is_text ? 16 : value.len))
 		return false;
-	put_str(l, is_json ? ",\"" : " ");
+	if (is_json)
+		put_str(l, ",\"");
+	else
+		put_str(l, " ");
 	put(l, p->key, key_len);
-	put_str(l, is_json ? "\":" : "=");
+	if (is_json)
+		put_str(l, "\":");
+	else
+		put_str(l, "=");
 	if (!is_text) {
 		put(l, value.ptr, value.len);
 		return true;

@@ -481,7 +481,7 @@ static long long number_after(const char *text, const char *word)
 static void a_stderr_that_nobody_reads_holds_nobody_up(void **state)
 {
 	static char filler[900];
-	const long long total = 6000; /* 6 MB */
+	const long long total = 10000; /* 10 MB */
 	struct reader reader = { 0 };
 	pthread_t thread;
 	int fds[2];
