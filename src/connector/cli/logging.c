@@ -29,7 +29,7 @@ static void check_level(const struct cli *cli, enum flag_id id)
 
 	if (!log_level_parse(word, &ignored))
 		log_error(COMPONENT, "Failed to parse log level, using info instead",
-			  LOG_STR("level", word));
+			  LOG_STR("given", word));
 }
 
 static enum log_format format_of(const struct cli *cli)
@@ -53,6 +53,11 @@ void logging_setup(const struct cli *cli)
 
 	log_setup(level_of(cli, FLAG_LOGLEVEL), format_of(cli));
 	log_setup_component("transport", level_of(cli, FLAG_TRANSPORT_LOGLEVEL));
+	if (*file || *directory) {
+		char *path = file_expand(*file ? file : directory);
+		check_file(*file ? log_to_file(path) : log_to_directory(path, cli->program), path);
+		mem_free(path);
+	}
 	check_level(cli, FLAG_LOGLEVEL);
 	check_level(cli, FLAG_TRANSPORT_LOGLEVEL);
 	if (*file && *directory)
@@ -60,11 +65,6 @@ void logging_setup(const struct cli *cli)
 			  "Your config includes values for both logfile and log-directory, but they are "
 			  "incompatible. logfile takes precedence.",
 			  LOG_STR("logfile", file), LOG_STR("logDirectory", directory));
-	if (!*file && !*directory)
-		return;
-	char *path = file_expand(*file ? file : directory);
-	check_file(*file ? log_to_file(path) : log_to_directory(path, cli->program), path);
-	mem_free(path);
 }
 
 void logging_start_run(const struct cli *cli)
