@@ -4,6 +4,10 @@
  * Content-Length and Transfer-Encoding, several differing Content-Length, blanks before a colon, folded
  * lines, bare CR or LF, a body framed by anything but "chunked" last, control bytes, missing or double
  * Host, invalid targets. Every refusal says what was wrong, for the log.
+ *
+ * Services are older than that, and what they say goes no further in their spelling: in the head of a
+ * response a bare LF ends a line (RFC 9112 §2.2), a folded line is one line (§5.2), and a later minor
+ * version is read as 1.1 (RFC 9110 §2.5).
  */
 #pragma once
 
@@ -16,6 +20,9 @@
  * once it cannot fit LIMIT_HEAD_BYTES. *scanned remembers how far earlier calls looked (start with 0).
  * At a bare LF the length so far is returned: the parser will refuse it and say why. */
 ssize_t h1_head_length(struct bytes data, size_t *scanned);
+/* The same for a response, where a bare LF is a line end. What does not begin as one is not waited for: all of
+ * it is returned. */
+ssize_t h1_response_length(struct bytes data, size_t *scanned);
 
 struct h1_request_info {
 	bool is_http10;
@@ -52,6 +59,9 @@ struct h1_chunked {
 	uint64_t left; /* of the current chunk */
 	size_t line;   /* length of the line being read */
 	size_t trailer_bytes;
+	/* Blanks may follow a chunk's size: old servers fill it up to a fixed width. For responses; cleared by
+	 * h1_chunked_init(). */
+	bool allows_padding;
 	struct buf trailer; /* raw trailer lines, bounded; freed by h1_chunked_done() */
 };
 

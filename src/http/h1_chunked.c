@@ -7,6 +7,7 @@
 enum chunked_state {
 	SIZE_START, /* the first digit of a chunk's size */
 	SIZE,       /* further digits, ';' or CR */
+	PADDING,    /* blanks after the size */
 	EXTENSION,  /* skipped up to CR */
 	SIZE_LF,
 	DATA, /* c->left bytes */
@@ -65,10 +66,14 @@ static int eat_size(struct h1_chunked *c, uint8_t byte, struct err *err)
 			c->left = c->left << 4 | (uint64_t)digit;
 			return 0;
 		}
+		/* fall through */
+	case PADDING:
 		if (byte == ';')
 			c->state = EXTENSION;
 		else if (byte == '\r')
 			c->state = SIZE_LF;
+		else if (c->allows_padding && (byte == ' ' || byte == '\t'))
+			c->state = PADDING;
 		else
 			return broken(c, E_PARSE, err, "a chunk's size is not hexadecimal");
 		return 0;

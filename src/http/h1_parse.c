@@ -31,6 +31,69 @@ ssize_t h1_head_length(struct bytes data, size_t *scanned)
 	return end == LIMIT_HEAD_BYTES ? E_LIMIT : 0;
 }
 
+#define RESPONSE_BEGIN BYTES_LIT("HTTP/")
+
+ssize_t h1_response_length(struct bytes data, size_t *scanned)
+{
+	size_t from = *scanned < data.len ? *scanned : data.len;
+	size_t end = data.len < LIMIT_HEAD_BYTES ? data.len : LIMIT_HEAD_BYTES;
+	struct bytes begin = bytes_first(data, RESPONSE_BEGIN.len);
+
+	/* SSH, SMTP or TLS, which now waits for our answer to its greeting. */
+	if (!bytes_eq(begin, bytes_first(RESPONSE_BEGIN, begin.len)))
+		return (ssize_t)end;
+	while (from < end) {
+		const uint8_t *lf = memchr(data.ptr + from, '\n', end - from);
+		if (!lf)
+			break;
+		size_t at = (size_t)(lf - data.ptr), before = at;
+		if (before && data.ptr[before - 1] == '\r')
+			before--;
+		if (before == 0 || data.ptr[before - 1] == '\n')
+			return (ssize_t)at + 1;
+		from = at + 1;
+	}
+	*scanned = end;
+	return end == LIMIT_HEAD_BYTES ? E_LIMIT : 0;
+}
+
+static bool is_blank(uint8_t byte)
+{
+	return byte == ' ' || byte == '\t';
+}
+
+/* The head with CRLF at the end of every line; a fold becomes one space. */
+static struct bytes unfold(struct bytes data, struct arena *a)
+{
+	size_t lines = 0, n = 0;
+
+	for (size_t i = 0; i < data.len; i++)
+		lines += data.ptr[i] == '\n';
+	uint8_t *to = arena_alloc_bytes(a, data.len + lines);
+	lines = 0;
+	for (size_t i = 0; i < data.len; i++) {
+		uint8_t byte = data.ptr[i], next = i + 1 < data.len ? data.ptr[i + 1] : 0;
+		if (byte == '\r' && next == '\n')
+			continue; /* comes with the LF */
+		if (byte != '\n') {
+			to[n++] = byte;
+			continue;
+		}
+		/* Not after the status line: there is no field to be continued. */
+		if (lines++ && is_blank(next)) {
+			while (n && is_blank(to[n - 1]))
+				n--;
+			while (i + 1 < data.len && is_blank(data.ptr[i + 1]))
+				i++;
+			to[n++] = ' ';
+			continue;
+		}
+		to[n++] = '\r';
+		to[n++] = '\n';
+	}
+	return bytes_of(to, n);
+}
+
 bool h1_take_line(struct bytes *rest, struct bytes *ret_line, struct err *err)
 {
 	size_t lf = bytes_index(*rest, '\n');
@@ -472,7 +535,10 @@ int h1_refusal_status(int code, struct bytes data)
 static int parse_status_line(struct bytes line, struct head *head, bool *ret_is_http10,
 			     struct err *err)
 {
-	int ret = parse_version(bytes_first(line, 8), ret_is_http10, err);
+	struct bytes version = bytes_first(line, 8);
+	bool is_later = bytes_starts_with(version, BYTES_LIT("HTTP/1.")) && version.len == 8 &&
+			version.ptr[7] >= '2' && version.ptr[7] <= '9';
+	int ret = parse_version(is_later ? BYTES_LIT("HTTP/1.1") : version, ret_is_http10, err);
 
 	if (ret < 0)
 		return ret;
@@ -488,8 +554,9 @@ static int parse_status_line(struct bytes line, struct head *head, bool *ret_is_
 	return 0;
 }
 
-int h1_parse_response(struct bytes data, struct bytes request_method, struct arena *a,
-		      struct head *ret_head, struct h1_response_info *ret_info, struct err *err)
+/* `rest` is in the arena. */
+static int parse_response(struct bytes rest, struct bytes request_method, struct arena *a,
+			  struct head *ret_head, struct h1_response_info *ret_info, struct err *err)
 {
 	struct head head = { 0 };
 	struct h1_response_info info = { 0 };
@@ -497,9 +564,8 @@ int h1_parse_response(struct bytes data, struct bytes request_method, struct are
 	struct bytes line;
 	int ret;
 
-	if (data.len > LIMIT_HEAD_BYTES)
-		return err_set(err, E_LIMIT, "the head is longer than %d bytes", LIMIT_HEAD_BYTES);
-	struct bytes rest = arena_copy(a, data);
+	if (!bytes_starts_with(rest, RESPONSE_BEGIN))
+		return err_set(err, E_PARSE, "this is not HTTP/1");
 	if (!h1_take_line(&rest, &line, err))
 		return E_PARSE;
 	ret = parse_status_line(line, &head, &info.is_http10, err);
@@ -539,4 +605,29 @@ int h1_parse_response(struct bytes data, struct bytes request_method, struct are
 	*ret_head = head;
 	*ret_info = info;
 	return 0;
+}
+
+/* Lines that end without CR, or go on in the next one. */
+static bool has_old_lines(struct bytes data)
+{
+	for (size_t i = 0; i < data.len; i++) {
+		if (data.ptr[i] != '\n')
+			continue;
+		uint8_t next = i + 1 < data.len ? data.ptr[i + 1] : 0;
+		if (i == 0 || data.ptr[i - 1] != '\r' || is_blank(next))
+			return true;
+	}
+	return false;
+}
+
+int h1_parse_response(struct bytes data, struct bytes request_method, struct arena *a,
+		      struct head *ret_head, struct h1_response_info *ret_info, struct err *err)
+{
+	if (data.len > LIMIT_HEAD_BYTES)
+		return err_set(err, E_LIMIT, "the head is longer than %d bytes", LIMIT_HEAD_BYTES);
+	int ret = parse_response(arena_copy(a, data), request_method, a, ret_head, ret_info, err);
+	/* Hardly any service needs the second look, so only what failed gets it. */
+	if (ret == E_PARSE && has_old_lines(data))
+		ret = parse_response(unfold(data, a), request_method, a, ret_head, ret_info, err);
+	return ret;
 }

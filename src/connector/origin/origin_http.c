@@ -475,7 +475,7 @@ static int take_head(struct origin_conn *c, struct bytes *data)
 	struct err err = { 0 };
 
 	for (;;) {
-		ssize_t len = h1_head_length(*data, &c->scanned);
+		ssize_t len = h1_response_length(*data, &c->scanned);
 		if (len == 0)
 			return 0;
 		if (len < 0)
@@ -512,8 +512,10 @@ static int take_head(struct origin_conn *c, struct bytes *data)
 		c->state = CONN_BODY;
 		c->keep_alive = c->info.keep_alive && !c->request_is_raw;
 		c->body_left = x->response.content_length;
-		if (c->info.is_chunked)
+		if (c->info.is_chunked) {
 			h1_chunked_init(&c->chunked);
+			c->chunked.allows_padding = true;
+		}
 	}
 	timer_stop(&c->continue_wait); /* a body that is held back now is never sent */
 	exchange_respond(x);

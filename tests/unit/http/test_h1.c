@@ -512,9 +512,13 @@ static void malformed_responses_are_refused(void **state)
 		R("two spaces", "HTTP/1.1  200 OK\r\n\r\n", E_PARSE, 0),
 		R("no version", "ICY 200 OK\r\n\r\n", E_PARSE, 0),
 		R("another version", "HTTP/2.0 200 OK\r\n\r\n", E_UNSUPPORTED, 0),
-		R("a bare LF", "HTTP/1.1 200 OK\n\n", E_PARSE, 0),
+		R("a bare LF inside the head", "HTTP/1.1 200 OK\n\nA: b\r\n\r\n", E_PARSE, 0),
+		R("a bare CR", OK "A: b\rc\r\n\r\n", E_PARSE, 0),
+		R("version 1.x", "HTTP/1.x 200 OK\r\n\r\n", E_PARSE, 0),
 		R("a control byte", "HTTP/1.1 200 \x01\r\n\r\n", E_PARSE, 0),
-		R("a folded field", OK "A: b\r\n c\r\n\r\n", E_PARSE, 0),
+		R("a folded status line", OK " c\r\n\r\n", E_PARSE, 0),
+		R("a fold that hides a length", OK "A: b\r\n \r\nContent-Length : 5\r\n\r\n",
+		  E_PARSE, 0),
 		R("a blank before the colon", OK "Content-Length : 5\r\n\r\n", E_PARSE, 0),
 		R("length and chunked",
 		  OK "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", E_PARSE, 0),
@@ -532,6 +536,53 @@ static void malformed_responses_are_refused(void **state)
 					     NULL);
 		if (code != cases[i].code)
 			fail_msg("%s: got %d", cases[i].what, code);
+	}
+}
+
+static void responses_of_old_servers_are_read(void **state)
+{
+	static const char *const texts[] = {
+		"HTTP/1.1 200 OK\nContent-Length: 5\nX-Fold: a b\n\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Fold: a\r\n b\r\n\r\n",
+		"HTTP/1.1 200 OK\nContent-Length: 5\r\nX-Fold: a\n\tb\r\n\n",
+		"HTTP/1.2 200 OK\r\nContent-Length: 5\r\nX-Fold: a b\r\n\r\n",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct head head;
+		struct h1_response_info info;
+		size_t scanned = 0;
+		char more[100];
+		struct bytes text = bytes_str(texts[i]);
+		for (size_t len = 0; len < text.len; len++)
+			assert_int_equal(h1_response_length(exact(text.ptr, len), &scanned), 0);
+		snprintf(more, sizeof(more), "%sBODY\n\n", texts[i]);
+		assert_int_equal(h1_response_length(bytes_str(more), &scanned), text.len);
+		assert_int_equal(
+			h1_parse_response(text, BYTES_LIT("GET"), &arena, &head, &info, NULL), 0);
+		assert_int_equal(head.status, 200);
+		assert_int_equal(head.content_length, 5);
+		assert_int_equal(head.fields.count, 2);
+		struct bytes value = head.fields.list[1].value;
+		assert_int_equal(value.ptr[0], 'a');
+		assert_int_equal(value.ptr[value.len - 1], 'b');
+	}
+}
+
+static void what_is_no_response_is_not_waited_for(void **state)
+{
+	static const char *const texts[] = { "S",        "SSH-2.0-x\r\n", "\x15\x03\x01",
+					     "http/1.1", "HTTP 200",      "\r\n" };
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct head head;
+		struct h1_response_info info;
+		size_t scanned = 0;
+		struct bytes text = bytes_str(texts[i]);
+		assert_int_equal(h1_response_length(text, &scanned), text.len);
+		assert_int_equal(
+			h1_parse_response(text, BYTES_LIT("GET"), &arena, &head, &info, NULL),
+			E_PARSE);
 	}
 }
 
@@ -634,6 +685,24 @@ static void malformed_chunks_are_refused_at_every_split(void **state)
 			buf_done(&payload);
 		}
 	}
+}
+
+static void sizes_may_be_padded_where_that_is_allowed(void **state)
+{
+	struct bytes rest = BYTES_LIT("5  \t\r\nhello\r\n0 ;x\r\n\r\n"), run;
+	struct h1_chunked c;
+
+	h1_chunked_init(&c);
+	c.allows_padding = true;
+	assert_int_equal(h1_chunked_next(&c, &rest, &run, NULL), 1);
+	assert_text(run, "hello");
+	assert_int_equal(h1_chunked_next(&c, &rest, &run, NULL), 2);
+	h1_chunked_done(&c);
+	h1_chunked_init(&c);
+	c.allows_padding = true;
+	rest = BYTES_LIT("5 5\r\n");
+	assert_int_equal(h1_chunked_next(&c, &rest, &run, NULL), E_PARSE);
+	h1_chunked_done(&c);
 }
 
 static void endless_extensions_and_trailers_are_refused(void **state)
@@ -884,8 +953,11 @@ int main(void)
 		CASE(a_websocket_handshake_is_recognised),
 		CASE(the_body_of_a_response_is_framed_by_the_rules),
 		CASE(malformed_responses_are_refused),
+		CASE(responses_of_old_servers_are_read),
+		CASE(what_is_no_response_is_not_waited_for),
 		CASE(chunks_are_put_together_at_every_split),
 		CASE(malformed_chunks_are_refused_at_every_split),
+		CASE(sizes_may_be_padded_where_that_is_allowed),
 		CASE(endless_extensions_and_trailers_are_refused),
 		CASE(an_unfinished_body_asks_for_more),
 		CASE(a_request_is_printed),
