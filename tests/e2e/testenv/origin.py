@@ -6,8 +6,12 @@ One thread per connection. A test registers a handler and gets a path of its own
 
 What arrived is in `origin.requests(path)`: the bytes of the head as they were, and the body if the
 handler read it. A handler may use `request.sock` for whatever HTTP does not allow.
+
+Where the path is not known beforehand ("OPTIONS *"), `origin.default` is asked instead, and `origin.seen`
+has what arrived.
 """
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -42,8 +46,9 @@ class Gone(Exception):
 
 
 class Request:
-    def __init__(self, sock, reader, raw_head):
+    def __init__(self, sock, reader, raw_head, connection=0):
         self.sock, self.reader, self.raw_head = sock, reader, raw_head
+        self.connection = connection  # which one it came over, counted from the origin's start
         first, *lines = raw_head.decode("latin-1").rstrip("\r\n").split("\r\n")
         self.request_line = first
         self.method, self.target, self.version = first.split(" ", 2)
@@ -51,8 +56,10 @@ class Request:
         self.headers = [(name, value.strip(" \t")) for name, value in self.headers]
         self.body = None  # once read_body() was called
         self.body_size = 0
+        self.trailers = []
         self.keep_alive = True
         self.received = threading.Event()  # the whole body has been read
+        self.done = threading.Event()  # the handler has returned
 
     def all(self, name):
         return [v for n, v in self.headers if n.lower() == name.lower()]
@@ -69,6 +76,13 @@ class Request:
             raise Gone
         return data
 
+    def _read_trailers(self):
+        while (line := self.reader.readline()) != b"\r\n":
+            if not line.endswith(b"\n"):
+                raise Gone
+            name, value = line.decode("latin-1").split(":", 1)
+            self.trailers.append((name, value.strip(" \t\r\n")))
+
     def blocks(self):
         """The body in pieces, as they come."""
         if (self.get("transfer-encoding") or "").lower() == "chunked":
@@ -81,8 +95,7 @@ class Request:
                     yield self._exactly(size)
                 self._exactly(2) if size else None
                 if not size:
-                    while self.reader.readline() not in (b"\r\n", b""):
-                        pass
+                    self._read_trailers()
                     return
         left = int(self.get("content-length") or 0)
         while left:
@@ -93,11 +106,14 @@ class Request:
             yield data
 
     def read_body(self):
+        """What came stays in `body` even where it breaks off (Gone)."""
         parts = []
-        for block in self.blocks():
-            self.body_size += len(block)
-            parts.append(block)
-        self.body = b"".join(parts)
+        try:
+            for block in self.blocks():
+                self.body_size += len(block)
+                parts.append(block)
+        finally:
+            self.body = b"".join(parts)
         self.received.set()
         return self.body
 
@@ -158,6 +174,10 @@ class Request:
         except OSError:
             return True
 
+    def fin(self):
+        """Nothing more will be sent; what still comes may be read."""
+        self.sock.shutdown(socket.SHUT_WR)
+
     def cut(self):
         """Ends the connection at once, with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -178,7 +198,9 @@ class Origin:
         self.handlers = {}
         self.seen = []
         self.connections = set()
+        self.idle = set()  # of the connections, those that wait for a request
         self.accepted = 0
+        self.default = echo
         self.lock = threading.Lock()
         self.counter = itertools.count(1)
         self.handlers["/echo"] = echo
@@ -202,9 +224,18 @@ class Origin:
 
     def forget(self):
         with self.lock:
+            self.default = echo
             self.seen.clear()
             for path in [p for p in self.handlers if p != "/echo"]:
                 del self.handlers[path]
+
+    def drop_idle(self, seconds=20):
+        """Says goodbye on every connection that is kept alive, and waits until the peers have seen it."""
+        wait_until(lambda: self.idle == self.connections, "origin without requests", seconds)
+        for sock in list(self.idle):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_WR)
+        wait_until(lambda: not self.connections, "end of the idle connections", seconds)
 
     def close(self):
         self.listener.close()
@@ -222,7 +253,9 @@ class Origin:
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock):
-        self.accepted += 1
+        with self.lock:
+            self.accepted += 1
+            number = self.accepted
         reader = None
         try:
             if self.tls:
@@ -231,28 +264,34 @@ class Origin:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections.add(sock)
             reader = sock.makefile("rb", buffering=1 << 18)
-            while self._serve_one(sock, reader):
+            while self._serve_one(sock, reader, number):
                 pass
         except (Gone, OSError, ssl.SSLError, ValueError):
             pass
         finally:
-            self.connections.discard(sock)
             if reader:
                 reader.close()  # a socket closes only when its files have
             sock.close()
+            self.idle.discard(sock)
+            self.connections.discard(sock)
 
-    def _serve_one(self, sock, reader):
+    def _serve_one(self, sock, reader, number):
         head = b""
+        self.idle.add(sock)
         while not head.endswith(b"\r\n\r\n"):
             line = reader.readline(1 << 20)
             if not line:
                 return False
             head += line
-        request = Request(sock, reader, head)
+            self.idle.discard(sock)
+        request = Request(sock, reader, head, number)
         with self.lock:
             self.seen.append(request)
-        handler = self.handlers.get(request.target.split("?")[0], echo)
-        handler(request)
+        handler = self.handlers.get(request.target.split("?")[0], self.default)
+        try:
+            handler(request)
+        finally:
+            request.done.set()
         return request.keep_alive
 
 
@@ -261,3 +300,34 @@ def echo(request):
     body = request.read_body()
     kind = request.get("content-type") or "application/octet-stream"
     request.reply(200, [("Content-Type", kind), ("X-Origin", "echo")], body)
+
+
+class TcpService:
+    """A TCP port: each connection is handed to `handler(sock)`, on a thread of its own, and closed after it."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = self.listener.getsockname()[1]
+        self.handler = lambda sock: None
+        self.connections = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections.add(sock)
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock):
+        with contextlib.suppress(OSError), sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.handler(sock)
+        self.connections.discard(sock)
+
+    def close(self):
+        self.listener.close()
+        for sock in list(self.connections):
+            sock.close()

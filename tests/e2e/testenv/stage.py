@@ -12,7 +12,7 @@ from . import nginx
 from .certs import OriginCerts
 from .connector import KINDS, Cli, write_config
 from .edge import ZONE, Edge
-from .origin import Origin
+from .origin import Origin, TcpService
 
 
 class Site:
@@ -39,7 +39,8 @@ class Site:
 
 class Stage:
     HOSTS = ("app", "nginx", "tls", "pool", "untrusted", "renamed", "socket", "status", "paths", "refused",
-             "stuck", "silent", "unresolved", "unruled")  # fmt: skip
+             "stuck", "silent", "unresolved", "unruled", "statuses",
+             "tcp", "tcp-refused", "socks", "bastion", "hello")  # fmt: skip
 
     def __init__(self, folder):
         self.folder = folder
@@ -48,6 +49,7 @@ class Stage:
         self.second = Origin()
         self.tls_origin = Origin(tls=self.certs.server())
         self.unix_origin = Origin(unix=folder / "origin.sock")
+        self.tcp = TcpService()
         # A backlog that is full does not even refuse: connecting to it takes for ever.
         self.stuck = socket.create_server(("127.0.0.1", 0), backlog=0)
         self.fillers = []
@@ -59,6 +61,8 @@ class Stage:
         self.nginx = nginx.start(folder / "nginx")
         self.edge = Edge(folder).start()
         self.sites = {}
+
+    STATUSES = (200, 204, 301, 304, 403, 404, 410, 418, 451, 500, 502, 503, 599)
 
     def rules(self, site):
         def rule(name, service, path=None, **origin_request):
@@ -89,6 +93,12 @@ class Stage:
             rule("stuck", f"http://127.0.0.1:{self.stuck.getsockname()[1]}", connectTimeout="1s"),
             rule("silent", self.origin.service),
             rule("unresolved", "http://no-such-host.invalid:80"),
+            *[rule("statuses", f"http_status:{n}", path=f"^/{n}$") for n in self.STATUSES],
+            rule("tcp", f"tcp://127.0.0.1:{self.tcp.port}"),
+            rule("tcp-refused", f"tcp://127.0.0.1:{port}"),
+            rule("socks", "socks-proxy", ipRules=[{"prefix": "127.0.0.1/32", "ports": [self.tcp.port, port], "allow": True}]),
+            rule("bastion", "bastion"),
+            rule("hello", "hello_world"),
             {"hostname": f"*.{site.kind}.{ZONE}", "service": self.second.service},
         ]
 
@@ -115,7 +125,7 @@ class Stage:
             self.edge.stop()
         finally:
             self.nginx.program.stop()
-            for origin in (self.origin, self.second, self.tls_origin, self.unix_origin):
+            for origin in (self.origin, self.second, self.tls_origin, self.unix_origin, self.tcp):
                 origin.close()
             for s in (self.stuck, *self.fillers):
                 s.close()

@@ -122,7 +122,8 @@ class Visitor:
 # --- raw TLS ---------------------------------------------------------------------------------------
 
 
-def tls_connect(edge, host, alpn, seconds=20, port=None, rcvbuf=None):
+def tls_connect(edge, host, alpn, seconds=20, port=None, rcvbuf=None, wrap=True):
+    """Without `wrap` the TLS is left to the caller."""
     context = ssl.create_default_context(cafile=str(edge.ca))
     context.set_alpn_protocols(alpn)
     sock = socket.socket()
@@ -131,7 +132,7 @@ def tls_connect(edge, host, alpn, seconds=20, port=None, rcvbuf=None):
     sock.settimeout(seconds * PATIENCE)
     sock.connect(("127.0.0.1", port or edge.https))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return context.wrap_socket(sock, server_hostname=host)
+    return context.wrap_socket(sock, server_hostname=host) if wrap else sock
 
 
 class Raw:
@@ -217,12 +218,12 @@ class Raw:
 class H2:
     """HTTP/2 frame by frame. The h2 library checks what the edge says; `frame()` sends anything."""
 
-    def __init__(self, edge, host, auto_window=True, settings=None, **kwargs):
+    def __init__(self, edge, host, auto_window=True, settings=None, encoding="utf-8", **kwargs):
         self.sock = tls_connect(edge, host, ["h2"], **kwargs)
         assert self.sock.selected_alpn_protocol() == "h2"
         self.authority = f"{host}:{edge.https}"
         config = h2.config.H2Configuration(
-            client_side=True, header_encoding="utf-8", validate_outbound_headers=False,
+            client_side=True, header_encoding=encoding, validate_outbound_headers=False,
             normalize_outbound_headers=False,
         )  # fmt: skip
         self.conn = h2.connection.H2Connection(config)

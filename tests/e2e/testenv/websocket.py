@@ -52,6 +52,29 @@ def read_frame(reader):
     return opcode, _xor(data, mask) if masked else data
 
 
+def read_message(reader):
+    """(opcode, data) of a whole message, or of a control frame between its fragments; None at the end."""
+    opcode, message = 0, b""
+    while head := reader.read(1):
+        rest = iter([head])
+
+        class Again:  # the byte that was looked at, once more
+            @staticmethod
+            def read(size):
+                first = next(rest, b"")
+                return first + reader.read(size - len(first))
+
+        got = read_frame(Again)
+        if not got:
+            return None
+        if got[0] & 8:
+            return got
+        opcode, message = opcode or got[0], message + got[1]
+        if head[0] & 0x80:
+            return opcode, message
+    return None
+
+
 def serve_echo(request):
     """An origin's handler: echoes messages until a close frame."""
     key = request.get("sec-websocket-key")
