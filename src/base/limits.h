@@ -75,6 +75,9 @@
 #define LIMIT_QUIC_CONNECTIONS 16384 /* of one endpoint */
 /* Taken from one socket in one turn, so that other connections have theirs. */
 #define LIMIT_UDP_PACKETS_PER_TURN 256
+/* The kernel's buffers of one UDP socket, as far as it allows: 4 MiB are what arrives at 1 Gbit/s while a
+ * worker is busy for 30 ms. */
+#define LIMIT_UDP_SOCKET_BUFFER_BYTES (4 * 1024 * 1024)
 
 /* --- Tunnel protocol ------------------------------------------------------------------------ */
 

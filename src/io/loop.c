@@ -228,6 +228,62 @@ bool timer_is_set(const struct timer *t)
 	return t->at != 0;
 }
 
+struct loop_alarm {
+	uv_timer_t timer;
+	usec at; /* 0: not set */
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static void on_alarm(uv_timer_t *timer)
+{
+	struct loop_alarm *a = CONTAINER_OF(timer, struct loop_alarm, timer);
+
+	a->at = 0;
+	a->fn(a->arg);
+}
+
+struct loop_alarm *loop_alarm_new(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	struct loop_alarm *a = mem_alloc(sizeof(*a));
+
+	a->fn = fn;
+	a->arg = arg;
+	BUG_IF(uv_timer_init(&l->uv, &a->timer) != 0);
+	return a;
+}
+
+void loop_alarm_set(struct loop_alarm *a, usec at)
+{
+	if (a->at == at)
+		return;
+	a->at = at;
+	/* libuv's clock is the same one in whole milliseconds, read once a turn; rounding the end up and not
+	 * the distance keeps the alarm from being early. */
+	usec now = (usec)uv_now(a->timer.loop) * USEC_PER_MSEC;
+	usec left = at > now ? (at - now + USEC_PER_MSEC - 1) / USEC_PER_MSEC : 0;
+	uv_timer_start(&a->timer, on_alarm, (uint64_t)left, 0);
+}
+
+void loop_alarm_stop(struct loop_alarm *a)
+{
+	if (a->at != 0)
+		uv_timer_stop(&a->timer);
+	a->at = 0;
+}
+
+static void on_alarm_closed(uv_handle_t *handle)
+{
+	mem_free(CONTAINER_OF((uv_timer_t *)handle, struct loop_alarm, timer));
+}
+
+struct loop_alarm *loop_alarm_free(struct loop_alarm *a)
+{
+	if (a)
+		uv_close((uv_handle_t *)&a->timer, on_alarm_closed);
+	return NULL;
+}
+
 /* --- Posting from other threads -------------------------------------------------------------- */
 
 static void run_posted(struct loop *l)

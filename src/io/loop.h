@@ -59,6 +59,14 @@ void timer_set(struct timer *t, int64_t msec); /* sets or moves */
 void timer_stop(struct timer *t);
 bool timer_is_set(const struct timer *t);
 
+/* Precise to a millisecond, never early: for what paces packets. One per endpoint, not per connection. */
+struct loop_alarm;
+struct loop_alarm *loop_alarm_new(struct loop *l, void (*fn)(void *arg), void *arg);
+/* Once, at that time of clock_now(); moves it when it is set. In the past: on the next turn. */
+void loop_alarm_set(struct loop_alarm *a, usec at);
+void loop_alarm_stop(struct loop_alarm *a);
+struct loop_alarm *loop_alarm_free(struct loop_alarm *a);
+
 /* --- File descriptors and signals ----------------------------------------------------------- */
 
 #define LOOP_READABLE 1

@@ -19,11 +19,15 @@ struct udp_packet {
 
 struct udp_socket;
 
-/* on_packets() gets what a turn has brought, at most LIMIT_UDP_PACKETS_PER_TURN of it, GRO already taken
- * apart. on_writable() after a send that fell short. Takes the descriptor over. */
+/* on_packets() gets what a turn has brought, GRO already taken apart, in several calls if it is much; no more
+ * is read in a turn once there were LIMIT_UDP_PACKETS_PER_TURN. on_writable() after a send that fell short.
+ * Takes the descriptor over. udp_free() may be called in an event. */
 struct udp_events {
 	void (*on_packets)(void *ctx, const struct udp_packet *packets, size_t count);
 	void (*on_writable)(void *ctx);
+	/* ICMP says that what was sent to `to` does not arrive (sys_errno: ECONNREFUSED, EHOSTUNREACH, …). Anybody
+	 * who guesses the ports can forge it. NULL: nobody asks the kernel for it. */
+	void (*on_unreachable)(void *ctx, const struct address *to, int sys_errno);
 };
 struct udp_socket *udp_new(struct loop *l, int fd, const struct udp_events *events, void *ctx);
 struct udp_socket *udp_free(struct udp_socket *s);
@@ -32,6 +36,7 @@ const struct address *udp_local(const struct udp_socket *s);
 /* Sends `data` as packets of `segment` bytes (the last may be shorter) to one address, by GSO where the kernel
  * can. `from` (may be NULL) is the local address to send from. Returns bytes taken, a multiple of `segment`
  * or all; less means that the socket is full, on_writable() follows. E_IO when the address cannot be
- * reached (sys_errno set); a single packet that is too large is dropped and counts as sent, E_LIMIT. */
+ * reached (sys_errno set), E_LIMIT when `segment` is too large for the interface: what was not sent yet is
+ * lost then, as packets may be. */
 ssize_t udp_send(struct udp_socket *s, const struct address *from, const struct address *to,
 		 uint8_t ecn, struct bytes data, size_t segment, struct err *err);

@@ -190,6 +190,39 @@ static void timers_fire_once_in_order_and_never_early(void **state)
 	timer_stop(&a.timer); /* of one that is not set */
 }
 
+static struct loop_alarm *alarms[3];
+static usec rang_at[3];
+static int rang;
+
+static void on_ring(void *arg)
+{
+	rang_at[(usec *)arg - rang_at] = clock_now();
+	rang++;
+	happened();
+}
+
+static void alarms_ring_once_in_order_and_never_early(void **state)
+{
+	usec start = clock_now();
+
+	rang = 0;
+	for (int i = 0; i < 3; i++)
+		alarms[i] = loop_alarm_new(loop, on_ring, &rang_at[i]);
+	loop_alarm_set(alarms[0], start + 7100);
+	loop_alarm_set(alarms[1], start + 900000);
+	loop_alarm_set(alarms[1], start + 3300); /* moved */
+	loop_alarm_set(alarms[2], start + 1);
+	loop_alarm_stop(alarms[2]);
+	WAIT_FOR(rang == 2);
+	assert_true(rang_at[1] >= start + 3300 && rang_at[0] >= start + 7100);
+	assert_true(rang_at[1] <= rang_at[0]);
+	loop_alarm_set(alarms[2], start); /* past */
+	WAIT_FOR(rang == 3);
+	loop_alarm_set(alarms[0], clock_now() + 1000); /* freed while it is set */
+	for (int i = 0; i < 3; i++)
+		alarms[i] = loop_alarm_free(alarms[i]);
+}
+
 static void a_timer_may_be_moved_both_ways(void **state)
 {
 	struct alarm_clock a, b, c;
@@ -591,6 +624,7 @@ int main(void)
 		ON_LOOP(cancelled_calls_do_not_run),
 		ON_LOOP(an_endless_chain_does_not_starve_posts),
 		ON_LOOP(timers_fire_once_in_order_and_never_early),
+		ON_LOOP(alarms_ring_once_in_order_and_never_early),
 		ON_LOOP(a_timer_may_be_moved_both_ways),
 		ON_LOOP(a_timer_may_stop_another_that_is_due_as_well),
 		ON_LOOP(a_timer_may_set_itself_again),
