@@ -18,6 +18,7 @@ import pytest
 from testenv import net, postgres, sshd
 from testenv import stage as stages
 from testenv import websocket as ws
+from testenv.certs import OriginCerts
 from testenv.connector import KINDS, Cli, write_config
 from testenv.edge import ZONE, Edge
 from testenv.origin import Origin, pattern_file, pattern_sha256
@@ -100,7 +101,19 @@ def reset(sock):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
-SERVICES = {"echo": echo, "afterend": after_end, "greet": greet, "torrent": torrent, "reset": reset}
+class Stalled:
+    """Reads nothing until it is told to."""
+
+    def __init__(self):
+        self.may_read = threading.Event()
+
+    def __call__(self, sock):
+        self.may_read.wait()
+        after_end(sock)
+
+
+stalled = Stalled()
+SERVICES = {"stalled": stalled, "echo": echo, "afterend": after_end, "greet": greet, "torrent": torrent, "reset": reset}
 
 
 class Place:
@@ -629,13 +642,30 @@ def test_the_edges_own_authority_is_trusted_only_when_somebody_says_so(ours, tmp
     failed(ask(["--ca-file", tmp_path / "none"]), "No such file")
 
 
-def test_connecting_elsewhere_does_not_turn_verification_off(ours):
+def test_connecting_elsewhere_does_not_turn_verification_off(ours, tmp_path):
+    """The stock client accepts any certificate with SNI:PORT:HOST. This server takes any SNI, and has one
+    certificate: only the name in it may be reached."""
+    certs = OriginCerts(tmp_path / "certs")
+    elsewhere = Origin(tls=certs.server())
+    port = elsewhere.service.rsplit(":", 1)[1]
+    argv = [ADIT, "access", "tcp", "--hostname", ours.host("echo"), "--ca-file", certs.ca, "--connect-to"]
+    try:
+        for place, name in (
+            (f"127.0.0.1:{port}", ours.host("echo")),
+            (f"elsewhere.invalid:{port}:127.0.0.1", "elsewhere.invalid"),
+        ):
+            failed(run([*argv, place], env=ours.env()), f'certificate of "{name}" refused', "for another name")
+        # The right name gets as far as HTTP, and this is no WebSocket.
+        failed(run([*argv, f"{certs.NAME}:{port}:127.0.0.1"], env=ours.env()), "answered")
+        # The right name under an authority that nobody named does not.
+        no_ca = [*argv[: argv.index("--ca-file")], "--connect-to", f"{certs.NAME}:{port}:127.0.0.1"]
+        failed(run(no_ca, env=ours.env()), f'certificate of "{certs.NAME}" refused', "issuer is unknown")
+    finally:
+        elsewhere.close()
     edge = ours.place.edge
-    argv = [str(ADIT), "access", "tcp", "--hostname", ours.host("echo")]
-    good = run([*argv, "--connect-to", f"{ours.host('echo')}:{edge.https}:127.0.0.1"], env=ours.env(), input="x")
+    good = run([ADIT, "access", "tcp", "--hostname", ours.host("echo"), "--connect-to",
+                f"{ours.host('echo')}:{edge.https}:127.0.0.1"], env=ours.env(), input="x")  # fmt: skip
     assert (good.returncode, good.stdout) == (0, "x"), good
-    bad = run([*argv, "--connect-to", f"elsewhere.invalid:{edge.https}:127.0.0.1"], env=ours.env())
-    failed(bad, "elsewhere.invalid")
 
 
 class ConnectProxy:
@@ -779,6 +809,38 @@ def test_ssh_config_is_that_of_the_stock_client(place):
         assert ours.replace(str(ADIT), "PROGRAM") == theirs.replace(str(pathlib.Path(STOCK).resolve()), "PROGRAM")
     with_port = place.client.run("access", "ssh-config", "--hostname", "h.example.com:8443").stdout
     assert "Host h.example.com\n" in with_port and "--hostname h.example.com:8443\n" in with_port
+
+
+@pytest.mark.slow
+def test_idle_and_stalled_streams_are_not_taken_for_dead(place):
+    """Two rounds of pings: answered where nothing happens, and stuck behind data where a service is slow."""
+    from conftest import why_no_stock
+
+    kinds = ["adit"] if why_no_stock() else KINDS
+    stalled.may_read.clear()
+    data = os.urandom(20 * MB)
+    with contextlib.ExitStack() as stack:
+        idle, stuck = {}, {}
+        for kind in kinds:
+            place.connect(kind)
+            a = Access(place, kind)
+            stack.callback(a.close)
+            idle[kind], stuck[kind] = a.start("greet"), a.start("stalled")
+            assert idle[kind].stdout.read1(100) == b"welcome\n"
+            feed = threading.Thread(target=lambda p=stuck[kind]: (p.stdin.write(data), p.stdin.close()), daemon=True)
+            feed.start()
+        with pytest.raises(subprocess.TimeoutExpired):
+            idle[kinds[0]].wait(75)  # two periods of 30 s, and some
+        for kind in kinds:
+            assert idle[kind].poll() is None and stuck[kind].poll() is None, kind
+            idle[kind].stdin.write(b"still here")
+            idle[kind].stdin.close()
+            assert idle[kind].stdout.read() == b"still here" and idle[kind].wait(30 * PATIENCE) == 0
+        stalled.may_read.set()
+        for kind in kinds:
+            if kind == "adit":  # a stock connector's service sees no end before the stream is over
+                assert stuck[kind].stdout.read().decode() == hashlib.sha256(data).hexdigest()
+            assert stuck[kind].wait(60 * PATIENCE) == 0, (kind, stuck[kind].stderr.read())
 
 
 @pytest.mark.slow
