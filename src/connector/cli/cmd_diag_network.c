@@ -29,8 +29,10 @@ static bool parse_msec(struct bytes word, json_int_t *ret_usec)
 	if (strspn(text, "0123456789.") != word.len)
 		return false;
 	double msec = strtod(text, &end);
+	if (*end != 0 || msec > 1e9)
+		return false;
 	*ret_usec = (json_int_t)(msec * 1000);
-	return *end == 0 && msec < 1e9;
+	return true;
 }
 
 static void add_word(struct buf *domain, struct bytes word)

@@ -263,6 +263,8 @@ static void passes_over_what_is_no_hop(void **state)
 	assert_hops("1 ms ms ms\n2 1e400 ms\n3 nan ms\n",
 		    "[{\"hop\":1,\"domain\":\"ms ms ms\"},{\"hop\":2,\"domain\":\"1e400 ms\"},"
 		    "{\"hop\":3,\"domain\":\"nan ms\"}]");
+	assert_hops("3 a 99999999999999999999 ms\n",
+		    "[{\"hop\":3,\"domain\":\"a 99999999999999999999 ms\"}]");
 	assert_hops("7 \xff\xfe\n", "[{\"hop\":7,\"domain\":\"?\"}]");
 }
 
