@@ -235,15 +235,6 @@ class H1Talk:
             answer.body = b"".join(self.pieces(answer))
         return answer
 
-    def is_closed(self):
-        """Waits for the edge to close."""
-        try:
-            while self._more():
-                pass
-            return True
-        except Broken:
-            return False
-
     # --- leaving ---
 
     def leave(self):

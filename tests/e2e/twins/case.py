@@ -109,10 +109,8 @@ class Case:
     page: bool = False
     # Nobody can say how much of it arrives; that it is not all must be seen.
     partial: bool = False
-    retried: bool = False  # requests that were broken off: either may try again
     ignore: frozenset | set = frozenset()  # paths that are no matter of comparison
     alone: str = ""  # why only ours plays it
-    slow: bool = False
     bug: dict = field(default_factory=dict)  # version to what ours does wrong
 
     @property

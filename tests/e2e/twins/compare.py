@@ -38,10 +38,8 @@ class Transcript:
         out = {"requests": len(self.requests)}
         numbered = len(self.requests) > 1
         first = self.requests[0].connection if self.requests else 0
-        for i, r in enumerate(self.requests[:1] if case.retried else self.requests):
-            self._request(out, f"request {i}" if numbered and not case.retried else "request", r, first)
-        if case.retried:
-            del out["requests"]
+        for i, r in enumerate(self.requests):
+            self._request(out, f"request {i}" if numbered else "request", r, first)
         numbered = len(self.answers) > 1
         for i, a in enumerate(self.answers):
             self._answer(out, f"response {i}" if numbered else "response", a, case)
@@ -112,7 +110,5 @@ def unexpected(case, version, got):
         for name, values in grouped(script.headers).items():
             if name not in case.hidden and name not in ("connection", "content-length", "cf-ray"):
                 want[f"response field {name}"] = values
-    if case.retried:
-        want.pop("requests", None)
     want |= {k: v.replace("…", case.path) if isinstance(v, str) else v for k, v in case.expect.items()}
     return {k: (cut(got.get(k)), cut(v)) for k, v in want.items() if v != "*" and got.get(k) != v}
