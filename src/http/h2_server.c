@@ -162,6 +162,9 @@ static void send_head(struct visit *v)
 	} else if (head->status < 200) {
 		break_off(v);
 		return;
+	} else if (x->request.is_upgrade && head->status < 300) {
+		/* Here any 2xx would say that the socket is open, and the page would be taken for frames. */
+		head->status = 502;
 	}
 	v->has_no_body = bytes_eq(x->request.method, BYTES_LIT("HEAD")) || head->status == 204 ||
 			 head->status == 304;

@@ -364,7 +364,6 @@ def sockets():
                             (426, (("Sec-WebSocket-Version", "8, 13"),)), (500, ()), (503, (("Retry-After", "1"),)),
                             (302, (("Location", "/elsewhere"),))):  # fmt: skip
         yield Case(f"socket/refused with {status}", reply(status, headers, b"refused\n"), visit=opening(),
-                   bug={"2": "2xx says that the socket is open (RFC 8441)"} if status == 200 else {},
                    expect={"note opened": False, "response body": b"refused\n"})  # fmt: skip
     yield Case("socket/refused without a body", reply(400), visit=opening(), expect={"note opened": False})
     yield Case("socket/refused chunked", chunked(b"no", status=403), visit=opening(), expect={"response body": b"no"})
