@@ -82,8 +82,9 @@ expect "cert.pem was fetched" "ARGO TUNNEL TOKEN" "$(cat "$work/.adit/cert.pem")
 say "A tunnel, and the name that leads to it."
 run adit tunnel create my-tunnel
 run adit tunnel route dns my-tunnel app.example.com
+run adit tunnel route dns my-tunnel tcp.example.com
 
-say "What the connector serves: two web services, SSH, and 404 for the rest."
+say "What the connector serves: two web services, one of them as plain TCP too, and 404 for the rest."
 cat >"$work/config.yml" <<YAML
 tunnel: my-tunnel
 ingress:
@@ -92,8 +93,8 @@ ingress:
     service: http://127.0.0.1:$ECHO
   - hostname: app.example.com
     service: http://127.0.0.1:$PAGE
-  - hostname: ssh.example.com
-    service: ssh://localhost:22
+  - hostname: tcp.example.com
+    service: tcp://127.0.0.1:$PAGE
   - service: http_status:404
 YAML
 run cat "$work/config.yml"
@@ -120,6 +121,16 @@ say "A WebSocket through the same name."
 echoed=$(run $PYTHON websocket.py app.example.com "$HTTPS" "$ca" "hello, tunnel")
 printf '%s\n' "$echoed"
 expect "the echo came back" "hello, tunnel" "$echoed"
+
+say "Any TCP service: its bytes travel as they are, here a request written by hand. ssh would use the same line as its ProxyCommand."
+raw=$(printf 'GET /by-hand HTTP/1.0\r\n\r\n' | run adit access tcp --hostname "tcp.example.com:$HTTPS" --connect-to "127.0.0.1:$HTTPS")
+printf '%s\n' "$raw" | head -n 4
+expect "the service answered" "Hello from behind the tunnel" "$raw"
+
+say "Which hop is broken, should one be?"
+diag=$(cd "$work" && run adit tunnel --metrics "127.0.0.1:$READY" diag)
+printf '%s\n' "$diag"
+expect "every hop works" "works" "$diag"
 
 say "A name the edge does not know."
 unknown=$(visit -i "https://nobody.example.com:$HTTPS/")
