@@ -76,6 +76,8 @@ size_t log_record_pack(void *dst, const struct log_record *head, struct bytes me
 	return r->size;
 }
 
+static const char hex_digits[] = "0123456789abcdef";
+
 /* --- Pieces of text -------------------------------------------------------------------------- */
 
 static size_t room(const struct log_line *l)
@@ -159,7 +161,6 @@ static size_t plain_run(struct bytes b)
 /* One character that is not plain, as it may be shown; returns how many bytes it was. */
 static size_t escape_one(struct bytes rest, char escape[8], size_t *ret_len)
 {
-	static const char hex[] = "0123456789abcdef";
 	size_t len = utf8_length(rest);
 	uint8_t c = rest.ptr[0];
 
@@ -175,8 +176,8 @@ static size_t escape_one(struct bytes rest, char escape[8], size_t *ret_len)
 	} else if (c < 0x20 || c == 0x7f || (c == 0xc2 && rest.ptr[1] < 0xa0)) {
 		uint8_t low = len == 1 ? c : rest.ptr[1];
 		memcpy(escape, "\\u00", 4);
-		escape[4] = hex[low >> 4];
-		escape[5] = hex[low & 15];
+		escape[4] = hex_digits[low >> 4];
+		escape[5] = hex_digits[low & 15];
 		*ret_len = 6;
 	} else {
 		memcpy(escape, rest.ptr, len);
@@ -261,12 +262,17 @@ static size_t number_text(const struct log_packed *p, char text[32])
 	return len;
 }
 
+/* As uuid_text(), for the many lines that have one. */
 static size_t uuid_digits(const uint8_t b[16], char text[UUID_TEXT_SIZE])
 {
-	struct uuid u;
+	char *at = text;
 
-	memcpy(u.b, b, sizeof(u.b));
-	uuid_text(&u, text);
+	for (size_t i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*at++ = '-';
+		*at++ = hex_digits[b[i] >> 4];
+		*at++ = hex_digits[b[i] & 15];
+	}
 	return UUID_TEXT_SIZE - 1;
 }
 
