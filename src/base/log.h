@@ -63,10 +63,10 @@ void log_setup(enum log_level level, enum log_format format);
 void log_setup_component(const char *component, enum log_level level);
 /* From now on events go to the file only: stderr belongs to another program's user. */
 void log_leave_stderr(void);
-/* Appends to the file as JSON lines, in addition to stderr; makes it, mode 0640. A second call replaces
- * the first. 0 or negative errno; log_reopen() tries a file again that could not be opened. */
+/* Appends to the file as JSON lines, in addition to stderr; makes it, mode 0640, and its folders. A second
+ * call replaces the first. 0 or negative errno; log_reopen() tries a file again that could not be opened. */
 int log_to_file(const char *path);
-/* The same in a directory, which is made if need be: NAME.log, and when that has LIMIT_LOG_FILE_BYTES it
+/* The same in a directory: NAME.log, and when that has LIMIT_LOG_FILE_BYTES it
  * becomes NAME-2026-01-02T03-04-05.678.log; LIMIT_LOG_OLD_FILES of those are kept. */
 int log_to_directory(const char *directory, const char *name);
 /* "debug", "info", "warn", "error", "fatal". False for any other word. */

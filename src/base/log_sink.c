@@ -200,8 +200,7 @@ int log_sink_open_path(struct log_sink *s, const char *path, bool is_rolling)
 	s->has_path = true;
 	s->is_rolling = is_rolling;
 	s->path = mem_strdup(path);
-	if (is_rolling)
-		make_folders(path);
+	make_folders(path);
 	int ret = open_file(s);
 	if (ret == 0 && is_rolling)
 		remove_oldest(s);

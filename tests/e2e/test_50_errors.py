@@ -78,7 +78,7 @@ def test_origin_does_not_answer(site, stage, visitor, case):
         assert said["errno"] == errno
     assert why in said["detail"].lower()
     # Both programs' logs have the same id, and the connector's has the reason.
-    stage.edge.program.wait_log(rf"id={ray(answer)}.*origin=\"?{re.escape(said['origin'])}")
+    stage.edge.program.wait_log(rf"cfRay={ray(answer)}.*origin=\"?{re.escape(said['origin'])}")
     line = site.connector.wait_log(rf"cfRay={ray(answer)}.*").group()
     assert said["origin"] in line and (not errno or errno in line)
 

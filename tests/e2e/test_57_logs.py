@@ -500,12 +500,12 @@ def test_a_full_disk(own, origin_of_its_own, tmp_path):
 
 def test_files_that_cannot_be_opened(own, origin_of_its_own, tmp_path):
     small = Small(own, origin_of_its_own, tmp_path,
-                  'access-log: "/nonexistent/a"\nlog-file: "/nonexistent/b"\n',
-                  args=["--access-log", "/nonexistent/a"], env={"TUNNEL_LOGFILE": "/nonexistent/b"})  # fmt: skip
+                  'access-log: "/dev/null/a"\nlog-file: "/dev/null/b"\n',
+                  args=["--access-log", "/dev/null/a"], env={"TUNNEL_LOGFILE": "/dev/null/b"})  # fmt: skip
     assert small.get().status == 200
     for program in (small.edge.program, small.connector):
         for name in ("a", "b"):
-            program.wait_log(f'ERR Unable to write to the log file file=/nonexistent/{name} error="No such file')
+            program.wait_log(f'ERR Unable to write to the log file file=/dev/null/{name} error="Not a directory')
 
 
 def test_a_bad_level_and_both_kinds_of_file(own, tmp_path):

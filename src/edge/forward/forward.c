@@ -415,7 +415,7 @@ static void on_stream_closed(struct stream *st, enum reason why)
 		struct tunnel_session *next = registry_choose(f->worker, &f->tunnel, f->session);
 		if (next && open_stream(f, next)) {
 			log_debug(COMPONENT, "request sent again over another connection",
-				  LOG_STR("id", x->id));
+				  LOG_STR("cfRay", x->id));
 			pump_request(f);
 			return;
 		}

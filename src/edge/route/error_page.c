@@ -199,7 +199,7 @@ void error_page_answer(struct exchange *x, void *worker)
 
 	enum log_level level =
 		f->hop == FAILURE_VISITOR || f->hop == FAILURE_EDGE ? LOG_DEBUG : LOG_WARN;
-	log_at_(level, COMPONENT, "request failed", LOG_STR("id", x->id),
+	log_at_(level, COMPONENT, "request failed", LOG_STR("cfRay", x->id),
 		LOG_BYTES("host", x->host), LOG_INT("status", f->status), LOG_INT("code", f->code),
 		LOG_STR("hop", hop_names[f->hop]), LOG_BYTES("error", f->title),
 		LOG_BYTES("detail", f->detail), LOG_BYTES("origin", f->origin),
