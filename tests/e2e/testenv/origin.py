@@ -12,6 +12,7 @@ has what arrived.
 """
 
 import contextlib
+import contextlib
 import hashlib
 import itertools
 import os
@@ -238,6 +239,10 @@ class Origin:
         wait_until(lambda: not self.connections, "end of the idle connections", seconds)
 
     def close(self):
+        # Closing alone leaves the thread in accept(): a system call that is restarted later (a stopped
+        # process that goes on) would take connections of whoever has the descriptor's number by then.
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for sock in list(self.connections):
             sock.close()
