@@ -141,23 +141,33 @@ int name_hostname(const char *text, char ret[NAME_DNS_BYTES + 1], struct err *er
 	return 0;
 }
 
-int name_tunnel(const char *text, struct err *err)
+/* Commands take a name or an id: the two must not be mistaken for each other. */
+static int check_name(const char *text, const char *what, struct err *err)
 {
 	struct bytes b = bytes_str(text);
 	struct uuid unused;
 
 	if (b.len == 0)
-		return err_set(err, E_INVALID, "the tunnel's name is empty");
+		return err_set(err, E_INVALID, "the %s's name is empty", what);
 	if (b.len > NAME_TUNNEL_BYTES)
-		return err_set(err, E_INVALID, "the tunnel's name is longer than %d bytes",
+		return err_set(err, E_INVALID, "the %s's name is longer than %d bytes", what,
 			       NAME_TUNNEL_BYTES);
 	if (!is_printable(b))
-		return err_set(err, E_INVALID,
-			       "the tunnel's name has characters that cannot be shown");
-	/* Commands take a name or an id: the two must not be mistaken for each other. */
+		return err_set(err, E_INVALID, "the %s's name has characters that cannot be shown",
+			       what);
 	if (uuid_parse(b, &unused))
-		return err_set(err, E_INVALID, "you cannot use UUIDs as tunnel names");
+		return err_set(err, E_INVALID, "you cannot use UUIDs as %s names", what);
 	return 0;
+}
+
+int name_tunnel(const char *text, struct err *err)
+{
+	return check_name(text, "tunnel", err);
+}
+
+int name_vnet(const char *text, struct err *err)
+{
+	return check_name(text, "virtual network", err);
 }
 
 int name_note(const char *text, struct err *err)

@@ -24,6 +24,8 @@ int name_zone(const char *text, char ret[NAME_DNS_BYTES + 1], struct err *err);
 int name_hostname(const char *text, char ret[NAME_DNS_BYTES + 1], struct err *err);
 /* UTF-8 without control characters, 1 to NAME_TUNNEL_BYTES bytes, not a UUID. */
 int name_tunnel(const char *text, struct err *err);
+/* The same for a virtual network. */
+int name_vnet(const char *text, struct err *err);
 /* UTF-8 without control characters, at most NAME_NOTE_BYTES bytes. */
 int name_note(const char *text, struct err *err);
 /* local@domain; copied in lower case. Delivery decides the rest. */

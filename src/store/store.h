@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "base/uuid.h"
+#include "io/network.h"
 
 struct store;
 
@@ -79,6 +80,17 @@ char *store_token_create(struct store *s, const char *account, const struct uuid
 			 const char *note, struct err *err);
 int store_token_find(struct store *s, const char *token, struct store_token *ret,
 		     struct err *err); /* E_DENIED */
+/* What is kept of a token instead of it, for those who compare without the store: see
+ * store_token_hashes(). Any thread. */
+#define STORE_TOKEN_HASH_BYTES 32
+void store_token_hash(struct bytes token, uint8_t ret[STORE_TOKEN_HASH_BYTES]);
+struct store_token_hash {
+	uint8_t hash[STORE_TOKEN_HASH_BYTES];
+	char account[33];
+};
+/* Of every API token. Array owned by the caller: mem_free. */
+int store_token_hashes(struct store *s, struct store_token_hash **ret, size_t *ret_count,
+		       struct err *err);
 
 /* --- Zones ----------------------------------------------------------------------------------- */
 
@@ -115,7 +127,7 @@ int store_tunnel_create(struct store *s, const char *account, const char *name, 
 			struct err *err); /* E_EXISTS: a living one has the name */
 int store_tunnel_get(struct store *s, const char *account, const struct uuid *id,
 		     struct store_tunnel *ret, struct err *err);
-/* Marks it deleted and removes its routes. E_NOT_FOUND. */
+/* Marks it deleted, and its network routes, and removes its routes. E_NOT_FOUND. */
 int store_tunnel_delete(struct store *s, const char *account, const struct uuid *id,
 			struct err *err);
 
@@ -146,6 +158,84 @@ int store_route_put(struct store *s, const struct uuid *zone, const char *hostna
 		    const struct uuid *tunnel, bool overwrite, enum store_route_change *ret,
 		    struct err *err);
 int store_route_list(struct store *s, struct store_route **ret, size_t *ret_count, struct err *err);
+
+/* --- Private networks: virtual networks, and network -> tunnel in each ------------------------ */
+
+struct store_vnet {
+	struct uuid id;
+	char account[33];
+	char *name, *comment;
+	bool is_default; /* exactly one living one of an account is */
+	usec created_at, deleted_at;
+};
+void store_vnet_done(struct store_vnet *v);
+
+/* `is_default` takes that from the one that had it. E_EXISTS: a living one has the name. */
+int store_vnet_create(struct store *s, const char *account, const char *name, const char *comment,
+		      bool is_default, struct store_vnet *ret, struct err *err);
+/* The account's default one, made when there is none. */
+int store_vnet_default(struct store *s, const char *account, struct store_vnet *ret,
+		       struct err *err);
+/* Living or deleted. E_NOT_FOUND. */
+int store_vnet_get(struct store *s, const char *account, const struct uuid *id,
+		   struct store_vnet *ret, struct err *err);
+struct store_vnet_filter {
+	const char *account, *name; /* NULL: any */
+	const struct uuid *id;      /* NULL: any */
+	int is_default, is_deleted; /* -1: either, 0, 1 */
+};
+/* By age. Array owned by the caller: *_done() each, then mem_free. */
+int store_vnet_list(struct store *s, const struct store_vnet_filter *f, struct store_vnet **ret,
+		    size_t *ret_count, struct err *err);
+struct store_vnet_change {
+	const char *name, *comment; /* NULL: stays */
+	bool make_default;
+};
+/* E_NOT_FOUND, also for a deleted one; E_EXISTS: another has the name. */
+int store_vnet_update(struct store *s, const char *account, const struct uuid *id,
+		      const struct store_vnet_change *change, struct err *err);
+/* Marks it deleted; with `force` its routes, too. E_NOT_FOUND; E_BUSY while it has routes; E_INVALID: the
+ * default one stays. */
+int store_vnet_delete(struct store *s, const char *account, const struct uuid *id, bool force,
+		      struct err *err);
+
+struct store_network_route {
+	struct uuid id;
+	char account[33];
+	struct network network;
+	struct uuid tunnel, vnet;
+	char *tunnel_name, *comment;
+	usec created_at, deleted_at;
+};
+void store_network_route_done(struct store_network_route *r);
+
+/* E_EXISTS: the virtual network has a living route for exactly this network (smaller and larger ones may
+ * overlap it: the longest prefix wins); E_NOT_FOUND: no such living tunnel or virtual network. */
+int store_network_route_add(struct store *s, const char *account, const struct network *network,
+			    const struct uuid *tunnel, const struct uuid *vnet, const char *comment,
+			    struct store_network_route *ret, struct err *err);
+/* Living or deleted. E_NOT_FOUND. */
+int store_network_route_get(struct store *s, const char *account, const struct uuid *id,
+			    struct store_network_route *ret, struct err *err);
+/* Marks it deleted. E_NOT_FOUND, also for a deleted one. */
+int store_network_route_delete(struct store *s, const char *account, const struct uuid *id,
+			       struct err *err);
+struct store_network_filter {
+	const char *account, *comment;       /* NULL: any */
+	const struct uuid *tunnel, *vnet;    /* NULL: any */
+	const struct network *within, *over; /* inside of, and around; NULL: any */
+	int is_deleted;                      /* -1: either, 0, 1 */
+	usec existed_at;                     /* 0: any */
+	size_t offset, limit;                /* limit 0: all */
+};
+/* By virtual network, then address, the larger network first. Array owned by the caller. */
+int store_network_route_list(struct store *s, const struct store_network_filter *f,
+			     struct store_network_route **ret, size_t *ret_count, size_t *ret_total,
+			     struct err *err);
+/* The one that an address takes: the longest prefix. E_NOT_FOUND. */
+int store_network_route_find(struct store *s, const char *account, const struct uuid *vnet,
+			     const struct network *address, struct store_network_route *ret,
+			     struct err *err);
 
 /* --- Certificates ---------------------------------------------------------------------------- */
 

@@ -238,9 +238,15 @@ static char *new_token(uint8_t hash[HASH_BYTES])
 	return text;
 }
 
+void store_token_hash(struct bytes token, uint8_t ret[STORE_TOKEN_HASH_BYTES])
+{
+	_Static_assert(STORE_TOKEN_HASH_BYTES == HASH_BYTES, "one hash");
+	crypto_generichash(ret, HASH_BYTES, token.ptr, token.len, NULL, 0);
+}
+
 static struct store_value token_hash(const char *token, uint8_t hash[HASH_BYTES])
 {
-	crypto_generichash(hash, HASH_BYTES, (const uint8_t *)token, strlen(token), NULL, 0);
+	store_token_hash(bytes_str(token), hash);
 	return store_blob(bytes_of(hash, HASH_BYTES));
 }
 
@@ -369,5 +375,34 @@ int store_token_find(struct store *s, const char *token, struct store_token *ret
 		return r;
 	if (store_rows_first(&rows, ret) < 0)
 		return err_set(err, E_DENIED, "the API token is not valid");
+	return 0;
+}
+
+static void hash_item_done(void *item)
+{
+	(void)item;
+}
+
+static int on_token_hash(void *ctx, const struct store_value *row)
+{
+	struct store_token_hash *t = store_rows_add(ctx);
+
+	if (row[0].bytes.len != sizeof(t->hash))
+		return E_INTERNAL;
+	memcpy(t->hash, row[0].bytes.ptr, sizeof(t->hash));
+	return store_column_account(&row[1], t->account);
+}
+
+int store_token_hashes(struct store *s, struct store_token_hash **ret, size_t *ret_count,
+		       struct err *err)
+{
+	struct store_rows rows = { s, .item_size = sizeof(**ret), .item_done = hash_item_done };
+	int r = store_rows_query(&rows, "SELECT hash, account FROM tokens ORDER BY hash", NULL, 0,
+				 on_token_hash, err);
+
+	if (r < 0)
+		return r;
+	*ret = rows.items;
+	*ret_count = rows.count;
 	return 0;
 }

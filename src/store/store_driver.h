@@ -25,7 +25,7 @@ struct store_value {
 	struct bytes bytes; /* borrowed; in results until the callback returns */
 };
 
-#define STORE_MAX_COLUMNS 8
+#define STORE_MAX_COLUMNS 12
 
 /* One row of a result. A negative value stops the query, which returns it. */
 typedef int store_on_row(void *ctx, const struct store_value *row);

@@ -144,8 +144,13 @@ static int delete_tunnel(struct store *s, const char *account, const struct uuid
 		return not_found(id, err);
 	if (r < 0)
 		return r;
-	return store_query(s, "DELETE FROM routes WHERE tunnel = $1",
-			   STORE_PARAMS(store_text(text)), NULL, NULL, err);
+	r = store_query(s, "DELETE FROM routes WHERE tunnel = $1", STORE_PARAMS(store_text(text)),
+			NULL, NULL, err);
+	if (r < 0)
+		return r;
+	return store_query(
+		s, "UPDATE network_routes SET deleted_at = $1 WHERE tunnel = $2 AND deleted_at = 0",
+		STORE_PARAMS(store_int(clock_wall_now()), store_text(text)), NULL, NULL, err);
 }
 
 int store_tunnel_delete(struct store *s, const char *account, const struct uuid *id, struct err *err)
