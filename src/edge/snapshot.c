@@ -6,7 +6,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "edge/certificates.h"
-#include "io/address.h"
+#include "edge/route/network_table.h"
 #include "store/store.h"
 #include "tls/tls.h"
 
@@ -30,6 +30,10 @@ struct snapshot {
 	size_t tunnel_count;
 	struct held_certificate *certificates; /* owned */
 	size_t certificate_count;
+	struct snapshot_vnet *vnets; /* in the arena */
+	size_t vnet_count;
+	struct network_table networks;       /* a table for each of vnets, of snapshot_network */
+	struct map *tokens;                  /* hash of an API token -> account id, in the arena */
 	struct map *by_id;                   /* UUID -> snapshot_tunnel */
 	struct map *exact, *below;           /* "a.b" -> snapshot_route, and "b" -> that of "*.b" */
 	struct map *by_name;                 /* name in the store -> held_certificate */
@@ -47,6 +51,7 @@ static struct snapshot *snapshot_new(void)
 	s->magic = MAGIC_SNAPSHOT;
 	atomic_init(&s->refs, 1);
 	arena_init(&s->arena);
+	s->tokens = map_new();
 	s->by_id = map_new();
 	s->exact = map_new();
 	s->below = map_new();
@@ -64,6 +69,8 @@ static void snapshot_free(struct snapshot *s)
 	for (size_t i = 0; i < s->certificate_count; i++)
 		tls_certificate_unref(s->certificates[i].tls);
 	mem_free(s->certificates);
+	network_table_done(&s->networks);
+	map_free(s->tokens);
 	map_free(s->by_id);
 	map_free(s->exact);
 	map_free(s->below);
@@ -101,7 +108,11 @@ struct source {
 	struct store_tunnel *tunnels;
 	struct store_route *routes;
 	struct store_certificate *certificates;
+	struct store_vnet *vnets;
+	struct store_network_route *networks;
+	struct store_token_hash *tokens;
 	size_t zone_count, tunnel_count, route_count, certificate_count;
+	size_t vnet_count, network_count, token_count;
 };
 
 static void source_done(struct source *src)
@@ -114,6 +125,13 @@ static void source_done(struct source *src)
 		store_route_done(&src->routes[i]);
 	for (size_t i = 0; i < src->certificate_count; i++)
 		store_certificate_done(&src->certificates[i]);
+	for (size_t i = 0; i < src->vnet_count; i++)
+		store_vnet_done(&src->vnets[i]);
+	for (size_t i = 0; i < src->network_count; i++)
+		store_network_route_done(&src->networks[i]);
+	mem_free(src->vnets);
+	mem_free(src->networks);
+	mem_free(src->tokens);
 	mem_free(src->zones);
 	mem_free(src->tunnels);
 	mem_free(src->routes);
@@ -135,6 +153,20 @@ static int read_control_host(struct snapshot *s, struct store *store, struct err
 	return 0;
 }
 
+static int read_networks(struct store *store, struct source *src, struct err *err)
+{
+	const struct store_vnet_filter vnets = { .is_default = -1 };
+	const struct store_network_filter routes = { 0 };
+	int r = store_vnet_list(store, &vnets, &src->vnets, &src->vnet_count, err);
+
+	if (r == 0)
+		r = store_network_route_list(store, &routes, &src->networks, &src->network_count,
+					     NULL, err);
+	if (r == 0)
+		r = store_token_hashes(store, &src->tokens, &src->token_count, err);
+	return r;
+}
+
 static int read_store(struct snapshot *s, struct store *store, struct source *src, struct err *err)
 {
 	const struct store_tunnel_filter living = { .is_deleted = 0 };
@@ -148,6 +180,8 @@ static int read_store(struct snapshot *s, struct store *store, struct source *sr
 		r = store_tunnel_list(store, &living, &src->tunnels, &src->tunnel_count, NULL, err);
 	if (r == 0)
 		r = store_route_list(store, &src->routes, &src->route_count, err);
+	if (r == 0)
+		r = read_networks(store, src, err);
 	if (r < 0)
 		return r;
 	struct certificate_needs needs = {
@@ -198,6 +232,57 @@ static void take_routes(struct snapshot *s, const struct source *src)
 		to->hostname = arena_strdup(&s->arena, bytes_str(from->hostname));
 		to->tunnel = tunnel;
 		put_name(s->exact, s->below, bytes_str(to->hostname), to);
+	}
+}
+
+static void take_vnets(struct snapshot *s, const struct source *src)
+{
+	s->vnets = arena_alloc(&s->arena, src->vnet_count * sizeof(*s->vnets) + 1);
+	s->vnet_count = src->vnet_count;
+	for (size_t i = 0; i < src->vnet_count; i++) {
+		const struct store_vnet *from = &src->vnets[i];
+		struct snapshot_vnet *to = &s->vnets[i];
+		to->id = from->id;
+		memcpy(to->account, from->account, sizeof(to->account));
+		to->name = arena_strdup(&s->arena, bytes_str(from->name));
+		to->is_default = from->is_default;
+	}
+}
+
+static const struct snapshot_vnet *vnet_of_id(const struct snapshot *s, const struct uuid *id)
+{
+	for (size_t i = 0; i < s->vnet_count; i++)
+		if (uuid_eq(&s->vnets[i].id, id))
+			return &s->vnets[i];
+	return NULL;
+}
+
+/* Routes come grouped by virtual network. */
+static void take_networks(struct snapshot *s, const struct source *src)
+{
+	const struct snapshot_vnet *vnet = NULL;
+
+	for (size_t i = 0; i < src->network_count; i++) {
+		const struct store_network_route *from = &src->networks[i];
+		struct snapshot_tunnel *tunnel = map_find(s->by_id, uuid_bytes(&from->tunnel));
+		if (!vnet || !uuid_eq(&vnet->id, &from->vnet))
+			vnet = vnet_of_id(s, &from->vnet);
+		/* One came or went between two questions; the next snapshot knows. */
+		if (!tunnel || !vnet)
+			continue;
+		struct snapshot_network *to = arena_alloc(&s->arena, sizeof(*to));
+		*to = (struct snapshot_network){ from->network, vnet, tunnel };
+		network_table_add(&s->networks, (size_t)(vnet - s->vnets), &to->network, to);
+	}
+	network_table_sort(&s->networks);
+}
+
+static void take_tokens(struct snapshot *s, const struct source *src)
+{
+	for (size_t i = 0; i < src->token_count; i++) {
+		const struct store_token_hash *t = &src->tokens[i];
+		map_put(s->tokens, bytes_of(t->hash, sizeof(t->hash)),
+			arena_strdup(&s->arena, bytes_str(t->account)));
 	}
 }
 
@@ -272,6 +357,9 @@ struct snapshot *snapshot_build(struct store *store, const struct snapshot *prev
 	if (r == 0) {
 		take_tunnels(s, &src);
 		take_routes(s, &src);
+		take_vnets(s, &src);
+		take_networks(s, &src);
+		take_tokens(s, &src);
 		r = take_certificates(s, store, previous, &src, err);
 	}
 	source_done(&src);
@@ -312,6 +400,51 @@ const struct snapshot_tunnel *snapshot_tunnel(const struct snapshot *s, const st
 {
 	CHECK(s, MAGIC_SNAPSHOT);
 	return map_find(s->by_id, uuid_bytes(id));
+}
+
+const char *snapshot_token_account(const struct snapshot *s, struct bytes token)
+{
+	uint8_t hash[STORE_TOKEN_HASH_BYTES];
+
+	CHECK(s, MAGIC_SNAPSHOT);
+	store_token_hash(token, hash);
+	/* Who can choose a hash to look for knows a token: the time it takes tells nothing. */
+	return map_find(s->tokens, bytes_of(hash, sizeof(hash)));
+}
+
+const struct snapshot_vnet *snapshot_vnet(const struct snapshot *s, const char *account,
+					  struct bytes name)
+{
+	struct uuid id;
+	bool is_id = uuid_parse(name, &id);
+
+	CHECK(s, MAGIC_SNAPSHOT);
+	for (size_t i = 0; i < s->vnet_count; i++) {
+		const struct snapshot_vnet *v = &s->vnets[i];
+		bool is_meant = name.len == 0 ? v->is_default
+				: is_id       ? uuid_eq(&v->id, &id)
+					      : bytes_eq(name, bytes_str(v->name));
+		if (is_meant && strcmp(v->account, account) == 0)
+			return v;
+	}
+	return NULL;
+}
+
+const struct snapshot_network *snapshot_network(const struct snapshot *s,
+						const struct snapshot_vnet *vnet,
+						const struct address *to)
+{
+	struct network address;
+
+	CHECK(s, MAGIC_SNAPSHOT);
+	if (!network_of_address(to, &address))
+		return NULL;
+	return network_table_find(&s->networks, (size_t)(vnet - s->vnets), &address);
+}
+
+size_t snapshot_network_count(const struct snapshot *s)
+{
+	return s->networks.count;
 }
 
 struct tls_certificate *snapshot_certificate(const struct snapshot *s, struct bytes server_name)

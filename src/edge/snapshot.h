@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "base/uuid.h"
+#include "io/network.h"
 
 struct snapshot;
 struct store;
@@ -20,6 +21,21 @@ struct snapshot_tunnel {
 	char account[33];
 	const char *name;
 	struct secret secret;
+};
+
+/* A virtual network of an account. */
+struct snapshot_vnet {
+	struct uuid id;
+	char account[33];
+	const char *name;
+	bool is_default;
+};
+
+/* A private network and the tunnel that leads there. */
+struct snapshot_network {
+	struct network network;
+	const struct snapshot_vnet *vnet;
+	const struct snapshot_tunnel *tunnel;
 };
 
 struct snapshot_route {
@@ -44,6 +60,16 @@ const char *snapshot_control_host(const struct snapshot *s);
 /* Exact hostname, then the longest wildcard ("*.a.b" before "*.b"). `host` is lower case, no port. */
 const struct snapshot_route *snapshot_route(const struct snapshot *s, struct bytes host);
 const struct snapshot_tunnel *snapshot_tunnel(const struct snapshot *s, const struct uuid *id);
+/* The account of an API token; NULL when nobody has it. */
+const char *snapshot_token_account(const struct snapshot *s, struct bytes token);
+/* A virtual network by its name or id; without either the account's default one. NULL: there is none. */
+const struct snapshot_vnet *snapshot_vnet(const struct snapshot *s, const char *account,
+					  struct bytes name);
+/* The smallest network routed in `vnet` (of this snapshot) that holds the address; NULL: none. */
+const struct snapshot_network *snapshot_network(const struct snapshot *s,
+						const struct snapshot_vnet *vnet,
+						const struct address *to);
+size_t snapshot_network_count(const struct snapshot *s);
 /* For listeners that visitors reach: exact name, then "*." of its parent; the tunnel names too, as
  * connectors may come by the same port. NULL when nothing covers the name. Without a name (clients that
  * go by IP address) the control host's if that is an address or there is no zone, else the first zone's:

@@ -240,6 +240,21 @@ static int count_routes(struct control *c, size_t *ret, struct err *err)
 	return 0;
 }
 
+static int count_networks(struct control *c, size_t *ret, struct err *err)
+{
+	const struct store_network_filter living = { .limit = 1 };
+	struct store_network_route *routes;
+	size_t count;
+	int rc = store_network_route_list(c->store, &living, &routes, &count, ret, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < count; i++)
+		store_network_route_done(&routes[i]);
+	mem_free(routes);
+	return 0;
+}
+
 static int count_zones(struct control *c, size_t *ret, struct err *err)
 {
 	struct store_zone *zones;
@@ -256,7 +271,7 @@ static int count_zones(struct control *c, size_t *ret, struct err *err)
 static enum ask_result status(struct ask *a)
 {
 	struct control *c = a->control;
-	size_t zones, tunnels, routes;
+	size_t zones, tunnels, routes, networks;
 	struct err err = { 0 };
 	int64_t users, revision;
 	json_t *edge = NULL;
@@ -264,7 +279,8 @@ static enum ask_result status(struct ask *a)
 	users = store_user_count(c->store, &err);
 	revision = users < 0 ? -1 : store_revision(c->store, &err);
 	if (revision < 0 || count_zones(c, &zones, &err) < 0 ||
-	    count_tunnels(c, &tunnels, &err) < 0 || count_routes(c, &routes, &err) < 0)
+	    count_tunnels(c, &tunnels, &err) < 0 || count_routes(c, &routes, &err) < 0 ||
+	    count_networks(c, &networks, &err) < 0)
 		return answer_store_error(a, &err);
 	if (c->hooks.status) {
 		char *text = c->hooks.status(c->hooks.ctx);
@@ -272,13 +288,13 @@ static enum ask_result status(struct ask *a)
 		edge = text ? json_loads(text, 0, NULL) : NULL;
 		mem_free(text);
 	}
-	return answer_result(a,
-			     json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "running",
-				       c->hooks.status != NULL, "version", ADIT_VERSION,
-				       "public_url", c->public_url, "revision",
-				       (json_int_t)revision, "zones", (json_int_t)zones, "tunnels",
-				       (json_int_t)tunnels, "routes", (json_int_t)routes, "users",
-				       (json_int_t)users, "edge", edge ? edge : json_null()));
+	return answer_result(
+		a, json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "running",
+			     c->hooks.status != NULL, "version", ADIT_VERSION, "public_url",
+			     c->public_url, "revision", (json_int_t)revision, "zones",
+			     (json_int_t)zones, "tunnels", (json_int_t)tunnels, "routes",
+			     (json_int_t)routes, "network_routes", (json_int_t)networks, "users",
+			     (json_int_t)users, "edge", edge ? edge : json_null()));
 }
 
 static enum ask_result backup(struct ask *a)

@@ -6,6 +6,9 @@
 #include "base/mem.h"
 #include "edge/control/control_internal.h"
 
+#define PER_PAGE_DEFAULT 20
+#define PAGE_MAX 1000000
+
 /* --- What handlers share -------------------------------------------------------------------- */
 
 json_t *ask_body(struct ask *a)
@@ -48,9 +51,112 @@ bool ask_string(struct ask *a, const json_t *body, const char *name, const char 
 	return true;
 }
 
+bool ask_flag(struct ask *a, const json_t *body, const char *name, int *ret)
+{
+	const json_t *member = json_object_get(body, name);
+
+	if (member && !json_is_null(member) && !json_is_boolean(member)) {
+		answer_error(a, 400, API_INVALID, "%s is not a boolean", name);
+		return false;
+	}
+	*ret = json_is_boolean(member) ? json_is_true(member) : -1;
+	return true;
+}
+
+bool ask_id(struct ask *a, const json_t *body, const char *name, struct uuid *ret,
+	    bool *ret_is_there)
+{
+	const char *text;
+
+	if (!ask_string(a, body, name, &text))
+		return false;
+	if (text && !uuid_parse(bytes_str(text), ret)) {
+		answer_error(a, 400, API_INVALID, "%s is not a UUID", name);
+		return false;
+	}
+	*ret_is_there = text != NULL;
+	return true;
+}
+
 const char *ask_param(struct ask *a, const char *name)
 {
 	return query_find(&a->query, name);
+}
+
+const char *ask_text(struct ask *a, const char *name)
+{
+	const char *text = ask_param(a, name);
+
+	return text && text[0] ? text : NULL;
+}
+
+bool ask_number(struct ask *a, const char *name, uint64_t preset, uint64_t max, uint64_t *ret)
+{
+	const char *text = ask_text(a, name);
+
+	*ret = preset;
+	if (!text)
+		return true;
+	if (bytes_to_u64(bytes_str(text), ret) && *ret >= 1 && *ret <= max)
+		return true;
+	answer_error(a, 400, API_INVALID, "%s must be a number from 1 to %llu", name,
+		     (unsigned long long)max);
+	return false;
+}
+
+bool ask_bool(struct ask *a, const char *name, int *ret)
+{
+	const char *text = ask_text(a, name);
+
+	if (!text)
+		return true;
+	if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0) {
+		answer_error(a, 400, API_INVALID, "%s must be true or false", name);
+		return false;
+	}
+	*ret = !strcmp(text, "true");
+	return true;
+}
+
+bool ask_time(struct ask *a, const char *name, usec *ret)
+{
+	const char *text = ask_text(a, name);
+	usec at = text ? clock_parse_rfc3339(text) : 0;
+
+	if (!text)
+		return true;
+	if (at <= 0) {
+		answer_error(a, 400, API_INVALID, "%s must be a time as in RFC 3339", name);
+		return false;
+	}
+	*ret = at;
+	return true;
+}
+
+bool ask_uuid(struct ask *a, const char *name, struct uuid *ret)
+{
+	const char *text = ask_text(a, name);
+
+	if (text && uuid_parse(bytes_str(text), ret))
+		return true;
+	answer_error(a, 400, API_INVALID, "%s must be a UUID", name);
+	return false;
+}
+
+bool ask_page(struct ask *a, struct ask_page *ret)
+{
+	if (!ask_number(a, "page", 1, PAGE_MAX, &ret->number) ||
+	    !ask_number(a, "per_page", PER_PAGE_DEFAULT, LIMIT_API_PAGE, &ret->size))
+		return false;
+	ret->offset = (size_t)((ret->number - 1) * ret->size);
+	return true;
+}
+
+json_t *api_time_json(usec wall)
+{
+	char text[40];
+
+	return wall ? json_string(clock_rfc3339(wall, text, sizeof(text))) : json_null();
 }
 
 void zone_id_text(const struct uuid *id, char text[33])
@@ -241,6 +347,15 @@ static const struct endpoint endpoints[] = {
 	{ "GET", "accounts/:/cfd_tunnel/:/connections", api_connections_get },
 	{ "DELETE", "accounts/:/cfd_tunnel/:/connections", api_connections_delete },
 	{ "PUT", "zones/:/tunnels/:/routes", api_route_put },
+	{ "GET", "accounts/:/teamnet/routes", api_network_list },
+	{ "POST", "accounts/:/teamnet/routes", api_network_add },
+	{ "DELETE", "accounts/:/teamnet/routes/:", api_network_delete },
+	{ "GET", "accounts/:/teamnet/routes/ip/:", api_network_by_ip },
+	{ "GET", "accounts/:/teamnet/virtual_networks", api_vnet_list },
+	{ "POST", "accounts/:/teamnet/virtual_networks", api_vnet_add },
+	{ "GET", "accounts/:/teamnet/virtual_networks/:", api_vnet_get },
+	{ "PATCH", "accounts/:/teamnet/virtual_networks/:", api_vnet_update },
+	{ "DELETE", "accounts/:/teamnet/virtual_networks/:", api_vnet_delete },
 };
 
 enum ask_result api_ask(struct ask *a, struct bytes path)

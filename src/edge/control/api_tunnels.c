@@ -10,8 +10,6 @@
 
 #define SECRET_BYTES_MIN TOKEN_SECRET_MIN_BYTES
 #define SECRET_BYTES_MAX TOKEN_SECRET_BYTES
-#define PER_PAGE_DEFAULT 20
-#define PAGE_MAX 1000000
 
 /* --- JSON ----------------------------------------------------------------------------------- */
 
@@ -72,13 +70,6 @@ static json_t *active_since(const json_t *connections)
 	return oldest ? json_string(oldest) : json_null();
 }
 
-static json_t *time_json(usec wall)
-{
-	char text[40];
-
-	return wall ? json_string(clock_rfc3339(wall, text, sizeof(text))) : json_null();
-}
-
 json_t *api_tunnel_json(struct control *c, const struct store_tunnel *t)
 {
 	json_t *connectors = connectors_json(c, &t->id);
@@ -92,10 +83,10 @@ json_t *api_tunnel_json(struct control *c, const struct store_tunnel *t)
 	json_decref(connectors);
 	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:n, s:s, s:b, s:s, s:{}}", "id",
 			 uuid_text(&t->id, id), "account_tag", t->account, "name", t->name,
-			 "created_at", time_json(t->created_at), "deleted_at",
-			 time_json(t->deleted_at), "connections", connections, "conns_active_at",
-			 since, "conns_inactive_at", "status", status, "remote_config", 0,
-			 "tun_type", "cfd_tunnel", "metadata");
+			 "created_at", api_time_json(t->created_at), "deleted_at",
+			 api_time_json(t->deleted_at), "connections", connections,
+			 "conns_active_at", since, "conns_inactive_at", "status", status,
+			 "remote_config", 0, "tun_type", "cfd_tunnel", "metadata");
 }
 
 /* --- One tunnel ----------------------------------------------------------------------------- */
@@ -227,6 +218,39 @@ static size_t live_connections(struct control *c, const struct uuid *tunnel)
 	return c->hooks.connection_count ? c->hooks.connection_count(c->hooks.ctx, tunnel) : 0;
 }
 
+/* True when private networks are routed to it, with which a deletion has to be meant: after having answered. */
+static bool has_networks(struct ask *a, const struct store_tunnel *tunnel)
+{
+	const struct store_network_filter filter = {
+		.account = a->account,
+		.tunnel = &tunnel->id,
+		.limit = 3,
+	};
+	struct store_network_route *routes;
+	char text[NETWORK_TEXT_SIZE];
+	struct bytes names = BYTES_NONE;
+	struct err err = { 0 };
+	size_t count, total;
+
+	if (store_network_route_list(a->control->store, &filter, &routes, &count, &total, &err) < 0) {
+		answer_store_error(a, &err);
+		return true;
+	}
+	for (size_t i = 0; i < count; i++) {
+		names = arena_printf(&a->request->arena, BYTES_FMT "%s%s", BYTES_ARG(names),
+				     i ? ", " : "", network_text(&routes[i].network, text));
+		store_network_route_done(&routes[i]);
+	}
+	mem_free(routes);
+	if (total)
+		answer_error(a, 400, API_TUNNEL_ROUTES,
+			     "Cannot delete tunnel because it has %zu private network route%s "
+			     "(" BYTES_FMT "%s); delete %s first, or with the tunnel by --force",
+			     total, total == 1 ? "" : "s", BYTES_ARG(names),
+			     total > count ? ", ..." : "", total == 1 ? "it" : "them");
+	return total > 0;
+}
+
 static enum ask_result delete_tunnel(struct ask *a, const struct store_tunnel *tunnel)
 {
 	struct control *c = a->control;
@@ -239,6 +263,8 @@ static enum ask_result delete_tunnel(struct ask *a, const struct store_tunnel *t
 	if (!is_forced && live_connections(c, &tunnel->id) > 0)
 		return answer_error(a, 400, API_TUNNEL_ACTIVE,
 				    "Cannot delete tunnel because it has active connections");
+	if (!is_forced && has_networks(a, tunnel))
+		return ASK_ANSWERED;
 	if (store_tunnel_delete(c->store, a->account, &tunnel->id, &err) < 0)
 		return answer_store_error(a, &err);
 	/* First nobody can come back, then those who are there are shown out. */
@@ -283,61 +309,21 @@ enum ask_result api_tunnel_token(struct ask *a)
 
 /* --- Many tunnels --------------------------------------------------------------------------- */
 
-/* A number from 1 to `max`; false after having answered. */
-static bool read_number(struct ask *a, const char *name, uint64_t preset, uint64_t max,
-			uint64_t *ret)
-{
-	const char *text = ask_param(a, name);
-
-	*ret = preset;
-	if (!text || !text[0])
-		return true;
-	if (bytes_to_u64(bytes_str(text), ret) && *ret >= 1 && *ret <= max)
-		return true;
-	answer_error(a, 400, API_INVALID, "%s must be a number from 1 to %llu", name,
-		     (unsigned long long)max);
-	return false;
-}
-
-/* Empty parameters count as absent. */
-static const char *read_text(struct ask *a, const char *name)
-{
-	const char *text = ask_param(a, name);
-
-	return text && text[0] ? text : NULL;
-}
-
 static bool read_filter(struct ask *a, struct store_tunnel_filter *f, struct uuid *id)
 {
-	const char *deleted = read_text(a, "is_deleted"), *existed = read_text(a, "existed_at");
-	const char *uuid = read_text(a, "uuid");
+	const char *uuid = ask_text(a, "uuid");
 
 	f->account = a->account;
-	f->name = read_text(a, "name");
-	f->name_prefix = read_text(a, "name_prefix");
-	f->exclude_prefix = read_text(a, "exclude_prefix");
+	f->name = ask_text(a, "name");
+	f->name_prefix = ask_text(a, "name_prefix");
+	f->exclude_prefix = ask_text(a, "exclude_prefix");
 	f->is_deleted = -1;
-	if (deleted && strcmp(deleted, "true") != 0 && strcmp(deleted, "false") != 0) {
-		answer_error(a, 400, API_INVALID, "is_deleted must be true or false");
+	if (!ask_bool(a, "is_deleted", &f->is_deleted) || !ask_time(a, "existed_at", &f->existed_at))
 		return false;
-	}
-	if (deleted)
-		f->is_deleted = !strcmp(deleted, "true");
-	if (existed) {
-		f->existed_at = clock_parse_rfc3339(existed);
-		if (f->existed_at <= 0) {
-			answer_error(a, 400, API_INVALID,
-				     "existed_at must be a time as in RFC 3339");
-			return false;
-		}
-	}
-	if (uuid) {
-		if (!uuid_parse(bytes_str(uuid), id)) {
-			answer_error(a, 400, API_INVALID, "uuid must be a UUID");
-			return false;
-		}
+	if (uuid && !ask_uuid(a, "uuid", id))
+		return false;
+	if (uuid)
 		f->id = id;
-	}
 	return true;
 }
 
@@ -346,16 +332,15 @@ enum ask_result api_tunnel_list(struct ask *a)
 	struct store_tunnel_filter filter = { 0 };
 	struct store_tunnel *tunnels;
 	struct err err = { 0 };
-	uint64_t page, per_page;
+	struct ask_page page;
 	size_t count, total;
 	struct uuid id;
 	json_t *list;
 
-	if (!read_filter(a, &filter, &id) || !read_number(a, "page", 1, PAGE_MAX, &page) ||
-	    !read_number(a, "per_page", PER_PAGE_DEFAULT, LIMIT_API_PAGE, &per_page))
+	if (!read_filter(a, &filter, &id) || !ask_page(a, &page))
 		return ASK_ANSWERED;
-	filter.offset = (size_t)((page - 1) * per_page);
-	filter.limit = (size_t)per_page;
+	filter.offset = page.offset;
+	filter.limit = page.size;
 	if (store_tunnel_list(a->control->store, &filter, &tunnels, &count, &total, &err) < 0)
 		return answer_store_error(a, &err);
 	list = json_array();
@@ -364,7 +349,7 @@ enum ask_result api_tunnel_list(struct ask *a)
 		store_tunnel_done(&tunnels[i]);
 	}
 	mem_free(tunnels);
-	return answer_list(a, list, page, per_page, total);
+	return answer_list(a, list, page.number, page.size, total);
 }
 
 /* --- Connections ---------------------------------------------------------------------------- */
@@ -384,7 +369,7 @@ enum ask_result api_connections_get(struct ask *a)
 enum ask_result api_connections_delete(struct ask *a)
 {
 	struct control *c = a->control;
-	const char *client = read_text(a, "client_id");
+	const char *client = ask_text(a, "client_id");
 	struct store_tunnel tunnel;
 	struct uuid connector;
 

@@ -70,16 +70,21 @@ enum ask_result answer_error(struct ask *a, int status, int code, const char *fm
 /* What the store said, as status and code; texts of our own failures stay in the log. */
 enum ask_result answer_store_error(struct ask *a, const struct err *err);
 
-/* Error codes. 1003, 1013, 1022, 7003 and 10000 are those of the service that clients know. */
+/* Error codes. 1003, 1013, 1014, 1022, 7003 and 10000 are those of the service that clients know. */
 enum api_code {
 	API_INVALID = 1001,      /* body, parameter or identifier makes no sense */
 	API_ROUTE_EXISTS = 1003, /* the hostname is taken, or may not be routed */
 	API_HOSTNAME = 1004,     /* no valid hostname, or in no zone of ours */
 	API_TUNNEL_EXISTS = 1013,
-	API_NOT_FOUND = 1020,     /* no such tunnel, zone, user */
-	API_TUNNEL_ACTIVE = 1022, /* has live connections */
-	API_INTERNAL = 1100,      /* our failure; the log has it */
+	API_NETWORK_EXISTS = 1014, /* the virtual network routes exactly this network */
+	API_NOT_FOUND = 1020,      /* no such tunnel, zone, user */
+	API_TUNNEL_ACTIVE = 1022,  /* has live connections */
+	API_INTERNAL = 1100,       /* our failure; the log has it */
 	API_UNSUPPORTED = 1101,
+	API_VNET_EXISTS = 1102,   /* a virtual network has the name */
+	API_VNET_USED = 1103,     /* it has routes */
+	API_VNET_DEFAULT = 1104,  /* it has to stay the default */
+	API_TUNNEL_ROUTES = 1105, /* private networks are routed to it */
 	API_NO_PATH = 7003,
 	API_METHOD = 10405,
 	API_AUTHENTICATION = 10000,
@@ -103,13 +108,44 @@ enum ask_result api_connections_delete(struct ask *a);
 json_t *api_tunnel_json(struct control *c, const struct store_tunnel *t);
 /* Routes (api_routes.c) */
 enum ask_result api_route_put(struct ask *a);
+/* Private networks (api_networks.c, api_vnets.c) */
+enum ask_result api_network_list(struct ask *a);
+enum ask_result api_network_add(struct ask *a);
+enum ask_result api_network_delete(struct ask *a);
+enum ask_result api_network_by_ip(struct ask *a);
+enum ask_result api_vnet_list(struct ask *a);
+enum ask_result api_vnet_add(struct ask *a);
+enum ask_result api_vnet_get(struct ask *a);
+enum ask_result api_vnet_update(struct ask *a);
+enum ask_result api_vnet_delete(struct ask *a);
 
 /* The body as a JSON object, owned by the caller; NULL after having answered 400. */
 json_t *ask_body(struct ask *a);
 /* A string member; NULL when absent or null. False after having answered 400 (wrong type). */
 bool ask_string(struct ask *a, const json_t *body, const char *name, const char **ret);
+/* A boolean member: -1 when absent or null. False after having answered 400. */
+bool ask_flag(struct ask *a, const json_t *body, const char *name, int *ret);
+/* A UUID member; *ret_is_there is false when absent or null. False after having answered 400. */
+bool ask_id(struct ask *a, const json_t *body, const char *name, struct uuid *ret,
+	    bool *ret_is_there);
 /* An absent parameter gives NULL. */
 const char *ask_param(struct ask *a, const char *name);
+/* The same, where an empty one counts as absent. */
+const char *ask_text(struct ask *a, const char *name);
+/* Parameters of the query, false after having answered 400: a number from 1 to `max`; "true" or "false" (else
+ * *ret stays); a time as in RFC 3339 (else *ret stays); a UUID (has to be there). */
+bool ask_number(struct ask *a, const char *name, uint64_t preset, uint64_t max, uint64_t *ret);
+bool ask_bool(struct ask *a, const char *name, int *ret);
+bool ask_time(struct ask *a, const char *name, usec *ret);
+bool ask_uuid(struct ask *a, const char *name, struct uuid *ret);
+/* Which part of a list: `page` and `per_page`. */
+struct ask_page {
+	uint64_t number, size;
+	size_t offset;
+};
+bool ask_page(struct ask *a, struct ask_page *ret);
+/* A string, or null for 0. */
+json_t *api_time_json(usec wall);
 
 /* Zone ids are UUIDs without dashes on the wire. */
 void zone_id_text(const struct uuid *id, char text[33]);

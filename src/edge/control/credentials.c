@@ -64,6 +64,7 @@ char *credentials_cert_pem(struct control *c, const struct store_zone *zone, con
 	};
 	buf_init(&out, TOKEN_TEXT_BYTES);
 	text = take_text(&out, login_encode(&out, &login), err);
+	control_changed(c); /* workers know tokens, too */
 	mem_free(login.account);
 	mem_free(api_url);
 	mem_free(ca);

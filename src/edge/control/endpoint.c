@@ -1,6 +1,6 @@
 #include "edge/control/control_internal.h"
 
-/* Longest pattern: accounts/:/cfd_tunnel/:/connections. */
+/* Longest pattern: accounts/:/teamnet/routes/ip/:. */
 #define SEGMENTS_MAX 6
 
 struct segments {
