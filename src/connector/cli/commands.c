@@ -131,13 +131,129 @@ static const struct command route_dns_command = {
 	.run = cmd_route_dns,
 };
 
+static const struct command route_ip_add_command = {
+	.name = "add",
+	.summary = "Add a network to the routing table",
+	.usage = "[options] CIDR TUNNEL [COMMENT]",
+	.description =
+		"Addresses in the network become reachable through the tunnel, for whoever asks the edge\n"
+		"with a certificate of this account; its connectors have to allow it (`warp-routing`).\n"
+		"Of networks that overlap the smallest wins.\n\n"
+		"  $ @ tunnel route ip add 10.0.0.0/24 my-tunnel \"the office\"\n"
+		"  $ @ access tcp --destination 10.0.0.5:5432 --url localhost:5432",
+	FLAGS(FLAG_VNET),
+	.reads_config = true,
+	.run = cmd_route_ip_add,
+};
+
+static const struct command route_ip_show_command = {
+	.name = "show",
+	.aliases = "list",
+	.summary = "Show the routing table",
+	.usage = "[options]",
+	.description = "Shows which networks are routed to which tunnels.",
+	FLAGS(FLAG_RENDER, FLAG_FILTER_DELETED, FLAG_FILTER_TUNNEL, FLAG_FILTER_SUBSET,
+	      FLAG_FILTER_SUPERSET, FLAG_FILTER_COMMENT, FLAG_FILTER_VNET),
+	.reads_config = true,
+	.run = cmd_route_ip_show,
+};
+
+static const struct command route_ip_delete_command = {
+	.name = "delete",
+	.summary = "Delete a row of the routing table",
+	.usage = "[options] ID|CIDR",
+	.description = "The network is no longer reached through its tunnel.",
+	FLAGS(FLAG_VNET),
+	.reads_config = true,
+	.run = cmd_route_ip_delete,
+};
+
+static const struct command route_ip_get_command = {
+	.name = "get",
+	.summary = "Check which row of the routing table an address takes",
+	.usage = "[options] IP",
+	.description = "Shows the route of the smallest network that holds the address.",
+	FLAGS(FLAG_VNET),
+	.reads_config = true,
+	.run = cmd_route_ip_get,
+};
+
+static const struct command route_ip_command = {
+	.name = "ip",
+	.summary = "Route private networks to tunnels",
+	.usage = "COMMAND",
+	.description =
+		"Addresses of a private network are reached through a tunnel, without a hostname:\n\n"
+		"  $ @ tunnel route ip add 10.0.0.0/24 my-tunnel\n"
+		"  $ @ access tcp --destination 10.0.0.5:5432 --url localhost:5432\n\n"
+		"Where two places use the same addresses, `@ tunnel vnet` keeps them apart.",
+	CHILDREN(&route_ip_add_command, &route_ip_show_command, &route_ip_delete_command,
+		 &route_ip_get_command),
+};
+
 static const struct command route_command = {
 	.name = "route",
 	.summary = "Define which traffic is routed to a tunnel",
 	.usage = "COMMAND",
 	.description = "To route a hostname to a tunnel:\n"
-		       "  $ @ tunnel route dns <tunnel ID or name> <hostname>",
-	CHILDREN(&route_dns_command),
+		       "  $ @ tunnel route dns <tunnel ID or name> <hostname>\n\n"
+		       "To route a private network to a tunnel:\n"
+		       "  $ @ tunnel route ip add <CIDR> <tunnel ID or name>",
+	CHILDREN(&route_dns_command, &route_ip_command),
+};
+
+static const struct command vnet_add_command = {
+	.name = "add",
+	.summary = "Add a virtual network",
+	.usage = "[options] NAME [COMMENT]",
+	.description = "Routes are then added to it with `@ tunnel route ip add --vnet NAME`.",
+	FLAGS(FLAG_VNET_DEFAULT),
+	.reads_config = true,
+	.run = cmd_vnet_add,
+};
+
+static const struct command vnet_list_command = {
+	.name = "list",
+	.summary = "List the virtual networks",
+	.usage = "[options]",
+	.description = "Shows the virtual networks of the account.",
+	FLAGS(FLAG_RENDER, FLAG_VNET_LIST_ID, FLAG_VNET_LIST_NAME, FLAG_VNET_IS_DEFAULT,
+	      FLAG_VNET_SHOW_DELETED),
+	.reads_config = true,
+	.run = cmd_vnet_list,
+};
+
+static const struct command vnet_delete_command = {
+	.name = "delete",
+	.summary = "Delete a virtual network",
+	.usage = "[options] ID|NAME",
+	.description = "One that has routes is only deleted with --force, and they with it.",
+	FLAGS(FLAG_VNET_FORCE),
+	.reads_config = true,
+	.run = cmd_vnet_delete,
+};
+
+static const struct command vnet_update_command = {
+	.name = "update",
+	.summary = "Rename a virtual network, or make it the default one",
+	.usage = "[options] ID|NAME",
+	.description = "There is always one default. To change it, make another one the default.",
+	FLAGS(FLAG_VNET_NAME, FLAG_VNET_COMMENT, FLAG_VNET_DEFAULT),
+	.reads_config = true,
+	.run = cmd_vnet_update,
+};
+
+static const struct command vnet_command = {
+	.name = "vnet",
+	.summary = "Keep private networks with the same addresses apart",
+	.usage = "COMMAND",
+	.description =
+		"Each route of `@ tunnel route ip` belongs to a virtual network, the default one where\n"
+		"none is named. Two places that use the same addresses get one each:\n\n"
+		"  $ @ tunnel vnet add office\n"
+		"  $ @ tunnel route ip add --vnet office 10.0.0.0/24 office-tunnel\n"
+		"  $ @ access tcp --vnet office --destination 10.0.0.5:22",
+	CHILDREN(&vnet_add_command, &vnet_list_command, &vnet_delete_command, &vnet_update_command),
 };
 
 static const struct command run_command = {
@@ -233,8 +349,8 @@ static const struct command tunnel_command = {
 		"  $ @ tunnel run my-tunnel",
 	FLAGS(FLAG_CREDENTIALS_FILE, CONNECTOR_FLAGS),
 	CHILDREN(&login_command, &create_command, &list_command, &info_command, &delete_command,
-		 &cleanup_command, &token_command, &route_command, &run_command, &ready_command,
-		 &diag_command, &ingress_command),
+		 &cleanup_command, &token_command, &route_command, &vnet_command, &run_command,
+		 &ready_command, &diag_command, &ingress_command),
 };
 
 static const struct command access_tcp_command = {

@@ -132,6 +132,10 @@ static void yaml_key_print(FILE *out, const char *key, unsigned depth)
 {
 	if (strcmp(key, "conns") == 0)
 		key = depth == 0 ? "connectors" : "connections";
+	else if (strcmp(key, "virtual_network_id") == 0)
+		key = "vnetid";
+	else if (strcmp(key, "is_default_network") == 0)
+		key = "isdefault";
 	for (; *key; key++)
 		if (*key != '_')
 			(void)fputc(bytes_lower((uint8_t)*key), out);

@@ -97,7 +97,82 @@ const char *rest_time_seconds(struct arena *arena, const struct rest_time *t);
 const char *rest_connections_text(struct arena *arena, const struct rest_connection *connections,
 				  size_t count, bool with_pending);
 
-/* --- between rest.c and rest_tunnels.c --- */
+/* --- Private networks (rest_networks.c) --- */
+
+struct rest_network_route {
+	struct uuid id, tunnel, vnet;
+	const char *network; /* "10.0.0.0/8" */
+	bool has_vnet;
+	const char *tunnel_name, *comment;
+	struct rest_time created_at, deleted_at;
+};
+
+struct rest_network_filter {
+	bool is_deleted;                     /* only deleted ones, else only living ones */
+	const char *within, *over, *comment; /* NULL: any */
+	const struct uuid *tunnel, *vnet;    /* NULL: any */
+};
+
+/* `vnet` NULL: the account's default one. */
+int rest_network_add(struct rest *api, const char *network, const struct uuid *tunnel,
+		     const struct uuid *vnet, const char *comment, struct err *err);
+int rest_network_delete(struct rest *api, const struct uuid *id, struct err *err);
+int rest_network_list(struct rest *api, struct arena *arena,
+		      const struct rest_network_filter *filter, struct rest_network_route **ret,
+		      size_t *ret_count, struct err *err);
+/* The route that the address takes; *ret_is_found is false when there is none. */
+int rest_network_by_ip(struct rest *api, struct arena *arena, const char *ip,
+		       const struct uuid *vnet, struct rest_network_route *ret, bool *ret_is_found,
+		       struct err *err);
+
+struct rest_vnet {
+	struct uuid id;
+	const char *name, *comment;
+	bool is_default;
+	struct rest_time created_at, deleted_at;
+};
+
+struct rest_vnet_filter {
+	const struct uuid *id; /* NULL: any */
+	const char *name;      /* NULL: any */
+	int is_default;        /* -1: either */
+	bool is_deleted;       /* only deleted ones, else only living ones */
+};
+
+struct rest_vnet_change {
+	const char *name, *comment; /* NULL: stays */
+	int is_default;             /* -1: stays */
+};
+
+int rest_vnet_add(struct rest *api, struct arena *arena, const char *name, const char *comment,
+		  bool is_default, struct rest_vnet *ret, struct err *err);
+int rest_vnet_list(struct rest *api, struct arena *arena, const struct rest_vnet_filter *filter,
+		   struct rest_vnet **ret, size_t *ret_count, struct err *err);
+int rest_vnet_update(struct rest *api, const struct uuid *id, const struct rest_vnet_change *change,
+		     struct err *err);
+int rest_vnet_delete(struct rest *api, const struct uuid *id, bool force, struct err *err);
+/* What a person calls a virtual network, as a UUID. */
+int rest_vnet_find(struct rest *api, const char *reference, struct uuid *ret, struct err *err);
+
+/* --- between the files rest*.c --- */
+
+int rest_unexpected(struct err *err, const char *what);
+/* A member as text that a terminal can be given; "" when it is none. */
+const char *rest_text_of(struct arena *arena, const json_t *object, const char *key);
+int rest_time_of(struct arena *arena, const json_t *object, const char *key, struct rest_time *ret,
+		 struct err *err);
+int rest_uuid_of(const json_t *object, const char *key, struct uuid *ret, struct err *err);
+/* Appends "key=value" with what it takes in front; nothing for no value. */
+int rest_query_add(struct buf *query, const char *key, const char *value) MUST_USE;
+
+/* A list in pages. `query` returns that of a page, owned by the caller; NULL: too long. */
+struct rest_pages {
+	const char *operation, *path;
+	char *(*query)(const struct rest *api, const void *ctx, unsigned page);
+	int (*take)(void *ctx, const json_t *item, struct err *err);
+	void *ctx;
+};
+int rest_list(struct rest *api, const struct rest_pages *pages, struct err *err);
 
 struct rest_call {
 	const char *operation; /* "create tunnel", for messages */

@@ -8,53 +8,8 @@
 #include "connector/cli/files.h"
 #include "http/fetch.h"
 
-/* More than any account has; a server that repeats its first page for ever stops here. */
-#define LIMIT_TUNNELS 100000
-
-static int unexpected(struct err *err, const char *what)
-{
-	return err_set(err, E_PARSE, "the Cloudflare API response was an unexpected type: %s", what);
-}
-
 /* ------------------------------------------------------------------------------------------
  * Values. */
-
-static const char *text_of(struct arena *arena, const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	char *copy = arena_strdup(arena, bytes_str(text ? text : ""));
-
-	/* It may go to a terminal. */
-	for (char *c = copy; *c; c++)
-		if ((uint8_t)*c < ' ' || *c == 0x7f)
-			*c = '?';
-	return copy;
-}
-
-static int time_of(struct arena *arena, const json_t *object, const char *key,
-		   struct rest_time *ret, struct err *err)
-{
-	const json_t *value = json_object_get(object, key);
-	const char *text = json_string_value(value);
-
-	*ret = (struct rest_time){ "0001-01-01T00:00:00Z", 0 };
-	if (!value || json_is_null(value) || (text && strcmp(text, ret->text) == 0))
-		return 0;
-	ret->wall = text ? clock_parse_rfc3339(text) : -1;
-	if (ret->wall < 0)
-		return unexpected(err, key);
-	ret->text = text_of(arena, object, key);
-	return 0;
-}
-
-static int uuid_of(const json_t *object, const char *key, struct uuid *ret, struct err *err)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	if (!text || !uuid_parse(bytes_str(text), ret))
-		return unexpected(err, "an id is not a UUID");
-	return 0;
-}
 
 static int connections_read(struct arena *arena, const json_t *list, struct rest_connection **ret,
 			    size_t *ret_count, struct err *err)
@@ -64,12 +19,12 @@ static int connections_read(struct arena *arena, const json_t *list, struct rest
 
 	for (size_t i = 0; i < count; i++) {
 		const json_t *o = json_array_get(list, i);
-		all[i].location = text_of(arena, o, "colo_name");
-		all[i].id = text_of(arena, o, "id");
+		all[i].location = rest_text_of(arena, o, "colo_name");
+		all[i].id = rest_text_of(arena, o, "id");
 		all[i].is_pending_reconnect =
 			json_is_true(json_object_get(o, "is_pending_reconnect"));
-		all[i].origin_ip = text_of(arena, o, "origin_ip");
-		int r = time_of(arena, o, "opened_at", &all[i].opened_at, err);
+		all[i].origin_ip = rest_text_of(arena, o, "origin_ip");
+		int r = rest_time_of(arena, o, "opened_at", &all[i].opened_at, err);
 		if (r < 0)
 			return r;
 	}
@@ -83,18 +38,18 @@ static int tunnel_read(struct arena *arena, const json_t *o, struct rest_tunnel 
 {
 	*ret = (struct rest_tunnel){ 0 };
 	if (!json_is_object(o))
-		return unexpected(err, "a tunnel is not an object");
-	int r = uuid_of(o, "id", &ret->id, err);
+		return rest_unexpected(err, "a tunnel is not an object");
+	int r = rest_uuid_of(o, "id", &ret->id, err);
 	if (r == 0)
-		r = time_of(arena, o, "created_at", &ret->created_at, err);
+		r = rest_time_of(arena, o, "created_at", &ret->created_at, err);
 	if (r == 0)
-		r = time_of(arena, o, "deleted_at", &ret->deleted_at, err);
+		r = rest_time_of(arena, o, "deleted_at", &ret->deleted_at, err);
 	if (r == 0)
 		r = connections_read(arena, json_object_get(o, "connections"), &ret->connections,
 				     &ret->connection_count, err);
-	ret->name = text_of(arena, o, "name");
+	ret->name = rest_text_of(arena, o, "name");
 	if (json_is_string(json_object_get(o, "token")))
-		ret->token = text_of(arena, o, "token");
+		ret->token = rest_text_of(arena, o, "token");
 	return r;
 }
 
@@ -103,16 +58,16 @@ static int connector_read(struct arena *arena, const json_t *o, struct rest_conn
 {
 	const json_t *features = json_object_get(o, "features");
 
-	ret->id = text_of(arena, o, "id");
-	ret->version = text_of(arena, o, "version");
-	ret->arch = text_of(arena, o, "arch");
+	ret->id = rest_text_of(arena, o, "id");
+	ret->version = rest_text_of(arena, o, "version");
+	ret->arch = rest_text_of(arena, o, "arch");
 	ret->feature_count = json_array_size(features);
 	ret->features = arena_alloc(arena, ret->feature_count * sizeof(*ret->features) + 1);
 	for (size_t i = 0; i < ret->feature_count; i++) {
 		const char *text = json_string_value(json_array_get(features, i));
 		ret->features[i] = arena_strdup(arena, bytes_str(text ? text : ""));
 	}
-	int r = time_of(arena, o, "run_at", &ret->run_at, err);
+	int r = rest_time_of(arena, o, "run_at", &ret->run_at, err);
 	if (r < 0)
 		return r;
 	return connections_read(arena, json_object_get(o, "conns"), &ret->connections,
@@ -243,7 +198,7 @@ int rest_tunnel_token(struct rest *api, const struct uuid *id, char **ret, struc
 	const char *text = json_string_value(json_object_get(envelope, "result"));
 
 	if (r == 0 && !text)
-		r = unexpected(err, "the token is not a string");
+		r = rest_unexpected(err, "the token is not a string");
 	if (r == 0)
 		*ret = mem_strdup(text);
 	json_decref(envelope);
@@ -270,8 +225,8 @@ int rest_route_dns(struct rest *api, struct arena *arena, const struct uuid *id,
 
 	if (r == 0) {
 		const json_t *result = json_object_get(envelope, "result");
-		*ret_change = text_of(arena, result, "cname");
-		*ret_name = text_of(arena, result, "name");
+		*ret_change = rest_text_of(arena, result, "cname");
+		*ret_name = rest_text_of(arena, result, "name");
 		if (!**ret_name)
 			*ret_name = arena_strdup(arena, bytes_str(hostname));
 	}
@@ -283,14 +238,6 @@ int rest_route_dns(struct rest *api, struct arena *arena, const struct uuid *id,
 
 /* ------------------------------------------------------------------------------------------
  * Lists. */
-
-static int query_add(struct buf *query, const char *key, const char *value)
-{
-	if (!value || !*value)
-		return 0;
-	int r = buf_printf(query, "%s%s=", query->len ? "&" : "", key);
-	return r == 0 ? fetch_escape(query, bytes_str(value)) : r;
-}
 
 /* Keys in alphabetical order, as the stock client sends them. */
 static char *list_query(const struct rest *api, const struct rest_filter *f, unsigned page)
@@ -305,65 +252,55 @@ static char *list_query(const struct rest *api, const struct rest_filter *f, uns
 	if (f->id)
 		uuid_text(f->id, id);
 	buf_init(&query, 16 * 1024);
-	int r = query_add(&query, "exclude_prefix", f->exclude_prefix);
-	r = r < 0 ? r : query_add(&query, "existed_at", f->existed_at);
-	r = r < 0 ? r : query_add(&query, "is_deleted", f->with_deleted ? "" : "false");
-	r = r < 0 ? r : query_add(&query, "name", f->name);
-	r = r < 0 ? r : query_add(&query, "name_prefix", f->name_prefix);
-	r = r < 0 ? r : query_add(&query, "page", page_text);
-	r = r < 0 ? r : query_add(&query, "per_page", number);
-	r = r < 0 ? r : query_add(&query, "uuid", id);
+	int r = rest_query_add(&query, "exclude_prefix", f->exclude_prefix);
+	r = r < 0 ? r : rest_query_add(&query, "existed_at", f->existed_at);
+	r = r < 0 ? r : rest_query_add(&query, "is_deleted", f->with_deleted ? "" : "false");
+	r = r < 0 ? r : rest_query_add(&query, "name", f->name);
+	r = r < 0 ? r : rest_query_add(&query, "name_prefix", f->name_prefix);
+	r = r < 0 ? r : rest_query_add(&query, "page", page_text);
+	r = r < 0 ? r : rest_query_add(&query, "per_page", number);
+	r = r < 0 ? r : rest_query_add(&query, "uuid", id);
 	char *text = r < 0 ? NULL : buf_take_str(&query);
 	buf_done(&query);
 	return text;
 }
 
-static int64_t info_number(const json_t *envelope, const char *key)
+struct tunnel_list {
+	const struct rest_filter *filter;
+	struct arena *arena;
+	struct rest_tunnel *all; /* owned */
+	size_t count;
+};
+
+static char *tunnels_query(const struct rest *api, const void *ctx, unsigned page)
 {
-	return json_integer_value(json_object_get(json_object_get(envelope, "result_info"), key));
+	return list_query(api, ((const struct tunnel_list *)ctx)->filter, page);
+}
+
+static int tunnels_take(void *ctx, const json_t *item, struct err *err)
+{
+	struct tunnel_list *list = ctx;
+
+	list->all = mem_resize(list->all, (list->count + 1) * sizeof(*list->all));
+	return tunnel_read(list->arena, item, &list->all[list->count++], err);
 }
 
 int rest_tunnel_list(struct rest *api, struct arena *arena, const struct rest_filter *filter,
 		     struct rest_tunnel **ret, size_t *ret_count, struct err *err)
 {
-	struct rest_tunnel *all = NULL;
-	size_t count = 0;
-	bool is_last = false;
-	int r = 0;
+	struct tunnel_list list = { .filter = filter, .arena = arena };
+	const struct rest_pages pages = { .operation = "list tunnels",
+					  .path = "/cfd_tunnel",
+					  .query = tunnels_query,
+					  .take = tunnels_take,
+					  .ctx = &list };
+	int r = rest_list(api, &pages, err);
 
-	for (unsigned page = 1; r == 0 && !is_last; page++) {
-		char *query = list_query(api, filter, page);
-		const struct rest_call call = { .operation = "list tunnels",
-						.method = "GET",
-						.path = "/cfd_tunnel",
-						.query = query,
-						.is_page = true };
-		json_t *envelope = NULL;
-
-		r = query ? rest_call(api, &call, &envelope, err)
-			  : err_set(err, E_LIMIT, "the filter is too long");
-		const json_t *list = json_object_get(envelope, "result");
-		size_t got = json_array_size(list);
-		if (r == 0 && got > 0) {
-			all = mem_resize(all, (count + got) * sizeof(*all));
-			for (size_t i = 0; r == 0 && i < got; i++)
-				r = tunnel_read(arena, json_array_get(list, i), &all[count + i],
-						err);
-			count += got;
-		}
-		if (r < 0)
-			err_wrap(err, "Error Parsing page %u", page);
-		is_last = got == 0 || count > LIMIT_TUNNELS ||
-			  info_number(envelope, "count") < info_number(envelope, "per_page") ||
-			  (int64_t)count >= info_number(envelope, "total_count");
-		json_decref(envelope);
-		mem_free(query);
-	}
-	*ret = arena_alloc(arena, count * sizeof(*all) + 1);
-	if (count)
-		memcpy(*ret, all, count * sizeof(*all));
-	*ret_count = count;
-	mem_free(all);
+	*ret = arena_alloc(arena, list.count * sizeof(*list.all) + 1);
+	if (list.count)
+		memcpy(*ret, list.all, list.count * sizeof(*list.all));
+	*ret_count = list.count;
+	mem_free(list.all);
 	return r;
 }
 
