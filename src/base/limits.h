@@ -95,6 +95,31 @@
 #define LIMIT_FEATURE_BYTES 128       /* one of them, and version and arch */
 #define LIMIT_SESSIONS_PER_TUNNEL 256 /* 64 replicas of four connections */
 
+/* --- Replicas -------------------------------------------------------------------------------- */
+
+/* Of a request's body so much is kept until somebody has taken the request, where there are replicas that
+ * could: forms and API calls. */
+#define LIMIT_REPLAY_BYTES (16 * 1024)
+/* A replica whose service fails so often in a row for one host, within the window, gets no requests of that
+ * host: three are no accident, and few visitors have seen them. */
+#define LIMIT_EJECT_FAILURES 3
+#define LIMIT_EJECT_WINDOW_MS 10000
+/* For so long the first time; twice as long after each probe that failed. A restart of a service takes a
+ * second or two, and a visitor a minute is no load for one that is dead. */
+#define LIMIT_EJECT_MS 1000
+#define LIMIT_EJECT_MAX_MS 60000
+/* A probe that has no answer by then is one that failed, or whose visitor left: another is sent. */
+#define LIMIT_EJECT_PROBE_MS 10000
+/* Shares of the traffic: more than this can be said with fewer connectors. */
+#define LIMIT_REPLICA_WEIGHT 1000
+/* Its name for people: as a label in DNS. */
+#define LIMIT_REPLICA_LABEL_BYTES 63
+/* Rules of one connector whose services are checked: each is a request every few seconds. */
+#define LIMIT_HEALTH_CHECKS 256
+/* Hostnames in one report of theirs, with those of rules that come before a checked one. */
+#define LIMIT_HEALTH_HOSTS 1024
+#define LIMIT_HEALTH_REPORT_BYTES (512 * 1024)
+
 /* --- Connections ---------------------------------------------------------------------------- */
 
 #define LIMIT_VISITORS_PER_WORKER 65536

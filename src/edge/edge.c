@@ -10,9 +10,11 @@
 #include "base/mem.h"
 #include "edge/control/control.h"
 #include "edge/control/gateway.h"
+#include "edge/forward/dispatch.h"
 #include "edge/listen/local.h"
 #include "edge/listen/visitor.h"
 #include "edge/tunnels/accept.h"
+#include "edge/tunnels/service_report.h"
 #include "edge/worker.h"
 #include "io/conn.h"
 #include "io/notify.h"
@@ -50,6 +52,34 @@ struct worker *edge_next_worker(struct edge *e)
 
 /* --- The directory, told by workers ---------------------------------------------------------- */
 
+static struct metric metric_connectors = {
+	.name = "adit_edge_connectors",
+	.help = "Connectors that have a connection now",
+	.type = METRIC_GAUGE,
+};
+static struct metric metric_services = {
+	.name = "adit_edge_services",
+	.labels = "state=\"checked\"",
+	.help = "Services that connectors check, and those of them that are down",
+	.type = METRIC_GAUGE,
+};
+static struct metric metric_services_unhealthy = {
+	.name = "adit_edge_services",
+	.labels = "state=\"unhealthy\"",
+	.help = "Services that connectors check, and those of them that are down",
+	.type = METRIC_GAUGE,
+};
+
+static void update_health_metrics(const struct edge *e)
+{
+	struct directory_health health;
+
+	directory_health(e->directory, NULL, &health);
+	metric_set(&metric_connectors, (int64_t)health.connectors);
+	metric_set(&metric_services, (int64_t)health.services);
+	metric_set(&metric_services_unhealthy, (int64_t)health.services_unhealthy);
+}
+
 struct news {
 	struct edge *edge;
 	struct directory_record record;
@@ -65,6 +95,7 @@ static void on_news(void *arg)
 		directory_add(n->edge->directory, &n->record);
 	else
 		directory_remove(n->edge->directory, &n->record.connection);
+	update_health_metrics(n->edge);
 	arena_done(&n->arena);
 	mem_free(n);
 }
@@ -96,6 +127,31 @@ void edge_session_down(struct edge *e, const struct uuid *connection)
 	n->edge = e;
 	n->record.connection = *connection;
 	loop_post(e->loop, on_news, n);
+}
+
+struct services_news {
+	struct edge *edge;
+	struct uuid connector;
+	struct service_report *report; /* counted */
+};
+
+static void on_services(void *arg)
+{
+	struct services_news *n = arg;
+
+	directory_set_services(n->edge->directory, &n->connector, n->report);
+	service_report_unref(n->report);
+	update_health_metrics(n->edge);
+	mem_free(n);
+}
+
+void edge_connector_services(struct edge *e, const struct uuid *connector,
+			     struct service_report *report)
+{
+	struct services_news *n = mem_alloc(sizeof(*n));
+
+	*n = (struct services_news){ e, *connector, service_report_ref(report) };
+	loop_post(e->loop, on_services, n);
 }
 
 /* --- Snapshots ------------------------------------------------------------------------------- */
@@ -443,6 +499,12 @@ static void register_metrics(void)
 	metric_register(&metric_tunnel_sessions);
 	metric_register(&metric_tunnel_registered);
 	metric_register(&metric_tunnel_refused);
+	metric_register(&metric_connectors);
+	metric_register(&metric_services);
+	metric_register(&metric_services_unhealthy);
+	metric_register(&metric_ejections);
+	metric_register(&metric_ejections_ended);
+	metric_register(&metric_retried);
 	metric_register(&metric_log_dropped);
 }
 

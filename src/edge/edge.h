@@ -16,3 +16,6 @@ struct worker *edge_next_worker(struct edge *e);
 /* A tunnel session came or went: posted to the control thread. `record` is copied. */
 void edge_session_up(struct edge *e, const struct directory_record *record);
 void edge_session_down(struct edge *e, const struct uuid *connection);
+/* What a connector says of its services; takes a reference of its own. */
+void edge_connector_services(struct edge *e, const struct uuid *connector,
+			     struct service_report *report);

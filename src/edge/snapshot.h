@@ -10,17 +10,25 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "base/uuid.h"
+#include "edge/tunnels/balance.h"
 #include "io/network.h"
 
 struct snapshot;
 struct store;
 struct tls_certificate;
 
+/* How requests are shared among a tunnel's replicas. */
+struct snapshot_balance {
+	enum balance_policy policy;
+	bool counts_5xx; /* the service's own 502, 503 and 504 count as failures of the replica */
+};
+
 struct snapshot_tunnel {
 	struct uuid id;
 	char account[33];
 	const char *name;
 	struct secret secret;
+	struct snapshot_balance balance;
 };
 
 /* A virtual network of an account. */
@@ -41,6 +49,7 @@ struct snapshot_network {
 struct snapshot_route {
 	const char *hostname; /* as routed: "*.example.com" for a wildcard */
 	const struct snapshot_tunnel *tunnel;
+	struct snapshot_balance balance; /* the route's own, else the tunnel's */
 };
 
 /* Reads the store, and issues and keeps the certificates that are missing or due (edge/certificates.h).

@@ -81,7 +81,8 @@ struct session_events {
 	void (*on_register)(struct session *s, const struct registration *r);
 	/* Connector only: the edge's word. !ok: the session closes itself afterwards. */
 	void (*on_registered)(struct session *s, const struct registered *r);
-	/* Edge only: the connector's ingress as JSON (index 0). Borrowed. NULL: ignored. */
+	/* Edge only: the connector's ingress as JSON (index 0), or its report (FEATURE_HEALTH), which is an
+	 * object with the one member "adit". Borrowed. NULL: ignored. */
 	void (*on_local_config)(struct session *s, struct bytes json);
 	/* Connector only: the edge opened a stream. `fin`: no request body follows. Borrowed head.
 	 * Set the stream's context and answer now or later. */
@@ -149,6 +150,9 @@ struct transport {
 	size_t (*stream_count)(const struct session *s);
 	/* What the peer announced beyond the stock protocol: "adit_reason", … */
 	bool (*has_feature)(const struct session *s, const char *feature);
+	/* Connector, once registered: `json` reaches the edge's on_local_config. False when it is not taken
+	 * now; NULL: this driver cannot. */
+	bool (*report)(struct session *s, struct bytes json);
 };
 
 /* Drivers put these first in their structs. Read-only for users. */
@@ -235,5 +239,18 @@ static inline void stream_reset(struct stream *st, enum reason why)
 #define FEATURE_TRAILERS "adit_trailers"
 /* Each direction of a raw stream ends by itself; to a stock peer the end of one is the end of both. */
 #define FEATURE_HALF_CLOSE "adit_half_close"
+/* The connector says when a service that it checks goes down or comes back: session_report(). */
+#define FEATURE_HEALTH "adit_health"
 /* All of them, as both programs announce them. */
-#define FEATURES_ALL FEATURE_REASON, FEATURE_INTERIM, FEATURE_TRAILERS, FEATURE_HALF_CLOSE
+#define FEATURES_ALL \
+	FEATURE_REASON, FEATURE_INTERIM, FEATURE_TRAILERS, FEATURE_HALF_CLOSE, FEATURE_HEALTH
+/* What a connector says about itself as a replica, as "adit_label=NAME" and "adit_weight=N" among its
+ * features; only our edge looks at them. */
+#define FEATURE_LABEL "adit_label"
+#define FEATURE_WEIGHT "adit_weight"
+#define FEATURE_BACKUP "adit_backup"
+/* A label: 1 to LIMIT_REPLICA_LABEL_BYTES printable ASCII characters, no comma, quote or backslash, no blank
+ * at either end. */
+bool feature_is_label(struct bytes label);
+/* To the edge's on_local_config. False when it is not taken now, or the edge has not named FEATURE_HEALTH. */
+bool session_report(struct session *s, struct bytes json);

@@ -280,6 +280,19 @@ void tunnel_drain(struct session *s)
 	tunnel_check_drained(t);
 }
 
+/* As the local configuration: a call that is there, and that a stock edge never gets with this in it. */
+bool tunnel_report(struct session *s, struct bytes json)
+{
+	struct tunnel *t = tunnel_of(s);
+	struct err err;
+
+	if (t->is_closing || !t->is_registered || !t->has_control_stream ||
+	    control_send_local_config(t->control, json, &err) < 0)
+		return false;
+	tunnel_pump_control(t);
+	return true;
+}
+
 size_t tunnel_stream_count(const struct session *s)
 {
 	return CONTAINER_OF(s, const struct tunnel, base)->streams;

@@ -23,13 +23,14 @@ struct fake_session {
 	struct address peer;
 
 	/* Events due. */
-	bool due_register, due_registered, due_config, due_draining, is_ending;
+	bool due_register, due_registered, due_config, due_report, due_draining, is_ending;
 	enum reason why;
 
 	/* Connector: its registration, as it will be seen. Edge: the answer, likewise. */
 	struct arena arena;
 	struct registration registration;
 	struct bytes local_config;
+	struct bytes report; /* edge: the latest, in the arena */
 	struct registered answer;
 	bool is_registered, is_answered, is_leaving;
 };
@@ -250,6 +251,8 @@ static void deliver_register(struct fake_session *s)
 		s->base.events->on_register(&s->base, &s->other->registration);
 	if (was_due(&s->due_config) && s->other && s->base.events->on_local_config)
 		s->base.events->on_local_config(&s->base, s->other->local_config);
+	if (was_due(&s->due_report) && s->base.events->on_local_config)
+		s->base.events->on_local_config(&s->base, s->report);
 	if (was_due(&s->due_registered) && s->other) {
 		s->is_registered = s->other->answer.ok;
 		if (s->is_registered && s->registration.index == 0 &&
@@ -522,6 +525,18 @@ static bool fake_has_feature(const struct session *s, const char *feature)
 	return false;
 }
 
+static bool fake_report(struct session *s, struct bytes json)
+{
+	struct fake_session *f = session_of(s);
+
+	if (!f->is_registered || f->is_ending || !f->other)
+		return false;
+	f->other->report = arena_copy(&f->other->arena, json);
+	f->other->due_report = true;
+	wake(f->other);
+	return true;
+}
+
 const struct transport fake_transport = {
 	.name = "fake",
 	.start = fake_start,
@@ -538,4 +553,5 @@ const struct transport fake_transport = {
 	.can_open = fake_can_open,
 	.stream_count = fake_stream_count,
 	.has_feature = fake_has_feature,
+	.report = fake_report,
 };

@@ -167,6 +167,9 @@ static char *failure_json(const struct failure *f)
 	set_text(object, "origin", f->origin);
 	set_text(object, "rule", f->rule);
 	set_text(object, "errno", f->errno_name);
+	/* The edge may ask another replica. */
+	if (!f->was_sent)
+		json_object_set_new(object, "sent", json_false());
 	char *text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
 	return text;

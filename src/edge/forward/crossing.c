@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "edge/forward/dispatch.h"
 #include "edge/forward/forward.h"
 #include "edge/worker.h"
 #include "io/pipe.h"
@@ -14,7 +15,7 @@
 struct crossing {
 	atomic_int refs; /* near, far, and every post under way */
 	struct worker *near_worker, *far_worker;
-	struct uuid tunnel;
+	struct forward_how how; /* its dispatch and replay are near's own */
 
 	/* Written by near before the far side starts. */
 	struct arena request_arena;
@@ -245,7 +246,7 @@ static void far_start(void *arg)
 	pipe_writer_set_events(c->response_writer, &far_pipes, c);
 	if (c->request_reader)
 		pipe_reader_set_events(c->request_reader, &far_pipes, c);
-	if (forward_here(w, y, &c->tunnel) == HANDLED_FAILED)
+	if (forward_here(w, y, &c->how) == HANDLED_FAILED)
 		exchange_fail(y);
 	else
 		far_take_request(c);
@@ -283,11 +284,20 @@ static void near_finish(struct crossing *c)
 
 static void near_send_request(struct crossing *c)
 {
-	struct body *body = &c->x->request_body;
+	struct replay *body = c->how.replay;
+	struct bytes run;
 
-	if (!c->request_writer || !body_to_pipe(body, c->request_writer))
+	if (!c->request_writer)
 		return;
-	(void)fields_copy(&c->request_trailers, &body->trailers, &c->request_arena);
+	while (replay_peek(body, &run)) {
+		size_t n = pipe_write(c->request_writer, run);
+		replay_consume(body, n);
+		if (n < run.len)
+			return;
+	}
+	if (!replay_is_done(body))
+		return;
+	(void)fields_copy(&c->request_trailers, &body->body->trailers, &c->request_arena);
 	pipe_writer_close(TAKE(c->request_writer), false);
 	if (c->near_response_ended)
 		near_finish(c);
@@ -337,6 +347,7 @@ static void near_on_head(void *arg)
 		x->connector = c->connector;
 		x->conn_index = c->conn_index;
 		c->near_has_head = true;
+		dispatch_answered(c->how.dispatch);
 		exchange_respond(x);
 		near_take_response(c);
 	}
@@ -357,8 +368,10 @@ static void near_on_failed(void *arg)
 		x->failure.origin = arena_copy(&x->arena, c->failure.origin);
 		x->failure.rule = arena_copy(&x->arena, c->failure.rule);
 		x->failure.errno_name = arena_copy(&x->arena, c->failure.errno_name);
+		struct dispatch *d = c->how.dispatch;
 		near_done(c, true);
-		exchange_fail(x);
+		if (!dispatch_again(d))
+			exchange_fail(x);
 	}
 	unref(c);
 }
@@ -409,15 +422,15 @@ static void near_request_room(void *ctx)
 static const struct pipe_events near_pipes = { .on_data = near_response_ready,
 					       .on_room = near_request_room };
 
-enum handled crossing_start(struct worker *here, struct worker *there, struct exchange *x,
-			    const struct uuid *tunnel)
+void crossing_start(struct worker *here, struct worker *there, struct exchange *x,
+		    const struct forward_how *how)
 {
 	struct crossing *c = mem_alloc(sizeof(*c));
 
 	atomic_init(&c->refs, 2);
 	c->near_worker = here;
 	c->far_worker = there;
-	c->tunnel = *tunnel;
+	c->how = *how;
 	c->x = x;
 	arena_init(&c->request_arena);
 	arena_init(&c->answer_arena);
@@ -438,5 +451,5 @@ enum handled crossing_start(struct worker *here, struct worker *there, struct ex
 	}
 	post(there, c, far_start);
 	exchange_answer_by(x, &near_answerer, c);
-	return HANDLED_TAKEN;
+	near_send_request(c); /* what somebody else was sent before */
 }

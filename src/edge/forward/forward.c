@@ -3,17 +3,10 @@
 #include <jansson.h>
 
 #include "base/limits.h"
-#include "base/log.h"
-#include "base/mem.h"
-#include "edge/forward/crossing.h"
+#include "edge/forward/dispatch.h"
 #include "edge/forward/rewrite.h"
-#include "edge/tunnels/registry.h"
 #include "edge/worker.h"
 
-#define COMPONENT "edge/forward"
-
-/* A request that nobody has processed may be offered this often. */
-#define MAX_ATTEMPTS 3
 /* What a connector says about its failure; longer is nonsense. */
 #define MAX_REASON_BYTES 4096
 
@@ -22,9 +15,8 @@ struct forward {
 	struct exchange *x;
 	struct worker *worker;
 	struct stream *stream;          /* borrowed until its on_closed; NULL afterwards */
-	struct tunnel_session *session; /* only to be compared, never followed */
-	struct uuid tunnel;
-	int attempts;
+	struct tunnel_session *session; /* borrowed while there is a stream */
+	struct forward_how how;
 	bool request_ended;    /* our side of the stream has ended */
 	bool response_ended;   /* the peer's has */
 	bool ends_apart;       /* raw: each direction ends by itself (adit_half_close) */
@@ -126,9 +118,12 @@ static void keep_expectation(struct exchange *x, const struct session *s)
 	}
 }
 
-static bool open_stream(struct forward *f, struct tunnel_session *ts)
+static void pump_request(struct forward *f);
+
+bool forward_on(struct worker *w, struct exchange *x, struct tunnel_session *ts,
+		const struct forward_how *how)
 {
-	struct exchange *x = f->x;
+	struct forward *f = arena_alloc(&x->arena, sizeof(*f));
 
 	keep_encoding(x, ts->session);
 	keep_expectation(x, ts->session);
@@ -140,35 +135,34 @@ static bool open_stream(struct forward *f, struct tunnel_session *ts)
 				 &x->request, fin, &stream_events, f);
 	if (!f->stream)
 		return false;
+	f->x = x;
+	f->worker = w;
+	f->how = *how;
 	f->session = ts;
+	timer_init(&f->patience, w->loop, on_patience_over);
 	x->connector = ts->connector;
 	x->conn_index = ts->index;
 	f->ends_apart =
 		x->request.is_upgrade && session_has_feature(ts->session, FEATURE_HALF_CLOSE);
 	f->request_ended = fin;
-	f->attempts++;
-	return true;
-}
-
-enum handled forward_here(struct worker *w, struct exchange *x, const struct uuid *tunnel)
-{
-	struct forward *f = arena_alloc(&x->arena, sizeof(*f));
-	struct tunnel_session *ts, *tried = NULL;
-
-	f->x = x;
-	f->worker = w;
-	f->tunnel = *tunnel;
-	timer_init(&f->patience, w->loop, on_patience_over);
-	while ((ts = registry_choose(w, tunnel, tried)) && !open_stream(f, ts)) {
-		if (tried)
-			break;
-		tried = ts;
-	}
-	if (!f->stream)
-		return forward_no_connector(x);
+	registry_count(ts, +1);
 	/* The stream's window bounds what may wait here. */
 	x->response_body.queue.capacity = LIMIT_H2_STREAM_WINDOW;
 	exchange_answer_by(x, &answerer, f);
+	pump_request(f); /* what somebody else was sent before */
+	return true;
+}
+
+enum handled forward_here(struct worker *w, struct exchange *x, const struct forward_how *how)
+{
+	struct tunnel_session *ts = registry_session_of(w, &how->tunnel, &how->connector);
+	struct forward_how mine = *how;
+
+	mine.dispatch = NULL;
+	mine.replay = arena_alloc(&x->arena, sizeof(*mine.replay));
+	replay_init(mine.replay, x, 0);
+	if (!ts || !forward_on(w, x, ts, &mine))
+		return forward_no_connector(x);
 	return HANDLED_TAKEN;
 }
 
@@ -181,32 +175,27 @@ enum handled forward_handle(struct exchange *x, void *worker)
 	if (rewrite_request(x, loop_token, w->location) == HANDLED_FAILED)
 		return HANDLED_FAILED;
 	x->relays_continue = x->expects_continue;
-	enum handled handled = forward_here(w, x, &route->tunnel->id);
-	if (handled == HANDLED_FAILED) {
-		struct worker *other = registry_other_worker(w, &route->tunnel->id);
-		if (other)
-			return crossing_start(w, other, x, &route->tunnel->id);
-	}
-	return handled;
+	return dispatch_start(w, x, route) ? HANDLED_TAKEN : forward_no_connector(x);
 }
 
 /* --- Request body: visitor -> stream --------------------------------------------------------- */
 
 static void pump_request(struct forward *f)
 {
-	struct body *body = &f->x->request_body;
+	struct replay *body = f->how.replay;
+	const struct fields *trailers = &f->x->request_body.trailers;
 	struct bytes run;
 
-	while (f->stream && !f->request_ended && body_peek(body, &run, 1)) {
-		bool fin = body->has_ended && run.len == bufq_len(&body->queue) &&
-			   body->trailers.count == 0 && !f->x->request.is_upgrade;
+	while (f->stream && !f->request_ended && replay_peek(body, &run)) {
+		bool fin = replay_is_last(body, run) && trailers->count == 0 &&
+			   !f->x->request.is_upgrade;
 		size_t taken = stream_write(f->stream, run, fin);
-		body_consume(body, taken);
+		replay_consume(body, taken);
 		if (taken < run.len)
 			return;
 		f->request_ended = fin;
 	}
-	if (f->stream && !f->request_ended && body_is_done(body)) {
+	if (f->stream && !f->request_ended && replay_is_done(body)) {
 		/* A stock connector takes the end of the visitor's side for the end of everything: the
 		 * answer has a while to come. */
 		if (f->x->request.is_upgrade && !f->ends_apart) {
@@ -214,8 +203,8 @@ static void pump_request(struct forward *f)
 			return;
 		}
 		f->request_ended = true;
-		if (body->trailers.count)
-			stream_finish(f->stream, &body->trailers);
+		if (trailers->count)
+			stream_finish(f->stream, trailers);
 		else
 			(void)stream_write(f->stream, BYTES_NONE, true);
 	}
@@ -275,6 +264,7 @@ static void read_reason(struct exchange *x, struct bytes json)
 	failure->origin = json_text(x, object, "origin");
 	failure->rule = json_text(x, object, "rule");
 	failure->errno_name = json_text(x, object, "errno");
+	failure->was_sent = !json_is_false(json_object_get(object, "sent"));
 	json_decref(object);
 }
 
@@ -286,9 +276,38 @@ static void drop_stream(struct forward *f, enum reason why)
 	timer_stop(&f->patience);
 	if (!st)
 		return;
+	registry_count(f->session, -1);
 	st->events = &orphan_events;
 	st->ctx = NULL;
 	stream_reset(st, why);
+}
+
+/* Whether the replica's service does its work. */
+static void judge(const struct forward *f, bool ok)
+{
+	const struct registry_verdict verdict = {
+		.host = f->x->host,
+		.host_key = f->how.host_key,
+		.is_probe = f->how.is_probe,
+		.ok = ok,
+	};
+
+	registry_judge(f->session, &verdict);
+}
+
+/* Of the service itself: it says that what is behind it is gone, or that it has no time. */
+static bool is_failing(int status)
+{
+	return status == 502 || status == 503 || status == 504;
+}
+
+/* x->failure is filled in. */
+static void fail(struct forward *f)
+{
+	struct exchange *x = f->x;
+
+	if (!f->how.dispatch || !dispatch_again(f->how.dispatch))
+		exchange_fail(x);
 }
 
 static void on_interim(struct stream *st, const struct head *head)
@@ -311,10 +330,14 @@ static void on_answer(struct stream *st, const struct answer *a)
 			x->id);
 		x->failure.was_sent = true;
 		read_reason(x, a->failure_json);
+		/* A stock connector does not say which it was; mostly it is the service. */
+		if (x->failure.hop == FAILURE_ORIGIN || a->failure_json.len == 0)
+			judge(f, false);
 		drop_stream(f, REASON_DONE);
-		exchange_fail(x);
+		fail(f);
 		return;
 	}
+	judge(f, !f->how.counts_5xx || a->from_connector || !is_failing(a->head->status));
 	if (head_copy(&x->response, a->head, &x->arena) < 0) {
 		exchange_failed(
 			x, FAILURE_CONNECTOR, 502, 0, "Bad gateway",
@@ -325,6 +348,8 @@ static void on_answer(struct stream *st, const struct answer *a)
 	}
 	x->response.is_upgrade = x->request.is_upgrade && a->head->status == 101;
 	rewrite_response(x, f->worker->location);
+	if (f->how.dispatch)
+		dispatch_answered(f->how.dispatch);
 	exchange_respond(x);
 }
 
@@ -383,49 +408,25 @@ static void on_response_room(struct exchange *x)
 
 /* --- Ends ------------------------------------------------------------------------------------ */
 
-/* True when another session may be asked: nobody has acted on the request (RFC 9110 §9.2.2). */
-static bool may_retry(const struct forward *f, enum reason why)
-{
-	const struct exchange *x = f->x;
-
-	/* Without its producer the request is nobody's, and its head may be gone: see the crossing. */
-	if (!x->producer || f->attempts >= MAX_ATTEMPTS || x->has_head)
-		return false;
-	bool body_untouched = x->request_body.total == bufq_len(&x->request_body.queue);
-	bool is_safe = bytes_eq(x->request.method, BYTES_LIT("GET")) ||
-		       bytes_eq(x->request.method, BYTES_LIT("HEAD")) ||
-		       bytes_eq(x->request.method, BYTES_LIT("OPTIONS"));
-	if (!body_untouched)
-		return false;
-	return why == REASON_REFUSED || (why == REASON_LOST && is_safe && !x->request.is_upgrade);
-}
-
 static void on_stream_closed(struct stream *st, enum reason why)
 {
 	struct forward *f = st->ctx;
 	struct exchange *x = f->x;
 
 	f->stream = NULL;
+	registry_count(f->session, -1);
 	timer_stop(&f->patience);
 	if (f->response_ended) {
 		exchange_release_answerer(x);
 		return;
-	}
-	if (may_retry(f, why)) {
-		struct tunnel_session *next = registry_choose(f->worker, &f->tunnel, f->session);
-		if (next && open_stream(f, next)) {
-			log_debug(COMPONENT, "request sent again over another connection",
-				  LOG_STR("cfRay", x->id));
-			pump_request(f);
-			return;
-		}
 	}
 	exchange_failed(
 		x, FAILURE_TUNNEL, 502, 0, "Tunnel connection lost",
 		"The connection to the connector ended (%s) before the response was complete.",
 		reason_text(why));
 	x->failure.was_sent = why != REASON_REFUSED;
-	exchange_fail(x);
+	x->failure.was_lost = why == REASON_LOST;
+	fail(f);
 }
 
 static void on_cancelled(struct exchange *x)

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "edge/listen/arrival.h"
 #include "edge/tunnels/registry.h"
+#include "edge/tunnels/service_report.h"
 #include "edge/worker.h"
 #include "io/address.h"
 
@@ -26,11 +27,13 @@ struct metric metric_tunnel_refused = {
 };
 
 static void on_register(struct session *s, const struct registration *r);
+static void on_local_config(struct session *s, struct bytes json);
 static void on_draining(struct session *s);
 static void on_closed(struct session *s, enum reason why, const struct err *err);
 
 static const struct session_events events = {
 	.on_register = on_register,
+	.on_local_config = on_local_config,
 	.on_draining = on_draining,
 	.on_closed = on_closed,
 };
@@ -107,7 +110,7 @@ static void on_register(struct session *s, const struct registration *r)
 	const char **features = arena_alloc(&arena, (r->feature_count + 1) * sizeof(*features));
 	for (size_t i = 0; i < r->feature_count; i++)
 		features[i] = arena_strdup(&arena, r->features[i]);
-	const struct directory_record record = {
+	struct directory_record record = {
 		.tunnel = ts->tunnel,
 		.connector = ts->connector,
 		.connection = ts->connection,
@@ -120,6 +123,8 @@ static void on_register(struct session *s, const struct registration *r)
 		.feature_count = r->feature_count,
 		.opened_at = clock_wall_now(),
 	};
+	replica_facts_read(&record.replica, r->features, r->feature_count, &r->connector,
+			   bytes_of(tunnel->secret.ptr, tunnel->secret.len));
 	int code = registry_add(ts, &record, &err);
 	arena_done(&arena);
 	if (code < 0) {
@@ -143,11 +148,22 @@ static void on_register(struct session *s, const struct registration *r)
 	session_reply(s, &answer);
 }
 
+/* Rules of connectors are their own business; what they say of their services is not. */
+static void on_local_config(struct session *s, struct bytes json)
+{
+	struct tunnel_session *ts = s->ctx;
+	struct service_report *report = service_report_parse(json);
+
+	if (report)
+		registry_set_services(ts, report);
+}
+
 static void on_draining(struct session *s)
 {
-	const struct tunnel_session *ts = s->ctx;
+	struct tunnel_session *ts = s->ctx;
 	char connection[UUID_TEXT_SIZE];
 
+	registry_leave(ts);
 	log_info(COMPONENT, "connector is leaving",
 		 LOG_STR("connection", uuid_text(&ts->connection, connection)),
 		 LOG_INT("connIndex", ts->index));

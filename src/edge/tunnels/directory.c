@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "edge/tunnels/service_report.h"
 
 /* One connection; strings owned. */
 struct row {
@@ -16,7 +17,15 @@ struct row {
 
 struct directory {
 	struct map *by_connection; /* connection id -> struct row */
+	struct map *by_connector;  /* connector id -> struct connector */
 	struct list rows;
+};
+
+/* One connector, for as long as it has connections. */
+struct connector {
+	size_t connections;
+	struct uuid id, tunnel;
+	struct service_report *services; /* counted; NULL: nothing was reported */
 };
 
 struct directory *directory_new(void)
@@ -24,12 +33,38 @@ struct directory *directory_new(void)
 	struct directory *d = mem_alloc(sizeof(*d));
 
 	d->by_connection = map_new();
+	d->by_connector = map_new();
 	list_init(&d->rows);
 	return d;
 }
 
-static void row_free(struct row *row)
+static void connector_add(struct directory *d, const struct directory_record *r)
 {
+	struct connector *c = map_find(d->by_connector, uuid_bytes(&r->connector));
+
+	if (!c) {
+		c = mem_alloc(sizeof(*c));
+		c->id = r->connector;
+		c->tunnel = r->tunnel;
+		map_put(d->by_connector, uuid_bytes(&r->connector), c);
+	}
+	c->connections++;
+}
+
+static void connector_remove(struct directory *d, const struct directory_record *r)
+{
+	struct connector *c = map_find(d->by_connector, uuid_bytes(&r->connector));
+
+	if (--c->connections)
+		return;
+	map_take(d->by_connector, uuid_bytes(&r->connector));
+	service_report_unref(c->services);
+	mem_free(c);
+}
+
+static void row_free(struct directory *d, struct row *row)
+{
+	connector_remove(d, &row->r);
 	list_remove(&row->node);
 	for (size_t i = 0; i < row->r.feature_count; i++)
 		mem_free(row->features[i]);
@@ -46,8 +81,9 @@ struct directory *directory_free(struct directory *d)
 	if (!d)
 		return NULL;
 	LIST_FOR_EACH(node, &d->rows)
-		row_free(LIST_ENTRY(node, struct row, node));
+		row_free(d, LIST_ENTRY(node, struct row, node));
 	map_free(d->by_connection);
+	map_free(d->by_connector);
 	return mem_free(d);
 }
 
@@ -65,9 +101,10 @@ void directory_add(struct directory *d, const struct directory_record *r)
 		row->features[i] = mem_strdup(r->features[i]);
 	row->r.features = (const char *const *)row->features;
 	list_append(&d->rows, &row->node);
+	connector_add(d, r);
 	struct row *old = map_put(d->by_connection, uuid_bytes(&r->connection), row);
 	if (old)
-		row_free(old);
+		row_free(d, old);
 }
 
 void directory_remove(struct directory *d, const struct uuid *connection)
@@ -75,7 +112,37 @@ void directory_remove(struct directory *d, const struct uuid *connection)
 	struct row *row = map_take(d->by_connection, uuid_bytes(connection));
 
 	if (row)
-		row_free(row);
+		row_free(d, row);
+}
+
+void directory_set_services(struct directory *d, const struct uuid *connector,
+			    struct service_report *report)
+{
+	struct connector *c = map_find(d->by_connector, uuid_bytes(connector));
+
+	if (!c || (c->services && c->services->sequence >= report->sequence))
+		return;
+	service_report_unref(c->services);
+	c->services = service_report_ref(report);
+}
+
+void directory_health(const struct directory *d, const struct uuid *tunnel,
+		      struct directory_health *ret)
+{
+	size_t cursor = 0;
+	void *value;
+
+	*ret = (struct directory_health){ 0 };
+	while (map_next(d->by_connector, &cursor, NULL, &value)) {
+		const struct connector *c = value;
+		if (tunnel && !uuid_eq(tunnel, &c->tunnel))
+			continue;
+		ret->connectors++;
+		if (!c->services)
+			continue;
+		ret->services += c->services->checked;
+		ret->services_unhealthy += c->services->unhealthy;
+	}
 }
 
 size_t directory_count(const struct directory *d, const struct uuid *tunnel)
@@ -101,8 +168,19 @@ static json_t *json_time(usec wall)
 	return json_string(clock_rfc3339(wall, text, sizeof(text)));
 }
 
+/* What stock clients do not look at. */
+static json_t *ours_of(const struct directory *d, const struct row *row)
+{
+	const struct connector *c = map_find(d->by_connector, uuid_bytes(&row->r.connector));
+	const struct replica_facts *f = &row->r.replica;
+
+	return json_pack("{s:s, s:i, s:b, s:o}", "label", f->label, "weight",
+			 f->weight ? (int)f->weight : 1, "backup", f->is_backup, "services",
+			 c->services ? service_report_json(c->services) : json_array());
+}
+
 /* The element of the row's connector in `out`, made when it is the first of it. */
-static json_t *connector_of(json_t *out, const struct row *row)
+static json_t *connector_of(const struct directory *d, json_t *out, const struct row *row)
 {
 	char id[UUID_TEXT_SIZE];
 	json_t *it;
@@ -122,6 +200,7 @@ static json_t *connector_of(json_t *out, const struct row *row)
 	json_object_set_new(it, "arch", json_string(row->r.arch));
 	json_object_set_new(it, "run_at", json_time(row->r.opened_at));
 	json_object_set_new(it, "conns", json_array());
+	json_object_set_new(it, "adit", ours_of(d, row));
 	json_array_append_new(out, it);
 	return it;
 }
@@ -143,7 +222,7 @@ char *directory_json(const struct directory *d, const struct uuid *tunnel)
 		json_object_set_new(conn, "opened_at", json_time(row->r.opened_at));
 		json_object_set_new(conn, "client_id", json_uuid(&row->r.connector));
 		json_object_set_new(conn, "client_version", json_string(row->r.version));
-		json_array_append_new(json_object_get(connector_of(out, row), "conns"), conn);
+		json_array_append_new(json_object_get(connector_of(d, out, row), "conns"), conn);
 	}
 	char *text = json_dumps(out, JSON_COMPACT);
 	json_decref(out);

@@ -5,23 +5,54 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "edge/edge.h"
+#include "edge/tunnels/service_report.h"
 #include "edge/worker.h"
 
-struct tunnel_entry {
-	struct uuid tunnel;
-	struct list sessions; /* struct tunnel_session, on this worker */
-	size_t local_count;
-	size_t remote_total;
-	size_t remote[]; /* sessions per worker, by index; the own one stays 0 */
+#define COMPONENT "edge/tunnels"
+
+struct metric metric_ejections = {
+	.name = "adit_edge_replica_ejections_total",
+	.labels = "event=\"out\"",
+	.help = "Replicas taken out for a hostname because their service failed, and brought back",
+};
+struct metric metric_ejections_ended = {
+	.name = "adit_edge_replica_ejections_total",
+	.labels = "event=\"back\"",
+	.help = "Replicas taken out for a hostname because their service failed, and brought back",
 };
 
-/* From one worker to another: a session came (+1) or went (-1). */
+/* A tunnel, as one worker knows it. */
+struct tunnel_entry {
+	struct uuid tunnel;
+	struct list members; /* struct member */
+	size_t member_count;
+	size_t session_count; /* choosable ones, of all workers */
+	bool is_even;         /* equal weights, nobody a backup */
+};
+
+/* A replica, as one worker knows it. */
+struct member {
+	struct list node;
+	struct tunnel_entry *entry;
+	struct replica *replica;         /* counted */
+	struct service_report *services; /* counted; NULL: nothing was reported */
+	struct list sessions; /* struct tunnel_session, on this worker, leaving ones too */
+	size_t local_count;   /* of those the choosable ones */
+	size_t remote_total, next_remote;
+	int64_t turn;    /* for balance_candidate */
+	size_t remote[]; /* choosable sessions per worker, by index; the own one stays 0 */
+};
+
+/* From one worker to another: a session came (+1) or went (-1), or its connector has said how its services
+ * are (0). */
 struct notice {
 	struct worker *to;
 	size_t from;
 	int change;
-	struct uuid tunnel, connector;
+	struct replica *replica;         /* counted */
+	struct service_report *services; /* counted; with 0 */
 	uint8_t index;
 	uint64_t order;
 };
@@ -30,78 +61,148 @@ struct notice {
  * worker, so that two that cross do not both give way. */
 static atomic_uint_fast64_t registrations;
 
+/* --- What a worker knows ---------------------------------------------------------------------- */
+
 static struct tunnel_entry *entry_of(struct worker *w, const struct uuid *tunnel)
 {
 	return map_find(w->tunnels, uuid_bytes(tunnel));
 }
 
-static struct tunnel_entry *entry_make(struct worker *w, const struct uuid *tunnel)
+static struct member *member_of(struct tunnel_entry *e, const struct uuid *connector)
 {
-	struct tunnel_entry *e = entry_of(w, tunnel);
-
-	if (e)
-		return e;
-	e = mem_alloc(sizeof(*e) + w->peer_count * sizeof(e->remote[0]));
-	e->tunnel = *tunnel;
-	list_init(&e->sessions);
-	map_put(w->tunnels, uuid_bytes(tunnel), e);
-	return e;
+	if (!e)
+		return NULL;
+	LIST_FOR_EACH(node, &e->members) {
+		struct member *m = LIST_ENTRY(node, struct member, node);
+		if (uuid_eq(&m->replica->connector, connector))
+			return m;
+	}
+	return NULL;
 }
 
-static void entry_drop_if_empty(struct worker *w, struct tunnel_entry *e)
+static void compare_members(struct tunnel_entry *e)
 {
-	if (e->local_count || e->remote_total)
+	const struct member *first = LIST_ENTRY(e->members.next, struct member, node);
+
+	e->is_even = true;
+	LIST_FOR_EACH(node, &e->members) {
+		const struct replica_facts *f =
+			&LIST_ENTRY(node, struct member, node)->replica->facts;
+		e->is_even &= !f->is_backup && f->weight == first->replica->facts.weight;
+	}
+}
+
+static void warn_of_equal_labels(const struct tunnel_entry *e, const struct replica *r)
+{
+	char tunnel[UUID_TEXT_SIZE];
+
+	LIST_FOR_EACH(node, (struct list *)(uintptr_t)&e->members) {
+		const struct member *m = LIST_ENTRY(node, struct member, node);
+		if (r->facts.label[0] && strcmp(m->replica->facts.label, r->facts.label) == 0)
+			log_warn(COMPONENT,
+				 "two connectors of a tunnel have the same label: visitors that "
+				 "belong to one may come to the other",
+				 LOG_STR("tunnelID", uuid_text(&r->tunnel, tunnel)),
+				 LOG_STR("label", r->facts.label));
+	}
+}
+
+static struct member *member_make(struct worker *w, struct replica *r)
+{
+	struct tunnel_entry *e = entry_of(w, &r->tunnel);
+	struct member *m = member_of(e, &r->connector);
+
+	if (m)
+		return m;
+	if (!e) {
+		e = mem_alloc(sizeof(*e));
+		e->tunnel = r->tunnel;
+		list_init(&e->members);
+		map_put(w->tunnels, uuid_bytes(&r->tunnel), e);
+	}
+	if (w->index == 0)
+		warn_of_equal_labels(e, r); /* once is enough */
+	m = mem_alloc(sizeof(*m) + w->peer_count * sizeof(m->remote[0]));
+	m->entry = e;
+	m->replica = replica_ref(r);
+	list_init(&m->sessions);
+	list_append(&e->members, &m->node);
+	e->member_count++;
+	compare_members(e);
+	return m;
+}
+
+static void member_free(struct member *m)
+{
+	replica_unref(m->replica);
+	service_report_unref(m->services);
+	mem_free(m);
+}
+
+static void member_drop_if_empty(struct worker *w, struct member *m)
+{
+	struct tunnel_entry *e = m->entry;
+
+	if (!list_is_empty(&m->sessions) || m->remote_total)
 		return;
+	list_remove(&m->node);
+	e->member_count--;
+	member_free(m);
+	if (e->member_count) {
+		compare_members(e);
+		return;
+	}
 	map_take(w->tunnels, uuid_bytes(&e->tunnel));
 	mem_free(e);
 }
 
-/* The connector came back on a new connection: its old one of that index is dead, whatever TCP says. */
-static void close_replaced(struct worker *w, const struct notice *newer)
-{
-	struct tunnel_entry *e = entry_of(w, &newer->tunnel);
+/* --- Who tells whom --------------------------------------------------------------------------- */
 
-	if (!e)
-		return;
-	LIST_FOR_EACH(node, &e->sessions) {
+/* The connector came back on a new connection: its old one of that index is dead, whatever TCP says. */
+static void close_replaced(struct member *m, uint8_t index, uint64_t order)
+{
+	LIST_FOR_EACH(node, &m->sessions) {
 		struct tunnel_session *ts = LIST_ENTRY(node, struct tunnel_session, node);
-		if (ts->index == newer->index && uuid_eq(&ts->connector, &newer->connector) &&
-		    ts->order < newer->order)
+		if (ts->index == index && ts->order < order)
 			session_close(ts->session, REASON_LOST);
 	}
+}
+
+/* Takes the reference. */
+static void take_services(struct member *m, struct service_report *report)
+{
+	if (m->services && m->services->sequence >= report->sequence) {
+		service_report_unref(report);
+		return;
+	}
+	service_report_unref(m->services);
+	m->services = report;
 }
 
 static void on_notice(void *arg)
 {
 	struct notice *n = arg;
-	struct tunnel_entry *e = entry_make(n->to, &n->tunnel);
+	struct member *m = member_make(n->to, n->replica);
 
 	if (n->change > 0) {
-		e->remote[n->from]++;
-		e->remote_total++;
-		close_replaced(n->to, n);
+		m->remote[n->from]++;
+		m->remote_total++;
+		m->entry->session_count++;
+		close_replaced(m, n->index, n->order);
+	} else if (n->change < 0) {
+		BUG_IF(m->remote[n->from] == 0);
+		m->remote[n->from]--;
+		m->remote_total--;
+		m->entry->session_count--;
 	} else {
-		BUG_IF(e->remote[n->from] == 0);
-		e->remote[n->from]--;
-		e->remote_total--;
+		take_services(m, n->services);
 	}
-	entry_drop_if_empty(n->to, e);
+	member_drop_if_empty(n->to, m);
+	replica_unref(n->replica);
 	mem_free(n);
 }
 
-static struct notice notice_of(const struct tunnel_session *ts, int change)
-{
-	return (struct notice){
-		.from = ts->worker->index,
-		.change = change,
-		.tunnel = ts->tunnel,
-		.connector = ts->connector,
-		.index = ts->index,
-		.order = ts->order,
-	};
-}
-
-static void tell_others(const struct tunnel_session *ts, int change)
+static void tell_others(const struct tunnel_session *ts, int change, struct service_report *services)
 {
 	struct worker *w = ts->worker;
 
@@ -109,8 +210,15 @@ static void tell_others(const struct tunnel_session *ts, int change)
 		if (i == w->index)
 			continue;
 		struct notice *n = mem_alloc(sizeof(*n));
-		*n = notice_of(ts, change);
-		n->to = w->peers[i];
+		*n = (struct notice){
+			.to = w->peers[i],
+			.from = w->index,
+			.change = change,
+			.replica = replica_ref(ts->member->replica),
+			.services = services ? service_report_ref(services) : NULL,
+			.index = ts->index,
+			.order = ts->order,
+		};
 		loop_post(n->to->loop, on_notice, n);
 	}
 }
@@ -118,76 +226,330 @@ static void tell_others(const struct tunnel_session *ts, int change)
 int registry_add(struct tunnel_session *ts, const struct directory_record *record, struct err *err)
 {
 	struct worker *w = ts->worker;
-	struct tunnel_entry *e = entry_make(w, &ts->tunnel);
+	const struct tunnel_entry *e = entry_of(w, &ts->tunnel);
 
-	if (e->local_count + e->remote_total >= LIMIT_SESSIONS_PER_TUNNEL)
+	if (e && e->session_count >= LIMIT_SESSIONS_PER_TUNNEL)
 		return err_set(err, E_LIMIT, "the tunnel has %d connections already",
 			       LIMIT_SESSIONS_PER_TUNNEL);
+	struct replica *r =
+		replica_get(&ts->tunnel, &ts->connector, &record->replica, w->peer_count);
+	ts->member = member_make(w, r);
+	replica_unref(r); /* the member has one */
 	ts->order = ++registrations;
-	const struct notice notice = notice_of(ts, +1);
-	close_replaced(w, &notice);
-	list_append(&e->sessions, &ts->node);
-	e->local_count++;
-	tell_others(ts, +1);
+	close_replaced(ts->member, ts->index, ts->order);
+	list_append(&ts->member->sessions, &ts->node);
+	ts->member->local_count++;
+	ts->member->entry->session_count++;
+	tell_others(ts, +1, NULL);
 	edge_session_up(w->edge, record);
 	return 0;
+}
+
+void registry_leave(struct tunnel_session *ts)
+{
+	if (!ts->member || ts->has_left)
+		return;
+	ts->has_left = true;
+	ts->member->local_count--;
+	ts->member->entry->session_count--;
+	tell_others(ts, -1, NULL);
 }
 
 void registry_remove(struct tunnel_session *ts)
 {
 	struct worker *w = ts->worker;
-	struct tunnel_entry *e = entry_of(w, &ts->tunnel);
 
-	if (!list_is_linked(&ts->node))
+	if (!ts->member)
 		return;
-	BUG_IF(!e || e->local_count == 0);
+	registry_leave(ts);
 	list_remove(&ts->node);
-	e->local_count--;
-	tell_others(ts, -1);
 	edge_session_down(w->edge, &ts->connection);
-	entry_drop_if_empty(w, e);
+	member_drop_if_empty(w, TAKE(ts->member));
 }
 
-struct tunnel_session *registry_choose(struct worker *w, const struct uuid *tunnel,
-				       const struct tunnel_session *not_this)
+void registry_set_services(struct tunnel_session *ts, struct service_report *report)
 {
-	struct tunnel_entry *e = entry_of(w, tunnel);
+	if (!ts->member) {
+		service_report_unref(report);
+		return;
+	}
+	tell_others(ts, 0, report);
+	edge_connector_services(ts->worker->edge, &ts->connector, report);
+	take_services(ts->member, report);
+}
+
+/* --- Choosing --------------------------------------------------------------------------------- */
+
+/* This worker's session of the replica that has the fewest streams in flight; NULL when none takes any.
+ * *ret_load: streams of them all. */
+static struct tunnel_session *least_busy(struct member *m, const struct registry_ask *ask,
+					 size_t *ret_load)
+{
 	struct tunnel_session *best = NULL;
 	size_t best_count = 0;
 
-	if (!e)
-		return NULL;
-	LIST_FOR_EACH(node, &e->sessions) {
+	*ret_load = 0;
+	LIST_FOR_EACH(node, &m->sessions) {
 		struct tunnel_session *ts = LIST_ENTRY(node, struct tunnel_session, node);
 		size_t count = session_stream_count(ts->session);
-		if (ts == not_this || ts->session->is_draining || !session_can_open(ts->session))
+		bool was_tried = false;
+		*ret_load += count;
+		for (size_t i = 0; ask && i < ask->try_count; i++)
+			was_tried |= ask->tries[i].session == ts;
+		if (was_tried || ts->has_left || ts->session->is_draining ||
+		    !session_can_open(ts->session))
 			continue;
 		if (!best || count < best_count) {
 			best = ts;
 			best_count = count;
 		}
 	}
-	/* Of equals the one that has rested longest comes next. */
-	if (best) {
-		list_remove(&best->node);
-		list_append(&e->sessions, &best->node);
-	}
 	return best;
 }
 
-struct worker *registry_other_worker(struct worker *w, const struct uuid *tunnel)
+/* Of equals the one that has rested longest comes next. */
+static struct tunnel_session *take_session(struct member *m, struct tunnel_session *ts)
 {
-	struct tunnel_entry *e = entry_of(w, tunnel);
+	list_remove(&ts->node);
+	list_append(&m->sessions, &ts->node);
+	list_remove(&m->node);
+	list_append(&m->entry->members, &m->node);
+	return ts;
+}
 
-	if (!e || e->remote_total == 0)
-		return NULL;
-	for (size_t i = 1; i < w->peer_count; i++) {
-		size_t at = (w->index + i) % w->peer_count;
-		if (e->remote[at])
+/* Nothing is known that speaks against it, for any host. */
+static bool is_above_suspicion(const struct member *m)
+{
+	return ejection_is_idle(&m->replica->ejections) &&
+	       (!m->services || m->services->unhealthy == 0);
+}
+
+/* All replicas are alike and well: the least busy one that has sessions here. False: it is not so easy. */
+static bool choose_here(struct tunnel_entry *e, const struct registry_ask *ask,
+			struct registry_choice *ret)
+{
+	struct member *best = NULL;
+	struct tunnel_session *best_session = NULL;
+	size_t best_load = 0, load;
+
+	LIST_FOR_EACH(node, &e->members) {
+		struct member *m = LIST_ENTRY(node, struct member, node);
+		if (!is_above_suspicion(m))
+			return false;
+		struct tunnel_session *ts = m->local_count ? least_busy(m, ask, &load) : NULL;
+		if (ts && (!best || load < best_load)) {
+			best = m;
+			best_session = ts;
+			best_load = load;
+		}
+	}
+	if (!best)
+		return false;
+	*ret = (struct registry_choice){
+		.replica = best->replica,
+		.session = take_session(best, best_session),
+	};
+	return true;
+}
+
+/* What is known of a replica for one host. */
+static bool is_down(const struct member *m, struct bytes host)
+{
+	return m->services && m->services->unhealthy && service_report_is_down(m->services, host);
+}
+
+static enum balance_tier tier_of(const struct member *m, const struct registry_ask *ask, usec now,
+				 bool *ret_is_due)
+{
+	bool is_backup = m->replica->facts.is_backup;
+	enum ejection out = ejection_look(&m->replica->ejections, ask->host_key, now);
+	bool was_tried = false;
+
+	*ret_is_due = false;
+	for (size_t i = 0; i < ask->try_count; i++) {
+		if (!uuid_eq(&ask->tries[i].connector, &m->replica->connector))
+			continue;
+		if (ask->tries[i].is_final)
+			return TIER_NONE;
+		was_tried = true;
+	}
+	if (out == EJECTION_OUT || is_down(m, ask->host))
+		return is_backup ? TIER_BAD_BACKUP : TIER_BAD_PRIMARY;
+	*ret_is_due = out == EJECTION_DUE;
+	if (was_tried)
+		return TIER_TRIED;
+	return is_backup ? TIER_BACKUP : TIER_PRIMARY;
+}
+
+struct choosing {
+	struct balance_candidate list[LIMIT_SESSIONS_PER_TUNNEL];
+	struct member *members[LIMIT_SESSIONS_PER_TUNNEL];
+	struct tunnel_session *sessions[LIMIT_SESSIONS_PER_TUNNEL];
+	bool is_due[LIMIT_SESSIONS_PER_TUNNEL];
+	size_t count;
+};
+
+static void add_candidate(struct choosing *c, struct member *m, const struct registry_ask *ask,
+			  usec now)
+{
+	size_t ignored, i = c->count;
+	struct tunnel_session *ts = m->local_count ? least_busy(m, ask, &ignored) : NULL;
+
+	if ((!ts && m->remote_total == 0) || i == ARRAY_LEN(c->list))
+		return;
+	c->list[i] = (struct balance_candidate){
+		.weight = m->replica->facts.weight,
+		.load = replica_load_get(m->replica),
+		.identity = m->replica->identity,
+		.tier = tier_of(m, ask, now, &c->is_due[i]),
+		.has_cookie =
+			ask->cookie.len && bytes_eq(ask->cookie, bytes_str(m->replica->facts.tag)),
+		.is_preferred = ts && m->entry->is_even,
+		.turn = &m->turn,
+	};
+	c->members[i] = m;
+	c->sessions[i] = ts;
+	c->count++;
+}
+
+static struct worker *remote_worker(struct worker *w, struct member *m)
+{
+	for (size_t i = 0; i < w->peer_count; i++) {
+		size_t at = m->next_remote++ % w->peer_count;
+		if (m->remote[at])
 			return w->peers[at];
 	}
 	return NULL;
 }
+
+/* Among all replicas, wherever their sessions are. */
+static bool choose_among_all(struct worker *w, struct tunnel_entry *e,
+			     const struct registry_ask *ask, struct registry_choice *ret)
+{
+	UNINITIALIZED struct choosing c;
+	usec now = loop_now(w->loop);
+	uint64_t client = ask->policy == BALANCE_CLIENT_HASH
+				  ? balance_client_key(e->tunnel.b, ask->client)
+				  : 0;
+
+	c.count = 0;
+	LIST_FOR_EACH(node, &e->members)
+		add_candidate(&c, LIST_ENTRY(node, struct member, node), ask, now);
+	for (;;) {
+		size_t i = balance_pick(ask->policy, c.list, c.count, e->tunnel.b, client);
+		if (i == c.count)
+			return false;
+		struct member *m = c.members[i];
+		/* One request may see whether a replica that was out is well again. */
+		if (c.is_due[i] && !ejection_claim(&m->replica->ejections, ask->host_key, now)) {
+			c.is_due[i] = false;
+			c.list[i].tier =
+				m->replica->facts.is_backup ? TIER_BAD_BACKUP : TIER_BAD_PRIMARY;
+			continue;
+		}
+		*ret = (struct registry_choice){
+			.replica = m->replica,
+			.is_probe = c.is_due[i] || c.list[i].tier == TIER_BAD_PRIMARY ||
+				    c.list[i].tier == TIER_BAD_BACKUP,
+			.has_cookie = c.list[i].has_cookie,
+		};
+		if (c.sessions[i])
+			ret->session = take_session(m, c.sessions[i]);
+		else
+			ret->worker = remote_worker(w, m);
+		return true;
+	}
+}
+
+uint64_t registry_host_key(const struct uuid *tunnel, struct bytes host)
+{
+	return hash_keyed(tunnel->b, host);
+}
+
+bool registry_choose(struct worker *w, const struct registry_ask *ask, struct registry_choice *ret)
+{
+	struct tunnel_entry *e = entry_of(w, ask->tunnel);
+
+	if (!e)
+		return false;
+	if (ask->policy == BALANCE_LEAST && e->is_even && ask->try_count == 0 &&
+	    choose_here(e, ask, ret))
+		return true;
+	return choose_among_all(w, e, ask, ret);
+}
+
+bool registry_has_replicas(struct worker *w, const struct uuid *tunnel)
+{
+	const struct tunnel_entry *e = entry_of(w, tunnel);
+
+	return e && e->member_count > 1;
+}
+
+struct tunnel_session *registry_session_of(struct worker *w, const struct uuid *tunnel,
+					   const struct uuid *connector)
+{
+	struct member *m = member_of(entry_of(w, tunnel), connector);
+	size_t ignored;
+	struct tunnel_session *ts = m ? least_busy(m, NULL, &ignored) : NULL;
+
+	return ts ? take_session(m, ts) : NULL;
+}
+
+/* --- What became of it ------------------------------------------------------------------------ */
+
+/* Could somebody else take the host's requests? Who has no sessions cannot; of whom nothing is known can. */
+static bool has_other(const struct member *m, const struct registry_verdict *v, usec now)
+{
+	LIST_FOR_EACH(node, &m->entry->members) {
+		const struct member *it = LIST_ENTRY(node, struct member, node);
+		if (it != m && (it->local_count || it->remote_total) && !is_down(it, v->host) &&
+		    ejection_look(&it->replica->ejections, v->host_key, now) == EJECTION_NONE)
+			return true;
+	}
+	return false;
+}
+
+static void log_ejection(const struct member *m, const struct registry_verdict *v, const char *what)
+{
+	char tunnel[UUID_TEXT_SIZE], connector[UUID_TEXT_SIZE];
+
+	log_warn(COMPONENT, what, LOG_BYTES("host", v->host),
+		 LOG_STR("tunnelID", uuid_text(&m->replica->tunnel, tunnel)),
+		 LOG_STR("connector", uuid_text(&m->replica->connector, connector)),
+		 LOG_STR("label", m->replica->facts.label));
+}
+
+void registry_judge(struct tunnel_session *ts, const struct registry_verdict *v)
+{
+	struct member *m = ts->member;
+	struct ejections *e = &m->replica->ejections;
+
+	if (v->ok && ejection_is_idle(e))
+		return;
+	if (v->ok) {
+		if (!ejection_answered(e, v->host_key, v->is_probe))
+			return;
+		metric_add(&metric_ejections_ended, 1);
+		log_ejection(m, v, "a replica's service answers again");
+		return;
+	}
+	usec now = loop_now(ts->worker->loop);
+	if (!ejection_failed(e, v->host_key, now, v->is_probe, has_other(m, v, now)))
+		return;
+	if (v->is_probe) {
+		log_ejection(m, v, "a replica's service still fails");
+	} else {
+		metric_add(&metric_ejections, 1);
+		log_ejection(m, v, "a replica's service fails, others take its requests");
+	}
+}
+
+void registry_count(struct tunnel_session *ts, int n)
+{
+	replica_load_add(ts->member->replica, ts->worker->index, n);
+}
+
+/* --- All of them ------------------------------------------------------------------------------ */
 
 /* Closes those for which `wanted` holds. Closing reports later, so the lists stay as they are. */
 static void close_where(struct worker *w,
@@ -199,10 +561,14 @@ static void close_where(struct worker *w,
 
 	while (map_next(w->tunnels, &cursor, NULL, &value)) {
 		struct tunnel_entry *e = value;
-		LIST_FOR_EACH(node, &e->sessions) {
-			struct tunnel_session *ts = LIST_ENTRY(node, struct tunnel_session, node);
-			if (wanted(ts, arg))
-				session_close(ts->session, REASON_DONE);
+		LIST_FOR_EACH(node, &e->members) {
+			struct member *m = LIST_ENTRY(node, struct member, node);
+			LIST_FOR_EACH(it, &m->sessions) {
+				struct tunnel_session *ts =
+					LIST_ENTRY(it, struct tunnel_session, node);
+				if (wanted(ts, arg))
+					session_close(ts->session, REASON_DONE);
+			}
 		}
 	}
 }
@@ -251,8 +617,11 @@ size_t registry_session_count(const struct worker *w)
 	size_t cursor = 0, count = 0;
 	void *value;
 
-	while (map_next(w->tunnels, &cursor, NULL, &value))
-		count += ((struct tunnel_entry *)value)->local_count;
+	while (map_next(w->tunnels, &cursor, NULL, &value)) {
+		struct tunnel_entry *e = value;
+		LIST_FOR_EACH(node, &e->members)
+			count += LIST_ENTRY(node, struct member, node)->local_count;
+	}
 	return count;
 }
 
@@ -261,7 +630,14 @@ void registry_free(struct worker *w)
 	size_t cursor = 0;
 	void *value;
 
-	while (map_next(w->tunnels, &cursor, NULL, &value))
-		mem_free(value);
+	while (map_next(w->tunnels, &cursor, NULL, &value)) {
+		struct tunnel_entry *e = value;
+		LIST_FOR_EACH(node, &e->members) {
+			struct member *m = LIST_ENTRY(node, struct member, node);
+			list_remove(&m->node);
+			member_free(m);
+		}
+		mem_free(e);
+	}
 	w->tunnels = map_free(w->tunnels);
 }

@@ -1,40 +1,98 @@
 /* Which tunnel sessions are there, and which of them takes the next request.
  *
- * Each worker holds the sessions that live on its loop and knows, per tunnel, how many every other
- * worker holds (told by loop posts). A request prefers a session of its own worker. The control thread
- * keeps a directory of all of them for the API (edge/tunnels/directory.h).
+ * Each worker holds the sessions that live on its loop and knows of every replica (edge/tunnels/replica.h) how
+ * many sessions of it every other worker holds, told by loop posts. First a replica is chosen
+ * (edge/tunnels/balance.h), then a session of it: one of this worker's where there is one, else the request
+ * crosses. With the policy "least" and replicas that are all alike a worker looks at its own sessions only.
+ * The control thread keeps a directory of all sessions for the API (edge/tunnels/directory.h).
  */
 #pragma once
 
 #include "base/list.h"
 #include "base/uuid.h"
+#include "edge/tunnels/balance.h"
 #include "edge/tunnels/directory.h"
+#include "edge/tunnels/replica.h"
 #include "transport/transport.h"
 
+struct member;
+struct service_report;
 struct worker;
 
 /* A registered connection, on its worker. */
 struct tunnel_session {
-	struct list node;        /* in its tunnel's entry */
+	struct list node;        /* in its member's list */
 	struct worker *worker;   /* borrowed */
 	struct session *session; /* borrowed from the transport until on_closed */
 	struct uuid tunnel, connector, connection;
 	uint8_t index;
-	uint64_t order; /* set by registry_add(): later registrations have higher ones */
+	uint64_t order;        /* set by registry_add(): later registrations have higher ones */
+	struct member *member; /* set by registry_add(): its replica, as this worker sees it */
+	bool has_left;         /* it takes no new requests */
 };
 
 /* Makes it choosable and tells everybody. An older session of the same connector and index, on
  * whichever worker, is closed: it is a leftover of a lost connection. E_LIMIT over
  * LIMIT_SESSIONS_PER_TUNNEL. `record` is copied. */
 int registry_add(struct tunnel_session *ts, const struct directory_record *record, struct err *err);
+/* It drains: nobody chooses it any more, on whichever worker. */
+void registry_leave(struct tunnel_session *ts);
 void registry_remove(struct tunnel_session *ts);
+/* The connector's services, as it says on this session; the reference is taken over. */
+void registry_set_services(struct tunnel_session *ts, struct service_report *report);
 
-/* The healthy local session with the fewest streams in flight, not draining; NULL when there is none.
- * `not_this` is left out (a retry), NULL for none. */
-struct tunnel_session *registry_choose(struct worker *w, const struct uuid *tunnel,
-				       const struct tunnel_session *not_this);
-/* A worker other than `w` that has sessions of the tunnel; NULL when none has. */
-struct worker *registry_other_worker(struct worker *w, const struct uuid *tunnel);
+/* --- Choosing -------------------------------------------------------------------------------- */
+
+#define REGISTRY_TRIES 3
+
+/* Where a request has been. */
+struct registry_try {
+	struct uuid connector;
+	const struct tunnel_session *session; /* only to be compared; NULL: on another worker */
+	bool is_final; /* its service did not take it: nothing to be had there */
+};
+
+struct registry_ask {
+	const struct uuid *tunnel;
+	enum balance_policy policy;
+	struct bytes host;   /* lower case, no port */
+	uint64_t host_key;   /* registry_host_key() */
+	struct bytes client; /* the visitor's address as text */
+	struct bytes cookie; /* a replica's tag; BALANCE_COOKIE */
+	struct registry_try tries[REGISTRY_TRIES];
+	size_t try_count;
+};
+
+struct registry_choice {
+	struct replica *replica;        /* borrowed for this turn */
+	struct tunnel_session *session; /* on this worker; NULL: */
+	struct worker *worker;          /* there */
+	bool is_probe;                  /* the replica is out for this host: its answer decides */
+	bool has_cookie;                /* it is the one the cookie names */
+};
+
+uint64_t registry_host_key(const struct uuid *tunnel, struct bytes host);
+/* False when nobody can take the request. */
+bool registry_choose(struct worker *w, const struct registry_ask *ask, struct registry_choice *ret);
+/* More than one replica is there: another one may take what one refuses. */
+bool registry_has_replicas(struct worker *w, const struct uuid *tunnel);
+/* For a request that has crossed: the replica's session here that has the fewest streams in flight; NULL
+ * when there is none any more. */
+struct tunnel_session *registry_session_of(struct worker *w, const struct uuid *tunnel,
+					   const struct uuid *connector);
+
+/* What became of a request that was sent down a session (which is still there). */
+struct registry_verdict {
+	struct bytes host;
+	uint64_t host_key;
+	bool is_probe;
+	bool ok; /* the service answered */
+};
+void registry_judge(struct tunnel_session *ts, const struct registry_verdict *v);
+/* Requests in flight: +1 when one is sent down the session, -1 when its stream has ended. */
+void registry_count(struct tunnel_session *ts, int n);
+
+/* --- All of them ----------------------------------------------------------------------------- */
 
 /* Closes this worker's sessions of the tunnel, of one connector when given. */
 void registry_disconnect(struct worker *w, const struct uuid *tunnel, const struct uuid *connector);
@@ -43,3 +101,5 @@ void registry_drop_deleted(struct worker *w);
 void registry_close_all(struct worker *w);
 size_t registry_session_count(const struct worker *w);
 void registry_free(struct worker *w); /* after all sessions have closed */
+
+extern struct metric metric_ejections, metric_ejections_ended;

@@ -364,4 +364,5 @@ const struct transport h2_transport = {
 	.can_open = h2_can_open,
 	.stream_count = tunnel_stream_count,
 	.has_feature = tunnel_has_feature,
+	.report = tunnel_report,
 };

@@ -13,6 +13,7 @@
 #include "edge/edge.h"
 #include "edge/forward/forward.h"
 #include "edge/tunnels/registry.h"
+#include "edge/tunnels/service_report.h"
 #include "edge/worker.h"
 #include "fake/fake_transport.h"
 
@@ -35,6 +36,17 @@ void edge_session_down(struct edge *e, const struct uuid *connection)
 	atomic_fetch_sub(&sessions_told, 1);
 }
 
+static int reports_told;
+
+void edge_connector_services(struct edge *e, const struct uuid *connector,
+			     struct service_report *report)
+{
+	(void)e;
+	(void)connector;
+	(void)report;
+	reports_told++;
+}
+
 enum { WORKERS = 2 };
 static struct worker workers[WORKERS];
 static struct worker *const peers[WORKERS] = { &workers[0], &workers[1] };
@@ -42,7 +54,7 @@ static struct worker *const peers[WORKERS] = { &workers[0], &workers[1] };
 static struct snapshot_tunnel tunnel = { .id = { { 1 } },
 					 .account = "0123456789abcdef",
 					 .name = "t" };
-static const struct snapshot_route route = { "app.test", &tunnel };
+static struct snapshot_route route = { "app.test", &tunnel, { BALANCE_LEAST, false } };
 
 static inline void worker_begin(struct worker *w, struct loop *on)
 {
@@ -208,8 +220,11 @@ static inline void line_on_register(struct session *s, const struct registration
 {
 	struct line *l = s->ctx;
 	struct tunnel_session *ts = mem_alloc(sizeof(*ts));
-	const struct directory_record record = { .tunnel = l->tunnel };
+	struct directory_record record = { .tunnel = l->tunnel };
 	struct err err = { 0 };
+
+	replica_facts_read(&record.replica, r->features, r->feature_count, &r->connector,
+			   BYTES_LIT("a secret of 32 bytes, as they are"));
 
 	list_init(&ts->node);
 	ts->worker = l->worker;
@@ -227,6 +242,21 @@ static inline void line_on_register(struct session *s, const struct registration
 	session_reply(s, &(struct registered){ .ok = ret == 0, .cause = bytes_str(err.text) });
 }
 
+static inline void line_on_draining(struct session *s)
+{
+	registry_leave(((struct line *)s->ctx)->ts);
+	happened();
+}
+
+static inline void line_on_local_config(struct session *s, struct bytes json)
+{
+	struct service_report *report = service_report_parse(json);
+
+	if (report)
+		registry_set_services(((struct line *)s->ctx)->ts, report);
+	happened();
+}
+
 static inline void line_on_edge_closed(struct session *s, enum reason why, const struct err *err)
 {
 	struct line *l = s->ctx;
@@ -239,26 +269,38 @@ static inline void line_on_edge_closed(struct session *s, enum reason why, const
 	happened();
 }
 
-static const struct session_events edge_events = { .on_register = line_on_register,
-						   .on_closed = line_on_edge_closed };
+static const struct session_events edge_events = {
+	.on_register = line_on_register,
+	.on_local_config = line_on_local_config,
+	.on_draining = line_on_draining,
+	.on_closed = line_on_edge_closed,
+};
 
 static const struct bytes our_features[] = {
-	BYTES_LIT(FEATURE_REASON),
-	BYTES_LIT(FEATURE_INTERIM),
-	BYTES_LIT(FEATURE_TRAILERS),
-	BYTES_LIT(FEATURE_HALF_CLOSE),
+	BYTES_LIT(FEATURE_REASON),     BYTES_LIT(FEATURE_INTERIM), BYTES_LIT(FEATURE_TRAILERS),
+	BYTES_LIT(FEATURE_HALF_CLOSE), BYTES_LIT(FEATURE_HEALTH),
 };
+
+/* What the next connectors of ours say about themselves: "adit_weight=3", … */
+static const char *facts[3];
 
 /* `is_ours`: a connector of ours, that announces its features. Registers later. */
 static inline void line_open(struct line *l, struct worker *w, const struct uuid *of, uint8_t who,
 			     uint8_t index, bool is_ours)
 {
+	struct bytes features[ARRAY_LEN(our_features) + ARRAY_LEN(facts)];
+	size_t count = ARRAY_LEN(our_features);
+
+	memcpy(features, our_features, sizeof(our_features));
+	for (size_t i = 0; i < ARRAY_LEN(facts); i++)
+		if (facts[i])
+			features[count++] = bytes_str(facts[i]);
 	const struct registration registration = {
 		.tunnel = *of,
 		.index = index,
 		.connector = { { who } },
-		.features = our_features,
-		.feature_count = is_ours ? ARRAY_LEN(our_features) : 0,
+		.features = features,
+		.feature_count = is_ours ? count : 0,
 	};
 	const struct session_start at_edge = { .side = SESSION_EDGE,
 					       .events = &edge_events,
@@ -290,6 +332,37 @@ static inline void line_cut(struct line *l)
 		fake_transport_cut(l->connector);
 	WAIT_FOR(!l->edge && !l->connector);
 	let_it_turn();
+}
+
+/* --- Choosing --------------------------------------------------------------------------------- */
+
+/* What the worker would do with a request for app.test, by the default policy. */
+static inline bool choose_on(struct worker *w, const struct uuid *of, struct registry_choice *ret)
+{
+	const struct registry_ask ask = {
+		.tunnel = of,
+		.host = BYTES_LIT("app.test"),
+		.host_key = registry_host_key(of, BYTES_LIT("app.test")),
+		.client = BYTES_LIT("192.0.2.7"),
+	};
+
+	return registry_choose(w, &ask, ret);
+}
+
+/* The session of this worker that it would go to; NULL when it would cross, or nobody is there. */
+static inline struct tunnel_session *choose_session(struct worker *w, const struct uuid *of)
+{
+	struct registry_choice choice;
+
+	return choose_on(w, of, &choice) ? choice.session : NULL;
+}
+
+/* The worker it would cross to. */
+static inline struct worker *choose_other(struct worker *w, const struct uuid *of)
+{
+	struct registry_choice choice;
+
+	return choose_on(w, of, &choice) ? choice.worker : NULL;
 }
 
 static int calls_taken;
@@ -525,6 +598,8 @@ static inline int start(void **state)
 	memset(&second, 0, sizeof(second));
 	call_count = calls_taken = 0;
 	new_calls_stall = false;
+	memset(facts, 0, sizeof(facts));
+	route.balance = (struct snapshot_balance){ 0 };
 	for (int i = 0; i < WORKERS; i++)
 		worker_begin(&workers[i], loop);
 	return atomic_load(&sessions_told) == 0 ? 0 : -1;

@@ -4,13 +4,16 @@
 
 #include <pthread.h>
 
+#include "base/metrics.h"
+#include "edge/forward/dispatch.h"
+
 enum { LARGE = 2 << 20 };
 
 /* The only session is on the second worker; visitors come to the first. */
 static void line_up_there(void)
 {
 	line_up(&lines[0], &workers[1], 1, 0);
-	assert_null(registry_choose(&workers[0], &tunnel.id, NULL));
+	assert_null(choose_session(&workers[0], &tunnel.id));
 }
 
 static void line_up_for_case(void)
@@ -360,11 +363,14 @@ static void far_on_stream(struct session *s, struct stream *st, enum stream_kind
 		stream_reset(st, REASON_REFUSED);
 		return;
 	case 'f':
-		stream_answer(st,
-			      &(struct answer){ .head = &bad,
-						.from_connector = true,
-						.failure_json = BYTES_LIT("{\"title\":\"t\"}") },
-			      true);
+		stream_answer(
+			st,
+			&(struct answer){
+				.head = &bad,
+				.from_connector = true,
+				.failure_json = BYTES_LIT(
+					"{\"title\":\"t\",\"hop\":\"origin\",\"sent\":false}") },
+			true);
 		return;
 	case 'n':
 		return; /* never */
@@ -613,7 +619,33 @@ static void guest_comes(struct guest *g)
 		guest_uploads(g);
 }
 
-static void run_guests(int visits, bool cuts)
+/* Another replica, on the visitors' worker, with the same connector behind it. */
+static struct line near_line;
+
+static void near_dial(void)
+{
+	const struct registration registration = {
+		.tunnel = tunnel.id,
+		.connector = { { 2 } },
+		.features = our_features,
+		.feature_count = ARRAY_LEN(our_features),
+	};
+	const struct session_start at_edge = { .side = SESSION_EDGE,
+					       .events = &edge_events,
+					       .ctx = &near_line };
+	const struct session_start at_connector = { .side = SESSION_CONNECTOR,
+						    .events = &far_connector_events,
+						    .ctx = &near_line,
+						    .registration = &registration };
+
+	memset(&near_line, 0, sizeof(near_line));
+	near_line.worker = &workers[0];
+	near_line.tunnel = tunnel.id;
+	fake_transport_pair(loop, &at_edge, &at_connector, &near_line.edge, &near_line.connector);
+	WAIT_FOR(near_line.is_up);
+}
+
+static void run_guests(int visits, bool cuts, bool has_replica)
 {
 	struct err err;
 
@@ -626,8 +658,10 @@ static void run_guests(int visits, bool cuts)
 	worker_begin(&workers[1], far_loop);
 	loop_post(far_loop, far_begin, cuts ? &far_loop : NULL);
 	pthread_create(&far_thread, NULL, far_main, NULL);
-	while (!registry_other_worker(&workers[0], &tunnel.id))
+	while (!choose_other(&workers[0], &tunnel.id))
 		let_it_turn();
+	if (has_replica)
+		near_dial();
 	for (int i = 0; i < GUESTS; i++) {
 		timer_init(&guests[i].impatience, loop, on_impatience);
 		guest_comes(&guests[i]);
@@ -638,6 +672,8 @@ static void run_guests(int visits, bool cuts)
 	/* What still runs over there ends with the line. */
 	loop_post(far_loop, far_leave, NULL);
 	pthread_join(far_thread, NULL);
+	if (has_replica)
+		line_cut(&near_line);
 	let_it_turn();
 	far_loop = loop_free(far_loop);
 	let_it_turn();
@@ -663,13 +699,25 @@ static int stop_threads(void **state)
 
 static void many_visits_cross_two_threads(void **state)
 {
-	run_guests(1500, false);
+	run_guests(1500, false, false);
 }
 
 static void visits_cross_while_the_line_comes_and_goes(void **state)
 {
-	run_guests(1500, true);
+	run_guests(1500, true, false);
 	assert_true(atomic_load(&far_registrations) > 1);
+}
+
+/* Here, there, refused here and sent again there, with bodies that have left already. */
+static void visits_are_shared_by_replicas_on_two_threads(void **state)
+{
+	for (int i = BALANCE_LEAST; i <= BALANCE_COOKIE; i++) {
+		int64_t retried = metric_get(&metric_retried);
+		route.balance.policy = (enum balance_policy)i;
+		run_guests(500, i % 2, true);
+		assert_true(metric_get(&metric_retried) > retried);
+	}
+	route.balance.policy = BALANCE_LEAST;
 }
 
 #define ON_THREADS(test) cmocka_unit_test_setup_teardown(test, start_threads, stop_threads)
@@ -693,6 +741,7 @@ int main(void)
 		ON_LINES(visitor_and_session_may_leave_together),
 		ON_THREADS(many_visits_cross_two_threads),
 		ON_THREADS(visits_cross_while_the_line_comes_and_goes),
+		ON_THREADS(visits_are_shared_by_replicas_on_two_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,18 +5,17 @@ static const struct uuid other_tunnel = { { 2 } };
 
 static struct tunnel_session *choose(void)
 {
-	return registry_choose(&workers[0], &tunnel.id, NULL);
+	return choose_session(&workers[0], &tunnel.id);
 }
 
 static void nobody_is_chosen_where_nobody_is(void **state)
 {
 	assert_null(choose());
-	assert_null(registry_other_worker(&workers[0], &tunnel.id));
+	assert_null(choose_other(&workers[0], &tunnel.id));
 	line_open(&lines[0], &workers[0], &other_tunnel, 1, 0, true);
 	WAIT_FOR(lines[0].is_up);
 	assert_null(choose());
-	assert_ptr_equal(registry_choose(&workers[0], &other_tunnel, NULL), lines[0].ts);
-	assert_null(registry_choose(&workers[0], &other_tunnel, lines[0].ts));
+	assert_ptr_equal(choose_session(&workers[0], &other_tunnel), lines[0].ts);
 	assert_int_equal(registry_session_count(&workers[0]), 1);
 	assert_int_equal(atomic_load(&sessions_told), 1);
 }
@@ -49,7 +48,6 @@ static void the_least_busy_comes_first(void **state)
 		assert_ptr_not_equal(ts, a->line->ts);
 		assert_ptr_not_equal(ts, b->line->ts);
 	}
-	assert_non_null(registry_choose(&workers[0], &tunnel.id, choose()));
 }
 
 static void who_is_leaving_is_not_chosen(void **state)
@@ -101,12 +99,12 @@ static void workers_know_of_each_others_sessions(void **state)
 	line_up(&lines[0], &workers[1], 1, 0);
 	line_up(&lines[1], &workers[1], 1, 1);
 	assert_null(choose());
-	assert_ptr_equal(registry_other_worker(&workers[0], &tunnel.id), &workers[1]);
-	assert_null(registry_other_worker(&workers[1], &tunnel.id));
+	assert_ptr_equal(choose_other(&workers[0], &tunnel.id), &workers[1]);
+	assert_non_null(choose_session(&workers[1], &tunnel.id));
 	line_cut(&lines[0]);
-	assert_ptr_equal(registry_other_worker(&workers[0], &tunnel.id), &workers[1]);
+	assert_ptr_equal(choose_other(&workers[0], &tunnel.id), &workers[1]);
 	line_cut(&lines[1]);
-	assert_null(registry_other_worker(&workers[0], &tunnel.id));
+	assert_null(choose_other(&workers[0], &tunnel.id));
 	assert_int_equal(map_count(workers[0].tunnels), 0);
 }
 
