@@ -99,11 +99,8 @@ struct tls_context *tls_context_client(const struct tls_client_options *options,
 	}
 	if (set_alpn(c, options->alpn, err) < 0)
 		return tls_context_unref(c);
-	if (c->verifies) {
-		if (load_trust(c, options, err) < 0)
-			return tls_context_unref(c);
-		gnutls_certificate_set_verify_function(c->trust, tls_verify_server);
-	}
+	if (c->verifies && load_trust(c, options, err) < 0)
+		return tls_context_unref(c);
 	return c;
 }
 

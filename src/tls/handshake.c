@@ -1,9 +1,7 @@
 /* From a lower stream to an established session: certificates, names, the deadline. */
 #include <inttypes.h>
-#include <string.h>
 
 #include "base/mem.h"
-#include "io/address.h"
 #include "tls/tls_internal.h"
 
 /* The largest handshake message taken from a client. A ClientHello with a post-quantum key share has
@@ -93,48 +91,26 @@ void tls_handshake_step(struct tls_session *s)
 
 /* --- The server's choice --------------------------------------------------------------------- */
 
-static char *lower_case_name(struct bytes name)
-{
-	if (name.len && name.ptr[name.len - 1] == '.')
-		name.len--; /* a root dot is the same name */
-
-	char *text = mem_strndup(name);
-	for (char *p = text; *p; p++)
-		*p = (char)bytes_lower((uint8_t)*p);
-	return text;
-}
-
 /* Called by GnuTLS once it has read a ClientHello. */
 static int on_client_hello(gnutls_session_t gnutls)
 {
 	struct tls_session *s = gnutls_session_get_ptr(gnutls);
 	struct tls_handshake *h = s->handshake;
-	char name[SERVER_NAME_MAX_BYTES + 2] = ""; /* a root dot, the NUL */
-	size_t size = sizeof(name);
-	unsigned type;
 
 	if (h->has_chosen)
 		return 0;
 	h->has_chosen = true;
+	return tls_choose_certificate(s->context, gnutls, &s->server_name, &h->refusal,
+				      &h->refusal_alert);
+}
 
-	int ret = gnutls_server_name_get(gnutls, name, &size, &type, 0);
-	if (ret == 0)
-		s->server_name = lower_case_name(bytes_of(name, size));
-	else if (ret != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
-		return GNUTLS_E_RECEIVED_DISALLOWED_NAME;
+/* GnuTLS calls this when the server's certificate is there; nonzero ends the handshake. */
+static int on_certificate(gnutls_session_t gnutls)
+{
+	struct tls_session *s = gnutls_session_get_ptr(gnutls);
 
-	struct tls_certificate *c =
-		s->context->choose(s->context->choose_ctx, bytes_str(s->server_name));
-	if (!c) {
-		if (s->server_name)
-			err_set(&h->refusal, E_TLS, "no certificate for \"%s\"", s->server_name);
-		else
-			err_set(&h->refusal, E_TLS,
-				"no certificate for a peer without a server name");
-		h->refusal_alert = GNUTLS_A_UNRECOGNIZED_NAME;
-		return GNUTLS_E_UNRECOGNIZED_NAME;
-	}
-	return gnutls_credentials_set(gnutls, GNUTLS_CRD_CERTIFICATE, c->credentials);
+	return tls_verify_name(gnutls, s->server_name, &s->handshake->refusal,
+			       &s->handshake->refusal_alert);
 }
 
 /* --- Starting -------------------------------------------------------------------------------- */
@@ -157,25 +133,16 @@ static int set_up_server(struct tls_session *s)
 
 static int set_up_client(struct tls_session *s, struct bytes name)
 {
-	struct address address;
 	int ret = gnutls_init(&s->gnutls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL |
 						  GNUTLS_NO_TICKETS);
 
 	if (ret < 0)
 		return ret;
-	if (name.len > SERVER_NAME_MAX_BYTES || bytes_index(name, 0) < name.len)
-		return err_set(&s->handshake->refusal, E_INVALID,
-			       "the server's name has more than %d characters, or a NUL",
-			       SERVER_NAME_MAX_BYTES);
-	if (name.len)
-		s->server_name = lower_case_name(name);
-	if (name.len && !address_from_ip(name, 0, &address)) {
-		ret = gnutls_server_name_set(s->gnutls, GNUTLS_NAME_DNS, s->server_name,
-					     strlen(s->server_name));
-		if (ret < 0)
-			return err_set(&s->handshake->refusal, E_INVALID,
-				       "\"%s\" is not a host name", s->server_name);
-	}
+	ret = tls_ask_for_name(s->gnutls, name, &s->server_name, &s->handshake->refusal);
+	if (ret < 0)
+		return ret;
+	if (s->context->verifies)
+		gnutls_session_set_verify_function(s->gnutls, on_certificate);
 	ret = gnutls_credentials_set(s->gnutls, GNUTLS_CRD_CERTIFICATE, s->context->trust);
 	if (ret == 0 && s->context->alpn_count)
 		ret = gnutls_alpn_set_protocols(s->gnutls, s->context->alpn, s->context->alpn_count,

@@ -18,13 +18,18 @@
 	VERSIONS "-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305:+AES-256-GCM:-MAC-ALL:+AEAD:" GROUPS \
 		 ":%%SERVER_PRECEDENCE"
 #define CLIENT_PRIORITY VERSIONS GROUPS
+/* RFC 9001 §4.2 wants 1.3 alone, and §8.4 none of the messages that only old middleboxes need. No CCM: nobody
+ * but GnuTLS offers it. */
+#define QUIC_PRIORITY                                                                                \
+	"NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305:+AES-256-GCM:" GROUPS \
+	":%%SERVER_PRECEDENCE:%%DISABLE_TLS13_COMPAT_MODE"
 
 /* A stolen ticket key opens the TLS 1.2 sessions that were resumed with it, so it does not outlive a
  * day. In between GnuTLS derives a new one from it every three hours and accepts the one before. */
 #define TICKET_KEY_MAX_AGE (24 * 3600 * USEC_PER_SEC)
 
 static pthread_once_t init_once = PTHREAD_ONCE_INIT;
-static gnutls_priority_t server_priority, client_priority;
+static gnutls_priority_t server_priority, client_priority, quic_priority;
 static bool has_post_quantum;
 static char version_text[32];
 
@@ -57,6 +62,7 @@ static void init(void)
 	else
 		BUG_IF(make_priority(&server_priority, SERVER_PRIORITY, false) != 0);
 	BUG_IF(make_priority(&client_priority, CLIENT_PRIORITY, has_post_quantum) != 0);
+	BUG_IF(make_priority(&quic_priority, QUIC_PRIORITY, has_post_quantum) != 0);
 }
 
 void tls_global_init(void)
@@ -79,6 +85,11 @@ bool tls_has_post_quantum(void)
 gnutls_priority_t tls_priority(bool is_server)
 {
 	return is_server ? server_priority : client_priority;
+}
+
+gnutls_priority_t tls_quic_priority(void)
+{
+	return quic_priority;
 }
 
 int tls_enable_tickets(gnutls_session_t session)

@@ -3,6 +3,7 @@
  * library.c      priorities, ticket keys      certificate.c  chains with their keys
  * context.c      what sessions share          verify.c       is this the server we asked for?
  * handshake.c    until the session is up      session.c      the byte stream afterwards
+ * names.c        whom we are, whom we want    tls_quic.c     sessions without a byte stream
  * error.c        GnuTLS codes in words
  */
 #pragma once
@@ -82,6 +83,7 @@ struct tls_session {
 /* --- library.c ------------------------------------------------------------------------------ */
 
 gnutls_priority_t tls_priority(bool is_server);
+gnutls_priority_t tls_quic_priority(void);
 /* Gives a server session the key that all workers share. */
 int tls_enable_tickets(gnutls_session_t session);
 
@@ -92,8 +94,20 @@ int tls_error(struct err *err, gnutls_session_t session, int gnutls_code);
 
 /* --- verify.c ------------------------------------------------------------------------------- */
 
-/* GnuTLS calls this when the server's certificate is there; nonzero ends the handshake. */
-int tls_verify_server(gnutls_session_t gnutls);
+/* The server's certificate is there: is it one of `server_name` (NULL: none was asked for)? 0, or a GnuTLS code
+ * with the reason in *refusal. */
+int tls_verify_name(gnutls_session_t gnutls, const char *server_name, struct err *refusal,
+		    gnutls_alert_description_t *alert);
+
+/* --- names.c -------------------------------------------------------------------------------- */
+
+/* Server, when a ClientHello was read: *server_name (owned by the caller) becomes what it asked for, and the
+ * certificate for that is set. 0 or a GnuTLS code, with *refusal and *alert when it was our decision. */
+int tls_choose_certificate(struct tls_context *c, gnutls_session_t gnutls, char **server_name,
+			   struct err *refusal, gnutls_alert_description_t *alert);
+/* Client: asks for `name` unless it is an IP literal; *server_name as above. */
+int tls_ask_for_name(gnutls_session_t gnutls, struct bytes name, char **server_name,
+		     struct err *refusal);
 
 /* --- session.c ------------------------------------------------------------------------------ */
 

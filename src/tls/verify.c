@@ -112,10 +112,10 @@ static gnutls_alert_description_t alert_for(unsigned status)
 }
 
 /* The server's own certificate; NULL when it cannot be read. */
-static gnutls_x509_crt_t import_leaf(struct tls_session *s)
+static gnutls_x509_crt_t import_leaf(gnutls_session_t gnutls)
 {
 	unsigned count = 0;
-	const gnutls_datum_t *chain = gnutls_certificate_get_peers(s->gnutls, &count);
+	const gnutls_datum_t *chain = gnutls_certificate_get_peers(gnutls, &count);
 	gnutls_x509_crt_t leaf;
 
 	if (count == 0 || gnutls_x509_crt_init(&leaf) < 0)
@@ -127,10 +127,11 @@ static gnutls_x509_crt_t import_leaf(struct tls_session *s)
 	return leaf;
 }
 
-static void explain(struct tls_session *s, unsigned status)
+static void explain(gnutls_session_t gnutls, const char *server_name, unsigned status,
+		    struct err *refusal)
 {
 	char text[300] = "";
-	gnutls_x509_crt_t leaf = import_leaf(s);
+	gnutls_x509_crt_t leaf = import_leaf(gnutls);
 
 	if (leaf) {
 		if (status & GNUTLS_CERT_UNEXPECTED_OWNER)
@@ -152,28 +153,27 @@ static void explain(struct tls_session *s, unsigned status)
 	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
 		if (status & reasons[i].status)
 			append(text, sizeof(text), "; %s", reasons[i].text);
-	err_set(&s->handshake->refusal, E_TLS, "certificate of \"%s\" refused: %s",
-		s->server_name ? s->server_name : "", *text ? text + 2 : "it is not acceptable");
-	s->handshake->refusal_alert = alert_for(status);
+	err_set(refusal, E_TLS, "certificate of \"%s\" refused: %s", server_name,
+		*text ? text + 2 : "it is not acceptable");
 }
 
-int tls_verify_server(gnutls_session_t gnutls)
+int tls_verify_name(gnutls_session_t gnutls, const char *server_name, struct err *refusal,
+		    gnutls_alert_description_t *alert)
 {
-	struct tls_session *s = gnutls_session_get_ptr(gnutls);
 	struct address address;
 	unsigned status = 0;
 	gnutls_typed_vdata_st wanted[] = {
-		{ .type = GNUTLS_DT_DNS_HOSTNAME, .data = (void *)s->server_name },
+		{ .type = GNUTLS_DT_DNS_HOSTNAME, .data = (void *)(uintptr_t)server_name },
 		{ .type = GNUTLS_DT_KEY_PURPOSE_OID,
 		  .data = (void *)(uintptr_t)GNUTLS_KP_TLS_WWW_SERVER },
 	};
 
-	if (!s->server_name) {
-		err_set(&s->handshake->refusal, E_TLS, "no server name to verify against");
-		s->handshake->refusal_alert = GNUTLS_A_BAD_CERTIFICATE;
+	if (!server_name) {
+		err_set(refusal, E_TLS, "no server name to verify against");
+		*alert = GNUTLS_A_BAD_CERTIFICATE;
 		return GNUTLS_E_CERTIFICATE_ERROR;
 	}
-	if (address_from_ip(bytes_str(s->server_name), 0, &address)) {
+	if (address_from_ip(bytes_str(server_name), 0, &address)) {
 		wanted[0].type = GNUTLS_DT_IP_ADDRESS;
 		if (address.any.sa_family == AF_INET) {
 			wanted[0].data = (void *)&address.v4.sin_addr;
@@ -185,21 +185,22 @@ int tls_verify_server(gnutls_session_t gnutls)
 	}
 	int ret = gnutls_certificate_verify_peers(gnutls, wanted, ARRAY_LEN(wanted), &status);
 	if (ret < 0) {
-		tls_error(&s->handshake->refusal, NULL, ret);
-		err_wrap(&s->handshake->refusal, "certificate of \"%s\"", s->server_name);
-		s->handshake->refusal_alert = GNUTLS_A_BAD_CERTIFICATE;
+		tls_error(refusal, NULL, ret);
+		err_wrap(refusal, "certificate of \"%s\"", server_name);
+		*alert = GNUTLS_A_BAD_CERTIFICATE;
 		return GNUTLS_E_CERTIFICATE_ERROR;
 	}
 	if (status == 0 && wanted[0].type == GNUTLS_DT_DNS_HOSTNAME) {
 		/* GnuTLS falls back to the common name where there are no SANs; RFC 9525 §6.3 forbids it. */
-		gnutls_x509_crt_t leaf = import_leaf(s);
+		gnutls_x509_crt_t leaf = import_leaf(gnutls);
 		if (!leaf || !has_name_of(leaf, GNUTLS_SAN_DNSNAME))
 			status = GNUTLS_CERT_UNEXPECTED_OWNER;
 		if (leaf)
 			gnutls_x509_crt_deinit(leaf);
 	}
 	if (status != 0) {
-		explain(s, status);
+		explain(gnutls, server_name, status, refusal);
+		*alert = alert_for(status);
 		return GNUTLS_E_CERTIFICATE_ERROR;
 	}
 	return 0;
