@@ -64,8 +64,20 @@
 #define LIMIT_QUIC_STREAM_WINDOW_MAX (6 * 1024 * 1024)
 #define LIMIT_QUIC_CONNECTION_WINDOW (1024 * 1024)
 #define LIMIT_QUIC_CONNECTION_WINDOW_MAX (30 * 1024 * 1024)
+/* Bytes of all streams of a connection that were received and not consumed. Up to here a stalled stream costs
+ * the others nothing; beyond it the connection's window shrinks. 512 downloads that stand still fit in. */
+#define LIMIT_QUIC_HELD_BYTES (256 * 1024 * 1024)
 /* What one stream may have under way: the path's bandwidth times delay, and no more. */
 #define LIMIT_QUIC_SEND_QUEUE (4 * 1024 * 1024)
+/* The part of it that has not left yet, of one stream: four bursts. When all streams of a connection together
+ * have more than the second waiting, each takes no more than the third. */
+#define LIMIT_QUIC_UNSENT (256 * 1024)
+#define LIMIT_QUIC_CONNECTION_UNSENT (16 * 1024 * 1024)
+#define LIMIT_QUIC_UNSENT_CROWDED (16 * 1024)
+/* DATAGRAMs of a connection that wait for the congestion window: what is older is of no use to anybody. */
+#define LIMIT_QUIC_DATAGRAMS 256
+/* What a connection sends in one turn before others have theirs. */
+#define LIMIT_QUIC_BYTES_PER_TURN (256 * 1024)
 /* Silence that ends a connection: stock connectors say 5 s and ping every second. */
 #define LIMIT_QUIC_IDLE_MS 15000
 #define LIMIT_QUIC_KEEPALIVE_MS 1000
@@ -73,6 +85,21 @@
 /* Handshakes under way above which every new address has to answer a Retry. */
 #define LIMIT_QUIC_RETRY_ABOVE 64
 #define LIMIT_QUIC_CONNECTIONS 16384 /* of one endpoint */
+/* Handshakes under way beyond which a first packet is dropped, which its sender repeats: each costs 40 KB. */
+#define LIMIT_QUIC_HANDSHAKES 1024
+/* A Retry's token must come back in this time. */
+#define LIMIT_QUIC_RETRY_TOKEN_MS 10000
+/* Closed connections that are remembered, to tell late packets so (RFC 9000 §10.2), and for how long at most. */
+#define LIMIT_QUIC_CLOSED 4096
+#define LIMIT_QUIC_CLOSED_MS 5000
+/* Stateless answers other than Retry (resets, version negotiation, refusals) per second: an attacker could make us
+ * send them to others. */
+#define LIMIT_QUIC_STATELESS_PER_SEC 1000
+/* Packets that other workers handed over and that wait for their turn. */
+#define LIMIT_QUIC_HANDED_OVER 1024
+/* After a change of address the old socket is read for this long. */
+#define LIMIT_QUIC_OLD_SOCKET_MS 2000
+#define LIMIT_QUIC_OLD_SOCKETS 4
 /* Taken from one socket in one turn, so that other connections have theirs. */
 #define LIMIT_UDP_PACKETS_PER_TURN 256
 /* The kernel's buffers of one UDP socket, as far as it allows: 4 MiB are what arrives at 1 Gbit/s while a

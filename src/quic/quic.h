@@ -4,7 +4,7 @@
  * and so does everything below it. Packets are read and written in batches (recvmmsg and UDP_GRO, GSO),
  * paced, with ECN and path MTU discovery; one timer drives all connections of an endpoint.
  *
- * Rules, the same as in h2_session.h: no event arrives inside a call. A write may take fewer bytes than
+ * Rules, the same as in h2_session.h: no event arrives inside a call; calls may be made in any event. A write may take fewer bytes than
  * offered, on_writable() then follows. Received bytes count against the stream's window until
  * quic_stream_consume() gives them back. A stream's on_closed comes once and last; all streams' come
  * before the connection's.
@@ -21,8 +21,12 @@ struct quic_stream;
 
 /* --- Endpoints ------------------------------------------------------------------------------- */
 
+/* In on_stream_closed(): no code of an application, the connection has failed under the stream. */
+#define QUIC_CODE_LOST UINT64_MAX
+
 struct quic_events {
-	/* Server: a connection whose handshake is done. Set its context here; NULL refuses all. */
+	/* Server: a connection whose handshake is done. Set its context here; quic_conn_close() refuses it.
+	 * Without this event no connection is accepted. */
 	void (*on_accept)(struct quic_endpoint *e, struct quic_conn *c);
 	/* Client: the handshake is done. Either this or on_closed comes. */
 	void (*on_ready)(struct quic_conn *c);
@@ -37,7 +41,8 @@ struct quic_events {
 	void (*on_peer_reset)(struct quic_stream *st, uint64_t code);
 	void (*on_peer_stop)(struct quic_stream *st, uint64_t code);
 	/* Once and last: both sides are over, or the connection is. `code` is the application's code when
-	 * either side was reset, 0 when both ended well or the connection closed without an error. */
+	 * either side was reset or the connection was closed with one, 0 when both ended well or the connection
+	 * closed without an error, QUIC_CODE_LOST when it failed. */
 	void (*on_stream_closed)(struct quic_stream *st, uint64_t code);
 	/* Borrowed until return. */
 	void (*on_datagram)(struct quic_conn *c, struct bytes data);
@@ -47,9 +52,10 @@ struct quic_events {
 	void (*on_migrated)(struct quic_conn *c);
 	/* The first bidirectional stream may be opened, or more of them, after quic_open() gave NULL. */
 	void (*on_streams_available)(struct quic_conn *c);
-	/* Once and last; the connection is gone after return. E_CLOSED: closed by either side without an
-	 * error; E_TIMEOUT: idle, or no handshake; E_REFUSED: the port is closed; E_TLS; E_PROTOCOL.
-	 * quic_close_code() tells the application's code. */
+	/* Once and last; the connection is gone after return. E_CLOSED: closed by the application of either
+	 * side, whatever its code (quic_close_code() tells it), by QUIC without an error, or by a peer that has
+	 * forgotten it; E_TIMEOUT: idle, or no handshake; E_REFUSED: the port is closed, or the server takes no
+	 * more; E_IO (handshake): no way to the address; E_TLS; E_PROTOCOL. */
 	void (*on_closed)(struct quic_conn *c, const struct err *why);
 };
 
@@ -64,6 +70,9 @@ struct quic_limits {
 	int64_t handshake_ms;
 	size_t max_connections; /* of a server endpoint; beyond it new ones are refused */
 	size_t send_queue;      /* bytes of one stream taken and not yet acknowledged */
+	/* Bytes of all streams of a connection received and not consumed. The connection's window is given back at
+	 * receipt up to here, so that stalled streams do not stop the others; beyond it as they are consumed. */
+	uint64_t held_max;
 };
 void quic_limits_default(struct quic_limits *limits); /* LIMIT_QUIC_* */
 
@@ -120,7 +129,8 @@ usec quic_conn_last_heard(const struct quic_conn *c);
 struct quic_facts {
 	usec min_rtt, latest_rtt, smoothed_rtt;
 	uint64_t congestion_window, bytes_in_flight;
-	uint64_t sent_packets, lost_packets, received_packets;
+	uint64_t sent_packets, received_packets;
+	uint64_t lost_packets; /* of those with bytes of streams */
 	uint64_t sent_bytes, received_bytes;
 	size_t path_mtu; /* UDP payload */
 };

@@ -20,7 +20,7 @@
 #define CLIENT_PRIORITY VERSIONS GROUPS
 /* RFC 9001 §4.2 wants 1.3 alone, and §8.4 none of the messages that only old middleboxes need. No CCM: nobody
  * but GnuTLS offers it. */
-#define QUIC_PRIORITY                                                                                \
+#define QUIC_PRIORITY                                                                                    \
 	"NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305:+AES-256-GCM:" GROUPS \
 	":%%SERVER_PRECEDENCE:%%DISABLE_TLS13_COMPAT_MODE"
 

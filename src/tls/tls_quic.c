@@ -62,9 +62,9 @@ static int set_up(struct tls_quic *q, struct bytes server_name, struct err *err)
 		if (ret < 0)
 			return ret;
 	}
-	return gnutls_alpn_set_protocols(q->gnutls, c->alpn, c->alpn_count,
-					 GNUTLS_ALPN_MANDATORY |
-						 (c->is_server ? GNUTLS_ALPN_SERVER_PRECEDENCE : 0));
+	return gnutls_alpn_set_protocols(
+		q->gnutls, c->alpn, c->alpn_count,
+		GNUTLS_ALPN_MANDATORY | (c->is_server ? GNUTLS_ALPN_SERVER_PRECEDENCE : 0));
 }
 
 struct tls_quic *tls_quic_new(struct tls_context *c, struct bytes server_name, void *library_ref,
