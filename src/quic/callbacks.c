@@ -115,6 +115,19 @@ static int on_path_validated(ngtcp2_conn *ng, uint32_t flags, const ngtcp2_path 
 	return 0;
 }
 
+static int on_peer_id(ngtcp2_conn *ng, ngtcp2_connection_id_status_type type, uint64_t seq,
+		      const ngtcp2_cid *cid, const uint8_t *token, void *user)
+{
+	(void)ng;
+	(void)seq;
+	(void)cid;
+	if (token && type == NGTCP2_CONNECTION_ID_STATUS_TYPE_ACTIVATE)
+		quic_reset_token_add(user, token);
+	else if (token)
+		quic_reset_token_drop(user, token);
+	return 0;
+}
+
 static int on_stateless_reset(ngtcp2_conn *ng, const ngtcp2_pkt_stateless_reset *reset, void *user)
 {
 	struct quic_conn *c = user;
@@ -246,8 +259,9 @@ static int on_datagram(ngtcp2_conn *ng, uint32_t flags, const uint8_t *data, siz
 	.acked_stream_data_offset = on_acked, .stream_open = on_stream_open,                      \
 	.stream_close = on_stream_close, .rand = fill_random, .get_new_connection_id = on_new_id, \
 	.remove_connection_id = on_id_retired, .update_key = ngtcp2_crypto_update_key_cb,         \
-	.recv_stateless_reset = on_stateless_reset, .path_validation = on_path_validated,         \
-	.stream_reset = on_stream_reset, .extend_max_local_streams_bidi = on_more_streams,        \
+	.dcid_status = on_peer_id, .recv_stateless_reset = on_stateless_reset,                    \
+	.path_validation = on_path_validated, .stream_reset = on_stream_reset,                    \
+	.extend_max_local_streams_bidi = on_more_streams,                                         \
 	.extend_max_stream_data = on_stream_window,                                               \
 	.delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,                        \
 	.delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,                    \

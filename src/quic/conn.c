@@ -271,7 +271,7 @@ static void take_close(struct quic_conn *c)
 	} else if (theirs->error_code >= NGTCP2_CRYPTO_ERROR &&
 		   theirs->error_code < NGTCP2_CRYPTO_ERROR + 256) {
 		err_set(&err, E_TLS, "the peer refused: %s%s%s",
-			tls_alert_name((uint8_t)theirs->error_code), colon, reason);
+			tls_alert_words((uint8_t)theirs->error_code), colon, reason);
 	} else {
 		err_set(&err, E_PROTOCOL, "the peer found a QUIC error 0x%llx%s%s",
 			(unsigned long long)theirs->error_code, colon, reason);
@@ -363,7 +363,7 @@ static void fail_handshake(struct quic_conn *c)
 		err = *refusal;
 		err_wrap(&err, "TLS handshake");
 	} else {
-		err_set(&err, E_TLS, "TLS handshake: %s", tls_alert_name(alert));
+		err_set(&err, E_TLS, "TLS handshake: %s", tls_alert_words(alert));
 	}
 	quic_conn_fail_tls(c, alert, &err);
 }
@@ -456,6 +456,8 @@ void quic_conn_destroy(struct quic_conn *c)
 	no_handshake_any_more(c);
 	if (c->ng)
 		disown_all(c);
+	while (c->reset_token_count)
+		quic_reset_token_drop(c, c->reset_tokens[0]);
 	quic_expiry_set(c, 0);
 	list_remove(&c->dirty_node);
 	list_remove(&c->node);

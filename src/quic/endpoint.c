@@ -405,6 +405,7 @@ struct quic_endpoint *quic_endpoint_new(struct loop *l, int fd, const struct qui
 	list_init(&e->dirty);
 	list_init(&e->handed_over);
 	e->owners = map_new();
+	e->resets = map_new();
 	e->out = mem_resize(NULL, OUT_BYTES);
 	e->alarm = loop_alarm_new(l, on_alarm, e);
 	timer_init(&e->sweep, l, on_sweep);
@@ -467,6 +468,7 @@ static void destroy(struct quic_endpoint *e)
 	loop_alarm_free(e->alarm);
 	tls_context_unref(e->tls);
 	map_free(e->owners);
+	map_free(e->resets);
 	mem_free(e->heap);
 	mem_free(e->out);
 	secret_wipe(e->secret, sizeof(e->secret));

@@ -41,3 +41,38 @@ ngtcp2_cid *quic_ids_of(struct quic_conn *c, size_t *ret_count)
 	*ret_count = count;
 	return ids;
 }
+
+static struct bytes token_of(const uint8_t *token)
+{
+	return bytes_of(token, NGTCP2_STATELESS_RESET_TOKENLEN);
+}
+
+void quic_reset_token_add(struct quic_conn *c, const uint8_t *token)
+{
+	if (c->reset_token_count == RESET_TOKENS)
+		return; /* then it is a timeout that ends the connection */
+	memcpy(c->reset_tokens[c->reset_token_count++], token, NGTCP2_STATELESS_RESET_TOKENLEN);
+	map_put(c->endpoint->resets, token_of(token), c);
+}
+
+void quic_reset_token_drop(struct quic_conn *c, const uint8_t *token)
+{
+	for (unsigned i = 0; i < c->reset_token_count; i++) {
+		if (!bytes_eq(token_of(token), token_of(c->reset_tokens[i])))
+			continue;
+		if (map_find(c->endpoint->resets, token_of(token)) == c)
+			map_take(c->endpoint->resets, token_of(token));
+		/* `token` may be the one that goes. */
+		c->reset_token_count--;
+		memmove(c->reset_tokens[i], c->reset_tokens[c->reset_token_count],
+			NGTCP2_STATELESS_RESET_TOKENLEN);
+		return;
+	}
+}
+
+struct quic_conn *quic_reset_token_find(const struct quic_endpoint *e, struct bytes packet)
+{
+	if (packet.len < 5 + NGTCP2_STATELESS_RESET_TOKENLEN)
+		return NULL;
+	return map_find(e->resets, bytes_from(packet, packet.len - NGTCP2_STATELESS_RESET_TOKENLEN));
+}

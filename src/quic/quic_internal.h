@@ -31,6 +31,8 @@
  * every packet carries one. */
 #define CID_BYTES 10
 #define SECRET_BYTES 32
+/* Ids of the peer in use at once: the path's, an old one's, one that is tried. */
+#define RESET_TOKENS 4
 #define NSEC_PER_MSEC ((uint64_t)1000000)
 /* One GSO send, and a packet that did not fit into it any more. */
 #define OUT_BYTES (64 * 1024)
@@ -69,6 +71,7 @@ struct quic_endpoint {
 	struct list conns; /* owned */
 	size_t conn_count, handshake_count;
 	struct map *owners; /* connection id → struct quic_owner */
+	struct map *resets; /* stateless reset token of a peer → struct quic_conn */
 	struct list closed; /* owned struct quic_closed, oldest first */
 	size_t closed_count;
 	struct timer sweep; /* of closed connections and old sockets */
@@ -127,6 +130,8 @@ struct quic_conn {
 	size_t heap_at; /* index + 1; 0: not in the heap */
 	usec expires_at;
 
+	uint8_t reset_tokens[RESET_TOKENS][NGTCP2_STATELESS_RESET_TOKENLEN];
+	unsigned reset_token_count; /* of the peer's ids that are in use */
 	ngtcp2_cid client_dcid; /* server: what the client called us at first; also an id of ours */
 	struct address peer, local;
 	char *server_name, *alpn; /* owned; NULL: none */
@@ -238,6 +243,10 @@ void quic_id_new(struct quic_endpoint *e, ngtcp2_cid *ret);
 void quic_id_own(struct quic_endpoint *e, const ngtcp2_cid *cid, struct quic_owner *owner);
 void quic_id_disown(struct quic_endpoint *e, const ngtcp2_cid *cid, const struct quic_owner *owner);
 struct quic_owner *quic_id_find(const struct quic_endpoint *e, struct bytes id);
+/* The peer would send this instead if it forgot the connection; NULL when looking for one in vain. */
+void quic_reset_token_add(struct quic_conn *c, const uint8_t *token);
+void quic_reset_token_drop(struct quic_conn *c, const uint8_t *token);
+struct quic_conn *quic_reset_token_find(const struct quic_endpoint *e, struct bytes packet);
 /* All that a connection has now, in memory the caller frees. */
 ngtcp2_cid *quic_ids_of(struct quic_conn *c, size_t *ret_count);
 

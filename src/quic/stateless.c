@@ -148,6 +148,11 @@ void quic_stranger(struct quic_endpoint *e, const struct quic_packet *p,
 		welcome(e, p, &head);
 		return;
 	}
+	struct quic_conn *forgotten = is_long ? NULL : quic_reset_token_find(e, p->data);
+	if (forgotten) {
+		quic_conn_read(forgotten, p);
+		return;
+	}
 	if (e->on_foreign && !p->is_foreign && ids->dcidlen == CID_BYTES &&
 	    ids->dcid[0] != e->index) {
 		e->on_foreign(e->ctx, ids->dcid[0], p->from, p->to, p->ecn, p->data);

@@ -136,9 +136,9 @@ struct bytes tls_quic_server_name(const struct tls_quic *q)
 	return bytes_str(q->server_name);
 }
 
-const char *tls_alert_name(uint8_t alert)
+const char *tls_alert_words(uint8_t alert)
 {
-	const char *name = gnutls_alert_get_strname((gnutls_alert_description_t)alert);
+	const char *words = gnutls_alert_get_name((gnutls_alert_description_t)alert);
 
-	return name ? name : "unknown";
+	return words ? words : "unknown reason";
 }

@@ -27,6 +27,6 @@ int tls_quic_finish(struct tls_quic *q, struct err *err);
 struct bytes tls_quic_alpn(const struct tls_quic *q);
 struct bytes tls_quic_server_name(const struct tls_quic *q); /* lower case; empty: none */
 
-/* "unknown_ca" and the like. */
-const char *tls_alert_name(uint8_t alert);
+/* "CA is unknown" and the like. */
+const char *tls_alert_words(uint8_t alert);
 #define TLS_ALERT_NO_APPLICATION_PROTOCOL 120

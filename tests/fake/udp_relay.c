@@ -29,6 +29,7 @@ struct udp_relay {
 	struct direction up, down;
 	struct loop_alarm *alarm;
 	uint64_t random;
+	bool rebinds; /* before the next packet to the server */
 };
 
 static uint64_t next_random(struct udp_relay *r)
@@ -114,13 +115,17 @@ static void relay(struct udp_relay *r, const struct udp_packet *packets, size_t 
 	for (size_t i = 0; i < count; i++) {
 		r->counts.packets++;
 		r->counts.marked += packets[i].ecn != 0;
+		if (packets[i].data.len && packets[i].data.ptr[0] >> 4 == 0xf) {
+			r->counts.retries++;
+			r->rebinds |= r->options.rebinds_at_retry;
+		}
 		if (r->options.mtu && packets[i].data.len > r->options.mtu) {
 			r->counts.too_large++;
 			continue;
 		}
 		if (packets[i].data.len > r->counts.largest)
 			r->counts.largest = packets[i].data.len;
-		if (happens(r, r->options.loss)) {
+		if (happens(r, r->options.loss) || (r->options.loses_answers && !to_server)) {
 			r->counts.lost++;
 			continue;
 		}
@@ -140,6 +145,9 @@ static void on_front(void *ctx, const struct udp_packet *packets, size_t count)
 	struct udp_relay *r = ctx;
 
 	r->client = packets[count - 1].from;
+	if (r->rebinds)
+		udp_relay_rebind(r);
+	r->rebinds = false;
 	relay(r, packets, count, true);
 }
 
@@ -153,8 +161,7 @@ static void on_writable(void *ctx)
 	(void)ctx; /* what did not fit was lost */
 }
 
-static const struct udp_events front_events = { .on_packets = on_front,
-						.on_writable = on_writable };
+static const struct udp_events front_events = { .on_packets = on_front, .on_writable = on_writable };
 static const struct udp_events back_events = { .on_packets = on_back, .on_writable = on_writable };
 
 static struct udp_socket *open_socket(struct udp_relay *r, const struct udp_events *events,

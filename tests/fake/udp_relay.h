@@ -13,6 +13,8 @@ struct udp_relay_options {
 	size_t queue_bytes;             /* what waits for that rate; 0: 256 KiB */
 	size_t mtu;                     /* larger packets are dropped; 0: none is too large */
 	uint64_t seed;
+	bool rebinds_at_retry;
+	bool loses_answers; /* all that the server sends */
 };
 
 struct udp_relay *udp_relay_new(struct loop *l, const struct address *server,
@@ -27,5 +29,6 @@ void udp_relay_rebind(struct udp_relay *r);
 struct udp_relay_counts {
 	uint64_t packets, lost, repeated, reordered, too_large, marked; /* marked: with ECN bits */
 	size_t largest;
+	uint64_t retries; /* of QUIC version 1 */
 };
 struct udp_relay_counts udp_relay_counts(const struct udp_relay *r);

@@ -36,18 +36,18 @@ static const uint8_t secret[32] = "a secret for tests, 32 bytes lon";
 
 static int calls; /* of the user, under way: no event may come */
 
-#define CALL(expression)                               \
-	({                                             \
-		calls++;                               \
+#define CALL(expression)                                \
+	({                                              \
+		calls++;                                \
 		__typeof__(expression) r_ = expression; \
-		calls--;                               \
-		r_;                                    \
+		calls--;                                \
+		r_;                                     \
 	})
-#define DO(statement)              \
-	do {                       \
-		calls++;           \
-		statement;         \
-		calls--;           \
+#define DO(statement)      \
+	do {               \
+		calls++;   \
+		statement; \
+		calls--;   \
 	} while (0)
 
 static inline void happened(void)
@@ -395,8 +395,8 @@ static inline void start_server(const struct quic_server_options *options)
 	struct quic_server_options usual = server_options();
 	int fd = open_udp("127.0.0.1:0", &server.address, true);
 
-	server.endpoint = quic_endpoint_new(loop, fd, &limits, options ? options : &usual, &events,
-					    &server);
+	server.endpoint =
+		quic_endpoint_new(loop, fd, &limits, options ? options : &usual, &events, &server);
 }
 
 static inline void start_client(void)
@@ -479,8 +479,7 @@ static inline int set_up_all(void **state)
 	assert_int_equal(authority_create("Test CA", &ca, NULL), 0);
 	assert_int_equal(authority_create("Other CA", &other_ca, NULL), 0);
 	assert_int_equal(authority_issue(&ca, names, 2, 30, &leaf, NULL), 0);
-	certificate =
-		tls_certificate_load(bytes_str(leaf.cert_pem), bytes_str(leaf.key_pem), NULL);
+	certificate = tls_certificate_load(bytes_str(leaf.cert_pem), bytes_str(leaf.key_pem), NULL);
 	assert_non_null(certificate);
 	authority_pair_done(&leaf);
 	server_tls = tls_context_server(choose, NULL, NULL, alpn, NULL);
