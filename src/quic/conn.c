@@ -11,6 +11,8 @@
 /* What we put into a UDP packet at most: Ethernet's 1500 less IPv6 and UDP headers. ngtcp2 finds out whether
  * the path takes it. */
 #define UDP_PAYLOAD_MAX 1452
+/* In this order: most paths take the first, and the rest is skipped then. PPPoE, DS-Lite, tunnels, IPv6's least. */
+static const uint16_t mtu_probes[] = { UDP_PAYLOAD_MAX, 1492 - 48, 1454 - 48, 1400 - 48, 1280 - 48 };
 /* Ids that the peer may give us: one in use, spares for changes of the path. */
 #define PEER_IDS 4
 
@@ -63,6 +65,8 @@ static void set_limits(const struct quic_endpoint *e, ngtcp2_settings *settings,
 	settings->cc_algo = NGTCP2_CC_ALGO_BBR;
 	settings->max_tx_udp_payload_size = UDP_PAYLOAD_MAX;
 	settings->handshake_timeout = (uint64_t)l->handshake_ms * NSEC_PER_MSEC;
+	settings->pmtud_probes = mtu_probes;
+	settings->pmtud_probeslen = ARRAY_LEN(mtu_probes);
 	settings->max_window = l->conn_window_max;
 	settings->max_stream_window = l->stream_window_max;
 

@@ -82,7 +82,7 @@ static bool write_datagram(struct quic_conn *c, struct packet *p, ngtcp2_ssize *
 
 	ngtcp2_ssize n = ngtcp2_conn_writev_datagram(c->ng, &p->path.path, &p->info, p->dst, p->cap,
 						     &accepted, NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0,
-						     &run, 1, p->now);
+						     &run, d->len ? 1 : 0, p->now);
 	if (accepted || n == NGTCP2_ERR_INVALID_ARGUMENT || n == NGTCP2_ERR_INVALID_STATE) {
 		quic_datagram_drop_first(c);
 		if (n < 0)

@@ -308,7 +308,8 @@ static inline void on_datagram(struct quic_conn *c, struct bytes data)
 	e->datagrams++;
 	e->datagram_bytes += data.len;
 	e->last_datagram_len = data.len;
-	memcpy(e->last_datagram, data.ptr, data.len);
+	if (data.len)
+		memcpy(e->last_datagram, data.ptr, data.len);
 	if (e->side->echoes_datagrams)
 		(void)CALL(quic_send_datagram(c, data));
 	happened();
