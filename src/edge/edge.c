@@ -254,17 +254,22 @@ static void hook_disconnect(void *ctx, const struct uuid *tunnel, const struct u
 static char *hook_status(void *ctx)
 {
 	const struct edge *e = ctx;
+	struct directory_health health;
 	int64_t requests = 0;
 
 	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
 		requests += metric_get(&metric_requests[i]);
+	directory_health(e->directory, NULL, &health);
 	return mem_printf(
 		"{\"version\":\"%s\",\"tls\":\"%s\",\"location\":\"%s\",\"uptime_seconds\":%lld,\"workers\":%zu,"
-		"\"tunnel_connections\":%zu,\"visitors\":%lld,\"exchanges\":%ld,\"requests\":%lld,"
+		"\"tunnel_connections\":%zu,\"connectors\":%zu,\"services_checked\":%zu,"
+		"\"services_unhealthy\":%zu,\"ejections\":%lld,\"requests_retried\":%lld,\"visitors\":%lld,\"exchanges\":%ld,\"requests\":%lld,"
 		"\"revision\":%lld}",
 		ADIT_VERSION, tls_library_version(), e->config->location,
 		(long long)((clock_now() - e->started_at) / USEC_PER_SEC), e->worker_count,
-		directory_count(e->directory, NULL), (long long)metric_get(&metric_visitors),
+		directory_count(e->directory, NULL), health.connectors, health.services,
+		health.services_unhealthy, (long long)metric_get(&metric_ejections),
+		(long long)metric_get(&metric_retried), (long long)metric_get(&metric_visitors),
 		exchange_live_count(), (long long)requests,
 		(long long)snapshot_revision(e->snapshot));
 }

@@ -195,6 +195,16 @@ static int read_store(struct snapshot *s, struct store *store, struct source *sr
 				   &s->renew_at, err);
 }
 
+/* What is not set, or is a policy of a newer program, is inherited. */
+static struct snapshot_balance balance_of(const struct store_balance *b,
+					  struct snapshot_balance inherited)
+{
+	(void)balance_policy_parse(bytes_str(b->policy), &inherited.policy);
+	if (b->eject_on_5xx != STORE_UNSET)
+		inherited.eject_on_5xx = b->eject_on_5xx == STORE_YES;
+	return inherited;
+}
+
 static void take_tunnels(struct snapshot *s, struct source *src)
 {
 	s->tunnels = mem_alloc_array(src->tunnel_count, sizeof(*s->tunnels));
@@ -207,6 +217,7 @@ static void take_tunnels(struct snapshot *s, struct source *src)
 		to->name = arena_strdup(&s->arena, bytes_str(from->name));
 		to->secret = from->secret;
 		from->secret = (struct secret){ 0 };
+		to->balance = balance_of(&from->balance, (struct snapshot_balance){ 0 });
 		map_put(s->by_id, uuid_bytes(&to->id), to);
 	}
 }
@@ -231,6 +242,7 @@ static void take_routes(struct snapshot *s, const struct source *src)
 		struct snapshot_route *to = arena_alloc(&s->arena, sizeof(*to));
 		to->hostname = arena_strdup(&s->arena, bytes_str(from->hostname));
 		to->tunnel = tunnel;
+		to->balance = balance_of(&from->balance, tunnel->balance);
 		put_name(s->exact, s->below, bytes_str(to->hostname), to);
 	}
 }

@@ -20,7 +20,7 @@ struct tls_certificate;
 /* How requests are shared among a tunnel's replicas. */
 struct snapshot_balance {
 	enum balance_policy policy;
-	bool counts_5xx; /* the service's own 502, 503 and 504 count as failures of the replica */
+	bool eject_on_5xx; /* the service's own 502, 503 and 504 count as failures of the replica */
 };
 
 struct snapshot_tunnel {

@@ -85,6 +85,25 @@ char *store_column_text(const struct store_value *v)
 	return v->type == STORE_NULL ? NULL : mem_strndup(v->bytes);
 }
 
+struct store_value store_policy(const struct store_balance *b)
+{
+	return store_text(b->policy[0] ? b->policy : NULL);
+}
+
+struct store_value store_choice(enum store_choice choice)
+{
+	return choice == STORE_UNSET ? store_text(NULL) : store_int(choice == STORE_YES);
+}
+
+void store_column_balance(const struct store_value *v, struct store_balance *ret)
+{
+	*ret = (struct store_balance){ 0 };
+	if (v[0].type != STORE_NULL && v[0].bytes.len <= STORE_POLICY_BYTES)
+		memcpy(ret->policy, v[0].bytes.ptr, v[0].bytes.len);
+	if (v[1].type != STORE_NULL)
+		ret->eject_on_5xx = v[1].number ? STORE_YES : STORE_NO;
+}
+
 static int on_int(void *ctx, const struct store_value *row)
 {
 	*(int64_t *)ctx = row[0].number;

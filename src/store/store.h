@@ -112,6 +112,13 @@ int store_zone_list(struct store *s, struct store_zone **ret, size_t *ret_count,
 
 /* --- Tunnels --------------------------------------------------------------------------------- */
 
+/* How requests are shared among a tunnel's replicas; what is not set is inherited. */
+#define STORE_POLICY_BYTES 31
+struct store_balance {
+	char policy[STORE_POLICY_BYTES + 1]; /* "": not set */
+	enum store_choice { STORE_UNSET, STORE_NO, STORE_YES } eject_on_5xx;
+};
+
 struct store_tunnel {
 	struct uuid id;
 	char account[33];
@@ -119,6 +126,7 @@ struct store_tunnel {
 	struct secret secret; /* raw bytes, at least 32; empty once deleted */
 	usec created_at;
 	usec deleted_at; /* wall time, as all times here; 0: it lives */
+	struct store_balance balance;
 };
 void store_tunnel_done(struct store_tunnel *t);
 
@@ -130,6 +138,10 @@ int store_tunnel_get(struct store *s, const char *account, const struct uuid *id
 /* Marks it deleted, and its network routes, and removes its routes. E_NOT_FOUND. */
 int store_tunnel_delete(struct store *s, const char *account, const struct uuid *id,
 			struct err *err);
+
+/* E_NOT_FOUND, also for a deleted one. Which policies there are is the caller's business. */
+int store_tunnel_set_balance(struct store *s, const char *account, const struct uuid *id,
+			     const struct store_balance *balance, struct err *err);
 
 struct store_tunnel_filter {
 	const char *account;
@@ -151,12 +163,17 @@ struct store_route {
 	char *hostname; /* lower case; may begin with "*." */
 	struct uuid zone, tunnel;
 	usec created_at;
+	struct store_balance balance;
 };
 void store_route_done(struct store_route *r);
 /* E_EXISTS when another tunnel has the hostname and !overwrite. The caller checked that it is in the zone. */
 int store_route_put(struct store *s, const struct uuid *zone, const char *hostname,
 		    const struct uuid *tunnel, bool overwrite, enum store_route_change *ret,
 		    struct err *err);
+/* E_NOT_FOUND. */
+int store_route_get(struct store *s, const char *hostname, struct store_route *ret, struct err *err);
+int store_route_set_balance(struct store *s, const char *hostname,
+			    const struct store_balance *balance, struct err *err);
 int store_route_list(struct store *s, struct store_route **ret, size_t *ret_count, struct err *err);
 
 /* --- Private networks: virtual networks, and network -> tunnel in each ------------------------ */

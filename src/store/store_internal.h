@@ -58,6 +58,11 @@ int store_column_account(const struct store_value *v, char ret[33]);
 /* NUL-terminated copy, owned; NULL for SQL's NULL. */
 char *store_column_text(const struct store_value *v);
 
+/* Of a struct store_balance: two parameters, and from two columns. */
+struct store_value store_policy(const struct store_balance *b);
+struct store_value store_choice(enum store_choice choice);
+void store_column_balance(const struct store_value *v, struct store_balance *ret);
+
 /* A result that grows by one zeroed item a row. */
 struct store_rows {
 	struct store *store;

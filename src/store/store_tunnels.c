@@ -3,7 +3,7 @@
 #include "store/names.h"
 #include "store/store_internal.h"
 
-#define TUNNEL_COLUMNS "id, account, name, secret, created_at, deleted_at"
+#define TUNNEL_COLUMNS "id, account, name, secret, created_at, deleted_at, balance, eject_on_5xx"
 /* Protocol: PROTOCOL.md asks for 32 random bytes; nobody has reason to send a kilobyte. */
 #define SECRET_MIN_BYTES 32
 #define SECRET_MAX_BYTES 1024
@@ -40,6 +40,7 @@ static int on_tunnel(void *ctx, const struct store_value *row)
 	t->name = store_column_text(&row[2]);
 	t->created_at = row[4].number;
 	t->deleted_at = row[5].number;
+	store_column_balance(&row[6], &t->balance);
 	if (r == 0 && row[3].type != STORE_NULL &&
 	    seal_open(&rows->store->key, row[3].bytes, secret_place(&t->id, place), &t->secret,
 		      NULL) < 0)
@@ -159,6 +160,26 @@ int store_tunnel_delete(struct store *s, const char *account, const struct uuid 
 
 	return r < 0 ? r
 		     : store_end_write(s, delete_tunnel(s, account, id, err), "tunnel deleted", err);
+}
+
+int store_tunnel_set_balance(struct store *s, const char *account, const struct uuid *id,
+			     const struct store_balance *balance, struct err *err)
+{
+	char text[UUID_TEXT_SIZE];
+	int r = store_begin_write(s, err);
+
+	if (r < 0)
+		return r;
+	r = store_query(s,
+			"UPDATE tunnels SET balance = $1, eject_on_5xx = $2 "
+			"WHERE id = $3 AND account = $4 AND deleted_at = 0 RETURNING id",
+			STORE_PARAMS(store_policy(balance), store_choice(balance->eject_on_5xx),
+				     store_text(uuid_text(id, text)), store_text(account)),
+			NULL, NULL, err);
+	if (r == 0)
+		r = not_found(id, err);
+	r = store_end_write(s, r, "tunnel balance", err);
+	return r < 0 ? r : 0;
 }
 
 /* --- Lists ----------------------------------------------------------------------------------- */

@@ -147,6 +147,8 @@ static void route_item_done(void *item)
 	store_route_done(item);
 }
 
+#define ROUTE_COLUMNS "hostname, zone, tunnel, created_at, balance, eject_on_5xx"
+
 static int on_route(void *ctx, const struct store_value *row)
 {
 	struct store_route *route = store_rows_add(ctx);
@@ -156,15 +158,14 @@ static int on_route(void *ctx, const struct store_value *row)
 		r = store_column_uuid(&row[2], &route->tunnel);
 	route->hostname = store_column_text(&row[0]);
 	route->created_at = row[3].number;
+	store_column_balance(&row[4], &route->balance);
 	return r;
 }
 
 int store_route_list(struct store *s, struct store_route **ret, size_t *ret_count, struct err *err)
 {
 	struct store_rows rows = { s, .item_size = sizeof(**ret), .item_done = route_item_done };
-	int r = store_rows_query(&rows,
-				 "SELECT hostname, zone, tunnel, created_at FROM routes "
-				 "ORDER BY hostname",
+	int r = store_rows_query(&rows, "SELECT " ROUTE_COLUMNS " FROM routes ORDER BY hostname",
 				 NULL, 0, on_route, err);
 
 	if (r < 0)
@@ -181,9 +182,7 @@ static int compare_route(struct store *s, const struct store_route *wanted, bool
 	struct store_rows rows = { s, .item_size = sizeof(struct store_route),
 				   .item_done = route_item_done };
 	struct store_route old = { 0 };
-	int r = store_rows_query(&rows,
-				 "SELECT hostname, zone, tunnel, created_at FROM routes "
-				 "WHERE hostname = $1",
+	int r = store_rows_query(&rows, "SELECT " ROUTE_COLUMNS " FROM routes WHERE hostname = $1",
 				 STORE_PARAMS(store_text(wanted->hostname)), on_route, err);
 
 	if (r < 0)
@@ -246,4 +245,41 @@ int store_route_put(struct store *s, const struct uuid *zone, const char *hostna
 		return r;
 	*ret = change;
 	return 0;
+}
+
+int store_route_get(struct store *s, const char *hostname, struct store_route *ret, struct err *err)
+{
+	struct store_rows rows = { s, .item_size = sizeof(*ret), .item_done = route_item_done };
+	char name[NAME_DNS_BYTES + 1];
+
+	if (name_hostname(hostname, name, NULL) < 0)
+		return err_set(err, E_NOT_FOUND, "there is no such route");
+	int r = store_rows_query(&rows, "SELECT " ROUTE_COLUMNS " FROM routes WHERE hostname = $1",
+				 STORE_PARAMS(store_text(name)), on_route, err);
+	if (r < 0)
+		return r;
+	r = store_rows_first(&rows, ret);
+	return r == E_NOT_FOUND ? err_set(err, r, "there is no route for %s", name) : r;
+}
+
+int store_route_set_balance(struct store *s, const char *hostname,
+			    const struct store_balance *balance, struct err *err)
+{
+	char name[NAME_DNS_BYTES + 1];
+
+	if (name_hostname(hostname, name, NULL) < 0)
+		return err_set(err, E_NOT_FOUND, "there is no such route");
+	int r = store_begin_write(s, err);
+	if (r < 0)
+		return r;
+	r = store_query(s,
+			"UPDATE routes SET balance = $1, eject_on_5xx = $2 WHERE hostname = $3 "
+			"RETURNING hostname",
+			STORE_PARAMS(store_policy(balance), store_choice(balance->eject_on_5xx),
+				     store_text(name)),
+			NULL, NULL, err);
+	if (r == 0)
+		r = err_set(err, E_NOT_FOUND, "there is no route for %s", name);
+	r = store_end_write(s, r, "route balance", err);
+	return r < 0 ? r : 0;
 }

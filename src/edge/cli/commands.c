@@ -127,6 +127,48 @@ const struct command cli_commands[] = {
 	  true,
 	  { { 0 } },
 	  cli_user_link },
+	{ "tunnel list",
+	  "",
+	  "tunnels, and how they and their services are",
+	  NULL,
+	  0,
+	  0,
+	  true,
+	  false,
+	  true,
+	  { { 0 } },
+	  cli_tunnel_list },
+	{ "tunnel routes",
+	  "",
+	  "hostnames and their tunnels",
+	  NULL,
+	  0,
+	  0,
+	  true,
+	  false,
+	  true,
+	  { { 0 } },
+	  cli_tunnel_routes },
+	{ "tunnel balance",
+	  "NAME",
+	  "how requests are shared by replicas",
+	  "NAME is a tunnel or a routed hostname; a hostname's own policy wins over its tunnel's. Without\n"
+	  "flags, shows what is set. The policies:\n"
+	  "  least        fewest requests in flight (the default)\n"
+	  "  round-robin  in turn\n"
+	  "  client-hash  by the visitor's address: the same replica as long as it is there\n"
+	  "  cookie       the same replica for one browser, by a cookie\n"
+	  "Weights, labels and backups are said by the replicas: `adit tunnel run --weight 3 --backup`. A\n"
+	  "replica whose service cannot be reached is left out for a while; with --eject-on-5xx one whose\n"
+	  "service answers 502, 503 or 504, too.",
+	  1,
+	  1,
+	  true,
+	  false,
+	  true,
+	  { { "policy", "POLICY", "one of the above, or inherit" },
+	    { "eject-on-5xx", "yes|no", "or inherit" } },
+	  cli_tunnel_balance },
 	{ "backup",
 	  "FILE",
 	  "write database and key to one file",

@@ -316,11 +316,21 @@ static enum ask_result backup(struct ask *a)
 /* --- The table ------------------------------------------------------------------------------ */
 
 static const struct endpoint endpoints[] = {
-	{ "GET", "status", status },           { "GET", "zones", zone_list },
-	{ "POST", "zones", zone_add },         { "DELETE", "zones/:", zone_remove },
-	{ "POST", "cert", cert_make },         { "GET", "users", user_list },
-	{ "POST", "users", user_add },         { "POST", "users/:/password", user_password },
-	{ "POST", "users/:/link", user_link }, { "GET", "tunnels", tunnel_list },
+	{ "GET", "status", status },
+	{ "GET", "zones", zone_list },
+	{ "POST", "zones", zone_add },
+	{ "DELETE", "zones/:", zone_remove },
+	{ "POST", "cert", cert_make },
+	{ "GET", "users", user_list },
+	{ "POST", "users", user_add },
+	{ "POST", "users/:/password", user_password },
+	{ "POST", "users/:/link", user_link },
+	{ "GET", "tunnels", tunnel_list },
+	{ "GET", "tunnels/:", admin_tunnel_get },
+	{ "PATCH", "tunnels/:", admin_tunnel_update },
+	{ "GET", "routes", admin_route_list },
+	{ "GET", "routes/:", admin_route_get },
+	{ "PATCH", "routes/:", admin_route_update },
 	{ "POST", "backup", backup },
 };
 

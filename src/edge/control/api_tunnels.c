@@ -78,15 +78,15 @@ json_t *api_tunnel_json(struct control *c, const struct store_tunnel *t)
 	/* A connector keeps four; with one, the next hiccup of the network is an outage. */
 	const char *status = count == 0 ? "inactive" : count == 1 ? "degraded" : "healthy";
 	char id[UUID_TEXT_SIZE];
-	json_t *since = active_since(connections);
+	json_t *since = active_since(connections), *ours = api_tunnel_ours_json(t, connectors);
 
 	json_decref(connectors);
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:n, s:s, s:b, s:s, s:{}}", "id",
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:n, s:s, s:b, s:s, s:{}, s:o}", "id",
 			 uuid_text(&t->id, id), "account_tag", t->account, "name", t->name,
 			 "created_at", api_time_json(t->created_at), "deleted_at",
 			 api_time_json(t->deleted_at), "connections", connections,
 			 "conns_active_at", since, "conns_inactive_at", "status", status,
-			 "remote_config", 0, "tun_type", "cfd_tunnel", "metadata");
+			 "remote_config", 0, "tun_type", "cfd_tunnel", "metadata", "adit", ours);
 }
 
 /* --- One tunnel ----------------------------------------------------------------------------- */

@@ -108,6 +108,18 @@ enum ask_result api_connections_delete(struct ask *a);
 json_t *api_tunnel_json(struct control *c, const struct store_tunnel *t);
 /* Routes (api_routes.c) */
 enum ask_result api_route_put(struct ask *a);
+/* Sharing among replicas, and what is known of their services (api_balance.c) */
+enum ask_result api_tunnel_update(struct ask *a);
+enum ask_result api_route_list(struct ask *a);
+enum ask_result api_route_get(struct ask *a);
+enum ask_result api_route_update(struct ask *a);
+enum ask_result admin_tunnel_get(struct ask *a);
+enum ask_result admin_tunnel_update(struct ask *a);
+enum ask_result admin_route_list(struct ask *a);
+enum ask_result admin_route_get(struct ask *a);
+enum ask_result admin_route_update(struct ask *a);
+/* The member "adit" of a tunnel; `connectors` as hooks.connections gives them. Owned. */
+json_t *api_tunnel_ours_json(const struct store_tunnel *t, const json_t *connectors);
 /* Private networks (api_networks.c, api_vnets.c) */
 enum ask_result api_network_list(struct ask *a);
 enum ask_result api_network_add(struct ask *a);

@@ -44,7 +44,7 @@ static bool dispatch_try(struct dispatch *d)
 			.connector = try->connector,
 			.host_key = d->ask.host_key,
 			.is_probe = choice.is_probe,
-			.counts_5xx = d->counts_5xx,
+			.eject_on_5xx = d->eject_on_5xx,
 		};
 		if (!choice.session) {
 			crossing_start(d->worker, choice.worker, d->x, &how);
@@ -63,7 +63,7 @@ bool dispatch_start(struct worker *w, struct exchange *x, const struct snapshot_
 	d->x = x;
 	d->worker = w;
 	d->tunnel = route->tunnel->id;
-	d->counts_5xx = route->balance.counts_5xx;
+	d->eject_on_5xx = route->balance.eject_on_5xx;
 	d->ask = (struct registry_ask){
 		.tunnel = &d->tunnel,
 		.policy = route->balance.policy,

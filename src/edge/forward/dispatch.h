@@ -14,7 +14,7 @@ struct dispatch {
 	struct worker *worker;
 	struct uuid tunnel;
 	struct registry_ask ask;
-	bool counts_5xx; /* the service's own 502, 503 and 504 are failures of the replica */
+	bool eject_on_5xx; /* the service's own 502, 503 and 504 are failures of the replica */
 	struct replay replay;
 	struct bytes new_cookie; /* a replica's tag that the visitor is to be told; empty: none */
 };

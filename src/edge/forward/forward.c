@@ -337,7 +337,7 @@ static void on_answer(struct stream *st, const struct answer *a)
 		fail(f);
 		return;
 	}
-	judge(f, !f->how.counts_5xx || a->from_connector || !is_failing(a->head->status));
+	judge(f, !f->how.eject_on_5xx || a->from_connector || !is_failing(a->head->status));
 	if (head_copy(&x->response, a->head, &x->arena) < 0) {
 		exchange_failed(
 			x, FAILURE_CONNECTOR, 502, 0, "Bad gateway",

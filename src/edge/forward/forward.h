@@ -21,7 +21,7 @@ struct forward_how {
 	struct uuid tunnel, connector;
 	uint64_t host_key;
 	bool is_probe;
-	bool counts_5xx;
+	bool eject_on_5xx;
 };
 
 /* Sends it down this session of this worker; the headers are rewritten already. False when the session takes

@@ -140,6 +140,45 @@ static void the_exact_route_wins_then_the_longest_wildcard(void **state)
 	snapshot_unref(s);
 }
 
+static struct snapshot_balance balance_at(const struct snapshot *s, const char *host)
+{
+	return snapshot_route(s, bytes_str(host))->balance;
+}
+
+static void a_route_shares_as_it_says_or_as_its_tunnel_does(void **state)
+{
+	const struct store_balance cookie = { .policy = "cookie" },
+				   yes = { .eject_on_5xx = STORE_YES },
+				   no = { .policy = "round-robin", .eject_on_5xx = STORE_NO },
+				   newer = { .policy = "by-phase-of-moon" };
+	struct fixture *f = *state;
+
+	add_route(f, "a.example.com", &f->web);
+	add_route(f, "b.example.com", &f->web);
+	add_route(f, "c.example.com", &f->db);
+	struct snapshot *s = build(f, NULL);
+	assert_int_equal(balance_at(s, "a.example.com").policy, BALANCE_LEAST);
+	assert_false(balance_at(s, "a.example.com").eject_on_5xx);
+	snapshot_unref(s);
+	assert_int_equal(store_tunnel_set_balance(f->store, f->account, &f->web, &cookie, NULL), 0);
+	assert_int_equal(store_route_set_balance(f->store, "b.example.com", &yes, NULL), 0);
+	s = build(f, NULL);
+	assert_int_equal(balance_at(s, "a.example.com").policy, BALANCE_COOKIE);
+	assert_int_equal(balance_at(s, "b.example.com").policy, BALANCE_COOKIE);
+	assert_true(balance_at(s, "b.example.com").eject_on_5xx);
+	assert_int_equal(balance_at(s, "c.example.com").policy, BALANCE_LEAST);
+	snapshot_unref(s);
+	assert_int_equal(store_tunnel_set_balance(f->store, f->account, &f->web, &yes, NULL), 0);
+	assert_int_equal(store_route_set_balance(f->store, "a.example.com", &no, NULL), 0);
+	assert_int_equal(store_route_set_balance(f->store, "b.example.com", &newer, NULL), 0);
+	s = build(f, NULL);
+	assert_int_equal(balance_at(s, "a.example.com").policy, BALANCE_ROUND_ROBIN);
+	assert_false(balance_at(s, "a.example.com").eject_on_5xx);
+	assert_int_equal(balance_at(s, "b.example.com").policy, BALANCE_LEAST);
+	assert_true(balance_at(s, "b.example.com").eject_on_5xx);
+	snapshot_unref(s);
+}
+
 static void a_wildcard_does_not_cover_its_own_domain_or_oddities(void **state)
 {
 	struct fixture *f = *state;
@@ -490,6 +529,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_exact_route_wins_then_the_longest_wildcard),
+		TEST(a_route_shares_as_it_says_or_as_its_tunnel_does),
 		TEST(a_wildcard_does_not_cover_its_own_domain_or_oddities),
 		TEST(living_tunnels_are_found_with_their_secret),
 		TEST(a_counted_snapshot_lives_as_long_as_its_users),

@@ -910,6 +910,51 @@ static void tunnels_are_listed_by_filter_and_page(void **state)
 
 /* --- Routes ------------------------------------------------------------------------------------------ */
 
+static void how_requests_are_shared_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct store *s = f->store;
+	struct uuid zone = add_zone(s, "example.com"), id = add_tunnel(s, "one");
+	const struct store_balance set = { .policy = "cookie", .eject_on_5xx = STORE_NO },
+				   unset = { 0 };
+	struct store_tunnel t = { 0 };
+	struct store_route r = { 0 };
+	const struct uuid nobody = { { 9 } };
+	char account[33];
+
+	account_of(s, account);
+	add_route(s, &zone, "app.example.com", &id);
+	assert_int_equal(store_tunnel_get(s, account, &id, &t, NULL), 0);
+	assert_string_equal(t.balance.policy, "");
+	assert_int_equal(t.balance.eject_on_5xx, STORE_UNSET);
+	store_tunnel_done(&t);
+	assert_int_equal(store_tunnel_set_balance(s, account, &id, &set, NULL), 0);
+	assert_int_equal(store_route_set_balance(s, "App.example.com", &set, NULL), 0);
+	assert_int_equal(store_tunnel_get(s, account, &id, &t, NULL), 0);
+	assert_string_equal(t.balance.policy, "cookie");
+	assert_int_equal(t.balance.eject_on_5xx, STORE_NO);
+	store_tunnel_done(&t);
+	/* Routing it anew keeps it. */
+	add_route(s, &zone, "app.example.com", &id);
+	assert_int_equal(store_route_get(s, "app.example.com", &r, NULL), 0);
+	assert_string_equal(r.balance.policy, "cookie");
+	assert_true(uuid_eq(&r.tunnel, &id));
+	store_route_done(&r);
+	assert_int_equal(store_route_set_balance(s, "app.example.com", &unset, NULL), 0);
+	assert_int_equal(store_route_get(s, "app.example.com", &r, NULL), 0);
+	assert_string_equal(r.balance.policy, "");
+	store_route_done(&r);
+
+	int64_t rev = store_revision(s, NULL);
+	assert_int_equal(store_route_get(s, "no.example.com", &r, NULL), E_NOT_FOUND);
+	assert_int_equal(store_route_get(s, "not a name", &r, NULL), E_NOT_FOUND);
+	assert_int_equal(store_route_set_balance(s, "no.example.com", &set, NULL), E_NOT_FOUND);
+	assert_int_equal(store_tunnel_set_balance(s, account, &nobody, &set, NULL), E_NOT_FOUND);
+	assert_int_equal(store_tunnel_delete(s, account, &id, NULL), 0);
+	assert_int_equal(store_tunnel_set_balance(s, account, &id, &set, NULL), E_NOT_FOUND);
+	assert_int_equal(store_revision(s, NULL), rev + 1);
+}
+
 static void a_route_is_new_unchanged_refused_or_updated(void **state)
 {
 	struct fixture *f = *state;
@@ -1191,6 +1236,7 @@ int main(void)
 		TEST(a_name_is_free_again_once_its_tunnel_is_deleted),
 		TEST(tunnels_are_listed_by_filter_and_page),
 		TEST(a_route_is_new_unchanged_refused_or_updated),
+		TEST(how_requests_are_shared_is_kept),
 		TEST(a_route_needs_a_zone_a_living_tunnel_and_a_hostname),
 		TEST(a_deleted_tunnel_takes_its_routes_along),
 		TEST(certificates_keep_their_sealed_key),

@@ -247,6 +247,46 @@ static void users_get_links_and_passwords(void **state)
 	store_close(store);
 }
 
+static void sharing_is_set_by_name(void **state)
+{
+	enum store_route_change change;
+	struct store_tunnel tunnel;
+	struct store_zone zone;
+	char account[33];
+
+	assert_int_equal(edge("init @ --zone example.com", NULL), 0);
+	expect("tunnel list @", NULL, 0, "There is no tunnel yet");
+	expect("tunnel routes @", NULL, 0, "There is no route yet");
+	struct store *store = store_open(in_dir("edge"), false, NULL);
+	assert_int_equal(store_account_first(store, account, NULL), 0);
+	assert_int_equal(store_zone_find(store, "example.com", &zone, NULL), 0);
+	assert_int_equal(store_tunnel_create(store, account, "home",
+					     BYTES_LIT("0123456789abcdef0123456789abcdef"), &tunnel,
+					     NULL),
+			 0);
+	assert_int_equal(store_route_put(store, &zone.id, "app.example.com", &tunnel.id, false,
+					 &change, NULL),
+			 0);
+	store_tunnel_done(&tunnel);
+	store_zone_done(&zone);
+	store_close(store);
+
+	expect("tunnel balance home @", NULL, 0, "shared by least; eject on 5xx: no");
+	expect("tunnel balance home --policy cookie --eject-on-5xx yes @", NULL, 0,
+	       "Requests of tunnel home are shared by cookie; eject on 5xx: yes");
+	expect("tunnel balance app.example.com @", NULL, 0, "shared by the tunnel's policy");
+	expect("tunnel balance app.example.com --policy client-hash @", NULL, 0,
+	       "Requests for app.example.com are shared by client-hash; eject on 5xx: as the tunnel");
+	expect("tunnel routes @", NULL, 0, "client-hash");
+	expect("tunnel list @", NULL, 0, "cookie");
+	expect("tunnel balance app.example.com --policy inherit @", NULL, 0, "the tunnel's policy");
+	expect("tunnel balance app.example.com --json @", NULL, 0, "\"balance\": null");
+	expect("tunnel balance home --policy random @", NULL, 1, "balance is least");
+	expect("tunnel balance home --eject-on-5xx maybe @", NULL, 2, "yes, no or inherit");
+	expect("tunnel balance nobody @", NULL, 1, "there is no tunnel and no route nobody");
+	expect("tunnel balance @", NULL, 2, "NAME is missing");
+}
+
 static void backup_and_restore_keep_everything(void **state)
 {
 	char line[300];
@@ -328,6 +368,7 @@ int main(void)
 		TEST(cert_is_a_login_certificate),
 		TEST(zones_come_and_go),
 		TEST(users_get_links_and_passwords),
+		TEST(sharing_is_set_by_name),
 		TEST(backup_and_restore_keep_everything),
 		TEST(check_finds_what_is_wrong),
 		TEST(run_gets_a_complete_configuration),

@@ -718,6 +718,114 @@ static struct answer *admin(struct control_fixture *f, const char *method, const
 	return control_fixture_send(f, method, target, NULL, bytes_str(body), true);
 }
 
+static const char *ours(struct answer *a, const char *name)
+{
+	const json_t *value = json_object_get(json_object_get(result_of(a), "adit"), name);
+
+	assert_non_null(value);
+	return json_is_string(value) ? json_string_value(value)
+	       : json_is_true(value) ? "true"
+	       : json_is_null(value) ? "null"
+				     : "false";
+}
+
+static void sharing_is_set_for_tunnels_and_routes(void **state)
+{
+	static const char *const wrong[] = {
+		"{}",
+		"{\"name\":\"other\"}",
+		"{\"adit\":{},\"name\":\"other\"}",
+		"{\"adit\":[]}",
+		"{\"adit\":{\"balance\":\"random\"}}",
+		"{\"adit\":{\"balance\":1}}",
+		"{\"adit\":{\"eject_on_5xx\":\"yes\"}}",
+		"{\"adit\":{\"balance\":\"least\",\"weights\":{}}}",
+	};
+	struct control_fixture *f = *state;
+	char id[UUID_TEXT_SIZE], tunnel[100];
+
+	create_tunnel(f, "home", id);
+	snprintf(tunnel, sizeof(tunnel), "cfd_tunnel/%s", id);
+	assert_routed(f, id, "app.example.com", false, "new", "app.example.com");
+	int changed = f->changed;
+	struct answer *a =
+		control_fixture_api(f, "PATCH", account_path(f, tunnel),
+				    "{\"adit\":{\"balance\":\"cookie\",\"eject_on_5xx\":true}}");
+	assert_success(a);
+	assert_string_equal(ours(a, "balance"), "cookie");
+	assert_string_equal(ours(a, "eject_on_5xx"), "true");
+	answer_done(a);
+	assert_int_equal(f->changed, changed + 1);
+	/* What is not named stays. */
+	expect(f, "PATCH", account_path(f, tunnel), "{\"adit\":{\"eject_on_5xx\":null}}", 200, 0);
+	a = control_fixture_api(f, "GET", account_path(f, tunnel), NULL);
+	assert_string_equal(ours(a, "balance"), "cookie");
+	assert_string_equal(ours(a, "eject_on_5xx"), "null");
+	answer_done(a);
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		a = control_fixture_api(f, "PATCH", account_path(f, tunnel), wrong[i]);
+		assert_int_equal(a->request.status, 400);
+		answer_done(a);
+	}
+
+	a = control_fixture_api(f, "PATCH", zone_path(f, "tunnel_routes/app.example.com"),
+				"{\"adit\":{\"balance\":\"client-hash\"}}");
+	assert_success(a);
+	assert_string_equal(ours(a, "balance"), "client-hash");
+	assert_string_equal(text_of(result_of(a), "tunnel_id"), id);
+	answer_done(a);
+	a = control_fixture_api(f, "GET", zone_path(f, "tunnel_routes"), NULL);
+	assert_success(a);
+	assert_int_equal(json_array_size(result_of(a)), 1);
+	answer_done(a);
+	expect(f, "GET", zone_path(f, "tunnel_routes/no.example.com"), NULL, 404, 1020);
+
+	/* The administration goes by names. */
+	a = admin(f, "PATCH", "/admin/v1/tunnels/home", "{\"adit\":{\"balance\":\"least\"}}");
+	assert_string_equal(ours(a, "balance"), "least");
+	answer_done(a);
+	a = admin(f, "GET", "/admin/v1/tunnels/nobody", NULL);
+	assert_refused(a, 404, 1020);
+	answer_done(a);
+	a = admin(f, "PATCH", "/admin/v1/routes/app.example.com", "{\"adit\":{\"balance\":null}}");
+	assert_string_equal(ours(a, "balance"), "null");
+	answer_done(a);
+	/* A deleted tunnel shares nothing. */
+	expect(f, "DELETE", account_path(f, tunnel), NULL, 200, 0);
+	expect(f, "PATCH", account_path(f, tunnel), "{\"adit\":{\"balance\":\"least\"}}", 404, 1020);
+}
+
+static void a_tunnel_and_its_services_are_two_facts(void **state)
+{
+	static const struct {
+		const char *services, *status;
+	} table[] = {
+		{ "", "unchecked" },
+		{ "{\"state\":\"unknown\"}", "unknown" },
+		{ "{\"state\":\"healthy\"},{\"state\":\"unknown\"}", "healthy" },
+		{ "{\"state\":\"healthy\"},{\"state\":\"unhealthy\"}", "degraded" },
+		{ "{\"state\":\"unhealthy\"}", "down" },
+	};
+	struct control_fixture *f = *state;
+	char id[UUID_TEXT_SIZE], path[200];
+
+	create_tunnel(f, "home", id);
+	snprintf(path, sizeof(path), "cfd_tunnel/%s", id);
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		f->connections = mem_free(f->connections);
+		f->connections = mem_printf("[{\"id\":\"x\",\"conns\":[{},{}],\"adit\":{"
+					    "\"services\":[%s]}}]",
+					    table[i].services);
+		struct answer *a = control_fixture_api(f, "GET", account_path(f, path), NULL);
+		assert_string_equal(text_of(result_of(a), "status"), "healthy");
+		json_t *adit = json_object_get(result_of(a), "adit");
+		assert_string_equal(text_of(json_object_get(adit, "services"), "status"),
+				    table[i].status);
+		assert_int_equal(json_integer_value(json_object_get(adit, "replicas")), 1);
+		answer_done(a);
+	}
+}
+
 static void admin_keeps_zones(void **state)
 {
 	struct control_fixture *f = *state;
@@ -907,6 +1015,8 @@ int main(void)
 		TEST(admin_says_how_things_are),
 		TEST(admin_writes_backups),
 		TEST(admin_may_use_the_api_without_a_token),
+		TEST(sharing_is_set_for_tunnels_and_routes),
+		TEST(a_tunnel_and_its_services_are_two_facts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
