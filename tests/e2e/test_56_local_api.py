@@ -475,6 +475,7 @@ def test_diag_names_the_edge_that_is_down(served):
     connector = served.connect()
     served.edge.stop()
     wait_until(lambda: Answer(connector, "/ready").status == 503, "503 of /ready", 20 * PATIENCE)
+    wait_until(lambda: "refused" in Answer(connector, "/diag/tunnel").text, "a refused attempt", 20 * PATIENCE)
     diag = Diag(served.cli, metrics=connector.metrics_address())
     assert diag.code == 1
     assert diag.verdict().startswith(

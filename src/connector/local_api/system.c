@@ -97,6 +97,16 @@ static bool is_listed(const json_t *disks, const char *name)
 	return false;
 }
 
+static void add_disk(json_t *disks, const char *name, const struct statvfs *fs)
+{
+	json_t *disk = json_object();
+
+	set_text(disk, "name", name);
+	set_int(disk, "sizeMaximum", (int64_t)(fs->f_blocks * fs->f_frsize / 1024));
+	set_int(disk, "sizeCurrent", (int64_t)((fs->f_blocks - fs->f_bfree) * fs->f_frsize / 1024));
+	json_array_append_new(disks, disk);
+}
+
 /* Only what lies on a device of this machine, and the root: a network file system may never answer. */
 static json_t *list_disks(json_t *errors)
 {
@@ -117,14 +127,12 @@ static json_t *list_disks(json_t *errors)
 		if (!is_local || strncmp(entry.mnt_type, "fuse", 4) == 0 ||
 		    is_listed(disks, entry.mnt_fsname) || statvfs(entry.mnt_dir, &fs) < 0)
 			continue;
-		json_t *disk = json_object();
-		set_text(disk, "name", entry.mnt_fsname);
-		set_int(disk, "sizeMaximum", (int64_t)(fs.f_blocks * fs.f_frsize / 1024));
-		set_int(disk, "sizeCurrent",
-			(int64_t)((fs.f_blocks - fs.f_bfree) * fs.f_frsize / 1024));
-		json_array_append_new(disks, disk);
+		add_disk(disks, entry.mnt_fsname, &fs);
 	}
 	endmntent(mounts);
+	/* In a changed root the table may not tell what the root lies on. */
+	if (json_array_size(disks) == 0 && statvfs("/", &fs) == 0)
+		add_disk(disks, "/", &fs);
 	return disks;
 }
 
