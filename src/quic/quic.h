@@ -96,6 +96,7 @@ struct quic_endpoint *quic_endpoint_new(struct loop *l, int fd, const struct qui
 					const struct quic_server_options *server,
 					const struct quic_events *events, void *ctx);
 void *quic_endpoint_ctx(struct quic_endpoint *e);
+struct loop *quic_endpoint_loop(struct quic_endpoint *e);
 /* A packet that another endpoint was handed and that is ours: see on_foreign. */
 void quic_endpoint_feed(struct quic_endpoint *e, const struct address *from,
 			const struct address *to, uint8_t ecn, struct bytes packet);
@@ -142,6 +143,8 @@ int quic_endpoint_rebind(struct quic_endpoint *e, int fd, struct err *err);
 /* Ends it: CONNECTION_CLOSE with the application's code; streams and connection get their closed events
  * on a later turn. */
 void quic_conn_close(struct quic_conn *c, uint64_t code, const char *reason);
+/* It is closing or closed: what still comes are the closed events. */
+bool quic_conn_is_over(const struct quic_conn *c);
 /* In on_closed: the application's code, of whichever side closed; false when it was not the application. */
 bool quic_close_code(const struct quic_conn *c, uint64_t *ret);
 

@@ -17,6 +17,7 @@
 struct session;
 struct stream;
 struct loop;
+struct quic_conn;
 
 /* --- Heads ----------------------------------------------------------------------------------- */
 
@@ -115,9 +116,10 @@ enum session_side { SESSION_EDGE, SESSION_CONNECTOR };
 
 struct session_start {
 	enum session_side side;
-	struct byte_stream *stream;              /* h2: an established TLS stream, taken over */
-	const struct session_events *events;     /* borrowed, static */
-	void *ctx;                               /* the session's owner */
+	struct byte_stream *stream;          /* h2: an established TLS stream, taken over */
+	struct quic_conn *quic;              /* quic: see transport/quic_endpoint.h; taken over */
+	const struct session_events *events; /* borrowed, static */
+	void *ctx;                           /* the session's owner */
 	const struct registration *registration; /* connector: copied */
 	/* Connector: its ingress rules as JSON, copied; sent after a registration of index 0 that is not
 	 * remotely managed. Empty: none is sent. */
@@ -173,6 +175,7 @@ struct stream {
 };
 
 extern const struct transport h2_transport;
+extern const struct transport quic_transport;
 
 /* How users call it. */
 static inline struct stream *session_open(struct session *s, enum stream_kind kind,
