@@ -606,3 +606,9 @@ void quic_conn_facts(const struct quic_conn *c, struct quic_facts *ret)
 		ret->lost_packets += ngtcp2_conn_get_stream_loss_count(
 			c->ng, LIST_ENTRY(node, struct quic_stream, node)->id);
 }
+
+bool quic_conn_is_over(const struct quic_conn *c)
+{
+	CHECK(c, CONN_MAGIC);
+	return c->is_ending;
+}

@@ -488,3 +488,8 @@ struct quic_endpoint *quic_endpoint_free(struct quic_endpoint *e)
 		destroy(e);
 	return NULL;
 }
+
+struct loop *quic_endpoint_loop(struct quic_endpoint *e)
+{
+	return e->loop;
+}

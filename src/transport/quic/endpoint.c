@@ -8,7 +8,7 @@ struct tunnel_endpoint {
 };
 
 struct tunnel_attempt {
-	enum quic_owner owner;  /* QUIC_OWNER_ATTEMPT; first */
+	enum quic_holder owner; /* QUIC_HELD_BY_ATTEMPT; first */
 	struct quic_conn *conn; /* owned; NULL when it could not even start */
 	tunnel_connected *done;
 	void *ctx;
@@ -67,7 +67,7 @@ struct tunnel_attempt *tunnel_connect(struct tunnel_endpoint *e, const struct ad
 {
 	struct tunnel_attempt *a = mem_alloc(sizeof(*a));
 
-	a->owner = QUIC_OWNER_ATTEMPT;
+	a->owner = QUIC_HELD_BY_ATTEMPT;
 	a->done = done;
 	a->ctx = ctx;
 	deferred_init(&a->deferred, on_failed_start);

@@ -251,9 +251,9 @@ static void on_head_bytes(struct quic_tunnel_stream *ts, struct bytes data, bool
 /* NULL: the connection has no session (yet, or at all). */
 static struct quic_tunnel *tunnel_of_conn(struct quic_conn *c)
 {
-	enum quic_owner *owner = quic_conn_ctx(c);
+	enum quic_holder *owner = quic_conn_ctx(c);
 
-	if (!owner || *owner != QUIC_OWNER_SESSION)
+	if (!owner || *owner != QUIC_HELD_BY_SESSION)
 		return NULL;
 	struct quic_tunnel *t = CONTAINER_OF(owner, struct quic_tunnel, owner);
 	CHECK(&t->base, TUNNEL_MAGIC);
@@ -366,18 +366,18 @@ static void on_stream_closed(struct quic_stream *q, uint64_t code)
 
 static void on_ready(struct quic_conn *c)
 {
-	enum quic_owner *owner = quic_conn_ctx(c);
+	enum quic_holder *owner = quic_conn_ctx(c);
 
-	if (owner && *owner == QUIC_OWNER_ATTEMPT)
+	if (owner && *owner == QUIC_HELD_BY_ATTEMPT)
 		quic_attempt_ready(c);
 }
 
 static void on_closed(struct quic_conn *c, const struct err *why)
 {
-	enum quic_owner *owner = quic_conn_ctx(c);
+	enum quic_holder *owner = quic_conn_ctx(c);
 	struct quic_tunnel *t = tunnel_of_conn(c);
 
-	if (owner && *owner == QUIC_OWNER_ATTEMPT)
+	if (owner && *owner == QUIC_HELD_BY_ATTEMPT)
 		quic_attempt_closed(c, why);
 	if (!t)
 		return;
@@ -404,7 +404,7 @@ static struct session *quic_start(struct loop *l, const struct session_start *ho
 {
 	struct quic_tunnel *t = mem_alloc(sizeof(*t));
 
-	t->owner = QUIC_OWNER_SESSION;
+	t->owner = QUIC_HELD_BY_SESSION;
 	t->conn = how->quic;
 	tunnel_init(&t->base, l, &driver, how, quic_conn_peer(how->quic));
 	quic_conn_set_ctx(t->conn, &t->owner);

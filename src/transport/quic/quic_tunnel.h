@@ -24,10 +24,10 @@
 #define QUIC_CODE_REFUSED 0xad17 /* nobody has looked at the request */
 
 /* What a connection's context points to. */
-enum quic_owner { QUIC_OWNER_ATTEMPT, QUIC_OWNER_SESSION };
+enum quic_holder { QUIC_HELD_BY_ATTEMPT, QUIC_HELD_BY_SESSION };
 
 struct quic_tunnel {
-	enum quic_owner owner; /* QUIC_OWNER_SESSION; first */
+	enum quic_holder owner; /* QUIC_HELD_BY_SESSION; first */
 	struct tunnel base;
 	struct quic_conn *conn;             /* owned until its on_closed */
 	struct quic_stream *control_stream; /* borrowed; NULL before and after */

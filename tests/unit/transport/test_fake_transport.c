@@ -3,10 +3,17 @@
 
 #include "fake/fake_transport.h"
 
+static const struct driver_traits traits = { 0 };
+
 static void make_line(struct line *line, const struct session_start *edge,
 		      const struct session_start *connector)
 {
 	fake_transport_pair(line->loop, edge, connector, &line->edge.s, &line->connector.s);
+}
+
+static void drop_line(struct line *line)
+{
+	(void)line;
 }
 
 static void settle(struct line *line)

@@ -14,6 +14,8 @@
 
 static bool over_sockets; /* the table runs both ways */
 
+static const struct driver_traits traits = { 0 };
+
 static void make_line(struct line *line, const struct session_start *edge,
 		      const struct session_start *connector)
 {
@@ -31,6 +33,11 @@ static void make_line(struct line *line, const struct session_start *edge,
 	}
 	line->edge.s = h2_transport.start(line->loop, &e);
 	line->connector.s = h2_transport.start(line->loop, &c);
+}
+
+static void drop_line(struct line *line)
+{
+	(void)line;
 }
 
 static void settle(struct line *line)

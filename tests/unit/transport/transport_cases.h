@@ -1,6 +1,7 @@
 /* What every driver of transport/transport.h must do: the same test table runs over each of them.
  *
- * A test program defines make_line(), which joins an edge and a connector, includes this file and runs
+ * A test program defines make_line(), which joins an edge and a connector, and drop_line(), which frees what
+ * it made beside them, includes this file and runs
  * TRANSPORT_CASES. settle() runs until nothing more is due.
  */
 #pragma once
@@ -63,7 +64,16 @@ struct line {
 /* The driver's own: fills line->edge.s and line->connector.s. */
 static void make_line(struct line *line, const struct session_start *edge,
 		      const struct session_start *connector);
+/* Where drivers differ by their protocol. */
+struct driver_traits {
+	bool features_come_with_requests; /* the edge's, and not before */
+	bool config_is_no_stream;         /* a push travels otherwise */
+	bool edge_leaves_silently;        /* cannot say that it opens no more streams */
+	size_t send_queue;                /* taken beyond the peer's window */
+};
+static const struct driver_traits traits;
 static void settle(struct line *line);
+static void drop_line(struct line *line);
 
 static uint8_t pattern(size_t at)
 {
@@ -322,6 +332,7 @@ static void line_free(struct line *line)
 	assert_true(line->edge.closed && line->connector.closed);
 	end_done(&line->edge);
 	end_done(&line->connector);
+	drop_line(line);
 	loop_free(line->loop);
 	mem_free(line);
 }
@@ -386,7 +397,8 @@ static void registers(void **state)
 	assert_true(session_can_open(line->edge.s));
 	assert_false(session_can_open(line->connector.s));
 	assert_true(session_has_feature(line->edge.s, FEATURE_REASON));
-	assert_true(session_has_feature(line->connector.s, FEATURE_REASON));
+	assert_int_equal(session_has_feature(line->connector.s, FEATURE_REASON),
+			 !traits.features_come_with_requests);
 	assert_false(session_has_feature(line->edge.s, "adit_other"));
 	assert_int_equal(session_stream_count(line->edge.s), 0);
 	line_free(line);
@@ -524,8 +536,8 @@ static void slow_reader_is_bounded_both_ways(void **state)
 	settle(line);
 	assert_true(c->got > 0 && c->got <= LIMIT_H2_STREAM_WINDOW);
 	assert_true(e->got > 0 && e->got <= LIMIT_H2_STREAM_WINDOW);
-	assert_int_equal(e->sent, c->got);
-	assert_int_equal(c->sent, e->got);
+	assert_in_range(e->sent, c->got, c->got + traits.send_queue);
+	assert_in_range(c->sent, e->got, e->got + traits.send_queue);
 
 	/* Another stream is not held up by it. */
 	line->edge.keep_credit = false;
@@ -617,6 +629,10 @@ static void tcp_and_configuration_streams_are_told_apart(void **state)
 	assert_int_equal(e->head.status, 200);
 	assert_int_equal(e->got, 10);
 
+	if (traits.config_is_no_stream) {
+		line_free(line);
+		return;
+	}
 	head = (struct head){ .method = BYTES_LIT("PUT"),
 			      .path = BYTES_LIT("/"),
 			      .length = HEAD_LENGTH_UNKNOWN };
@@ -735,7 +751,7 @@ static void leaving_edge_finishes_its_streams(void **state)
 	settle(line);
 	session_drain(line->edge.s);
 	settle(line);
-	assert_true(line->connector.draining);
+	assert_int_equal(line->connector.draining, !traits.edge_leaves_silently);
 	assert_false(session_can_open(line->edge.s));
 	assert_false(line->edge.closed || line->connector.closed);
 	answer_status(newest(line), 200, false);
