@@ -60,6 +60,14 @@ static const struct dialer_events dialer_events = {
 	.on_drained = on_drained,
 };
 
+/* A service went down or came back. */
+static bool on_health(void *ctx)
+{
+	const struct connector *c = ctx;
+
+	return !c->dialer || dialer_report_health(c->dialer);
+}
+
 static void on_grace_over(struct timer *t)
 {
 	dialer_abort(CONTAINER_OF(t, struct connector, grace)->dialer);
@@ -104,6 +112,8 @@ int connector_run(const struct connector_config *cfg)
 	if (server)
 		c.dialer = dialer_new(c.loop, cfg, &connector_id, server, &dialer_events, &c, &err);
 	bool has_started = c.dialer != NULL;
+	if (server)
+		server_on_health(server, on_health, &c);
 	if (has_started) {
 		struct loop_signal *term = loop_signal_new(c.loop, SIGTERM, on_signal, &c);
 		struct loop_signal *interrupt = loop_signal_new(c.loop, SIGINT, on_signal, &c);

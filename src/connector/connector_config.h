@@ -56,7 +56,7 @@ struct connector_config {
 	/* What we say about us. */
 	struct connector_tag *tags;
 	size_t tag_count;
-	char **features; /* opt-in feature names of --features */
+	char **features; /* opt-in names of --features, and what we are as a replica ("adit_weight=3") */
 	size_t feature_count;
 	char *label; /* "" or the connector's name for people */
 

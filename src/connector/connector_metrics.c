@@ -133,6 +133,10 @@ static struct metric_set rule_requests =
 static struct metric_set rule_errors =
 	SET("adit_connector_rule_errors_total", "Requests that failed, by ingress rule",
 	    METRIC_COUNTER, 500, "rule");
+static struct metric_set service_up =
+	SET("adit_connector_service_up",
+	    "Health checks: 1 the service is up, 0 it is down, -1 not known", METRIC_GAUGE, 500,
+	    "rule", "service");
 static struct metric_set reloads =
 	SET("adit_connector_reloads_total", "Times that the configuration file was read again",
 	    METRIC_COUNTER, 2, "result");
@@ -197,6 +201,11 @@ void connector_metrics_failure(const char *hop, struct bytes errno_name)
 struct metric *connector_metrics_rule_requests(const char *rule)
 {
 	return metric_of(&rule_requests, bytes_str(rule), BYTES_NONE);
+}
+
+struct metric *connector_metrics_service_up(const char *rule, const char *service)
+{
+	return metric_of(&service_up, bytes_str(rule), bytes_str(service));
 }
 
 struct metric *connector_metrics_rule_errors(const char *rule)

@@ -33,6 +33,9 @@ void connector_metrics_failure(const char *hop, struct bytes errno_name);
 struct metric *connector_metrics_rule_requests(const char *rule);
 struct metric *connector_metrics_rule_errors(const char *rule);
 
+/* 1: the checked service is up, 0: it is down, -1: not known, or not checked any more. */
+struct metric *connector_metrics_service_up(const char *rule, const char *service);
+
 /* The configuration file was read again. */
 void connector_metrics_reloaded(bool is_refused);
 

@@ -226,8 +226,27 @@ static const struct flag flags[FLAG_COUNT] = {
 		.name = "label",
 		.type = FLAG_TEXT,
 		.is_key = true,
-		.help = "A name for this connector.",
-		.effect = FLAG_NOT_YET,
+		.value = "NAME",
+		.help = "A name for this connector, one of its own among those of the tunnel. Visitors "
+			"that belong to it find it again under it.",
+	},
+	[FLAG_WEIGHT] = {
+		.name = "weight",
+		.type = FLAG_INT,
+		.is_key = true,
+		.env = "TUNNEL_WEIGHT",
+		.preset = "1",
+		.value = "N",
+		.help = "This connector's share of the tunnel's requests, beside those of the others: 1 "
+			"to 1000. The edge must be adit-edge.",
+	},
+	[FLAG_BACKUP] = {
+		.name = "backup",
+		.type = FLAG_BOOL,
+		.is_key = true,
+		.env = "TUNNEL_BACKUP",
+		.help = "Take requests only while no connector of the tunnel without --backup can. The "
+			"edge must be adit-edge.",
 	},
 	[FLAG_TAG] = {
 		.name = "tag",

@@ -8,6 +8,7 @@
 #include "connector/cli/config_file.h"
 #include "connector/cli/files.h"
 #include "io/address.h"
+#include "transport/transport.h"
 
 #define COMPONENT "connector/cli"
 
@@ -159,6 +160,30 @@ static bool is_tag(struct bytes name, struct bytes value)
 	return true;
 }
 
+/* What only our edge looks at travels among the features. */
+static int configure_replica(const struct settings *s, struct connector_config *cfg, struct err *err)
+{
+	int64_t weight = settings_int(s, FLAG_WEIGHT);
+
+	cfg->label = mem_strdup(settings_text(s, FLAG_LABEL));
+	if (*cfg->label && !feature_is_label(bytes_str(cfg->label)))
+		return err_set(
+			err, E_INVALID,
+			"label must be 1 to %d printable ASCII characters without comma, quote "
+			"and backslash",
+			LIMIT_REPLICA_LABEL_BYTES);
+	if (weight < 1 || weight > LIMIT_REPLICA_WEIGHT)
+		return err_set(err, E_INVALID, "weight must be 1 to %d", LIMIT_REPLICA_WEIGHT);
+	if (*cfg->label)
+		cfg->features[cfg->feature_count++] = mem_printf(FEATURE_LABEL "=%s", cfg->label);
+	if (weight > 1)
+		cfg->features[cfg->feature_count++] =
+			mem_printf(FEATURE_WEIGHT "=%lld", (long long)weight);
+	if (settings_bool(s, FLAG_BACKUP))
+		cfg->features[cfg->feature_count++] = mem_strdup(FEATURE_BACKUP);
+	return 0;
+}
+
 static int configure_names(const struct settings *s, struct connector_config *cfg, struct err *err)
 {
 	char *const *texts;
@@ -178,7 +203,7 @@ static int configure_names(const struct settings *s, struct connector_config *cf
 		cfg->tags[cfg->tag_count++].value = mem_strndup(value);
 	}
 	count = settings_list(s, FLAG_FEATURES, &texts);
-	cfg->features = mem_alloc_array(count + 1, sizeof(*cfg->features));
+	cfg->features = mem_alloc_array(count + 3, sizeof(*cfg->features));
 	for (size_t i = 0; i < count; i++) {
 		if (strlen(texts[i]) > LIMIT_FEATURE_BYTES ||
 		    cfg->feature_count == LIMIT_FEATURES / 2)
@@ -186,7 +211,9 @@ static int configure_names(const struct settings *s, struct connector_config *cf
 				       "too many features, or one with too long a name");
 		cfg->features[cfg->feature_count++] = mem_strdup(texts[i]);
 	}
-	cfg->label = mem_strdup(settings_text(s, FLAG_LABEL));
+	int r = configure_replica(s, cfg, err);
+	if (r < 0)
+		return r;
 	cfg->metrics_address = mem_strdup(settings_text(s, FLAG_METRICS));
 	const char *pidfile = settings_text(s, FLAG_PIDFILE);
 	cfg->pidfile = *pidfile ? file_expand(pidfile) : NULL;

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "connector/connector_config.h"
 #include "connector/connector_metrics.h"
+#include "connector/origin/health.h"
 #include "connector/serve/serve.h"
 #include "io/conn.h"
 #include "tls/tls.h"
@@ -154,6 +155,32 @@ static void drain(struct connection *c)
 
 /* --- The session ----------------------------------------------------------------------------- */
 
+/* True when there is nothing that this edge should hear and has not heard. */
+static bool report_health(const struct connection *c)
+{
+	struct buf report;
+	bool is_told = true;
+
+	if (!session_has_feature(c->session, FEATURE_HEALTH))
+		return true;
+	buf_init(&report, LIMIT_HEALTH_REPORT_BYTES);
+	/* Larger than an edge takes: it goes without. */
+	if (health_report(server_health(c->dialer->server), &report) == 0 && report.len)
+		is_told = session_report(c->session, buf_bytes(&report));
+	buf_done(&report);
+	return is_told;
+}
+
+bool dialer_report_health(struct dialer *d)
+{
+	bool is_told = true;
+
+	for (size_t i = 0; i < d->count; i++)
+		if (d->connections[i].state == DIAL_REGISTERED && !d->is_draining)
+			is_told &= report_health(&d->connections[i]);
+	return is_told;
+}
+
 static void on_registered(struct session *s, const struct registered *r)
 {
 	struct connection *c = s->ctx;
@@ -194,6 +221,7 @@ static void on_registered(struct session *s, const struct registered *r)
 		drain(c);
 		return;
 	}
+	(void)report_health(c);
 	if (d->has_registered)
 		return;
 	d->has_registered = true;

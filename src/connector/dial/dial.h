@@ -33,6 +33,8 @@ void dialer_start(struct dialer *d);
 void dialer_drain(struct dialer *d);
 /* Ends what is left, at once. */
 void dialer_abort(struct dialer *d);
+/* Tells every edge how the checked services are. False when one could not be told now. */
+bool dialer_report_health(struct dialer *d);
 size_t dialer_registered_count(const struct dialer *d);
 
 /* --- For the local API ----------------------------------------------------------------------- */

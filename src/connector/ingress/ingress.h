@@ -97,8 +97,25 @@ struct ingress_origin {
 	usec idle_timeout; /* no byte either way for so long ends an exchange; 0: never */
 };
 
+/* healthCheck: the connector looks after the service itself. Ours alone. */
+enum ingress_check { INGRESS_CHECK_NONE, INGRESS_CHECK_HTTP, INGRESS_CHECK_TCP };
+
+struct ingress_codes {
+	uint16_t first, last;
+};
+
+struct ingress_health {
+	enum ingress_check kind;
+	const char *path;                  /* HTTP: what is asked for */
+	usec interval, timeout;            /* from a result to the next check; of one check */
+	const struct ingress_codes *codes; /* HTTP: what is well; code_count of them */
+	size_t code_count;
+	unsigned threshold; /* so many results in a row change the state */
+};
+
 struct ingress_rule {
 	const char *hostname; /* as written; "" matches every host */
+	const char *pattern;  /* the same as requests spell it: in punycode */
 	const char *path;     /* the regular expression as written; "" matches every path */
 	const char *label;    /* for messages: "app.example.com /api", "*" for the catch-all */
 
@@ -112,6 +129,7 @@ struct ingress_rule {
 	bool is_tls;           /* https, wss, unix+tls */
 
 	struct ingress_origin origin;
+	struct ingress_health health;
 	uint32_t index; /* 0-based, as in "Matched rule #N" */
 
 	const struct ingress_matcher *matcher; /* private to ingress/ */

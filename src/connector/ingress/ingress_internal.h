@@ -26,6 +26,7 @@ struct ingress {
 	struct arena arena;         /* every text and matcher */
 	struct ingress_rule *rules; /* in the arena */
 	size_t count;
+	size_t check_count;             /* rules with a healthCheck */
 	struct ingress_origin defaults; /* the top level's originRequest */
 	struct text_list warnings;
 	struct text_list unknown;
@@ -63,6 +64,14 @@ int origin_read_ip_rules(struct origin_reading *r, const struct yaml_node *n);
 int origin_read_set_headers(struct origin_reading *r, const struct yaml_node *n);
 int origin_read_remove_headers(struct origin_reading *r, const struct yaml_node *n);
 int origin_read_strip_prefix(struct origin_reading *r, const struct yaml_node *n);
+
+/* --- ingress_health.c --- */
+
+/* Reads the map `n` (NULL or null: no check) for a rule whose service is known. *ret_place as in
+ * ingress_parse(). E_LIMIT beyond LIMIT_HEALTH_CHECKS. */
+int ingress_health_parse(struct ingress *in, const struct yaml_node *n, enum ingress_form form,
+			 struct ingress_rule *rule, const struct yaml_node **ret_place,
+			 struct err *err);
 
 /* --- service.c --- */
 

@@ -1,6 +1,7 @@
 /* Rules as JSON: for the edge, and for /config. */
 #include <arpa/inet.h>
 #include <jansson.h>
+#include <stdio.h>
 
 #include "connector/ingress/ingress_internal.h"
 
@@ -192,6 +193,30 @@ static int write_out(json_t *root, struct buf *out)
 	return r < 0 ? E_LIMIT : 0;
 }
 
+/* Ours alone: a stock edge does not get it. */
+static json_t *health_json(const struct ingress_health *health)
+{
+	struct writing w = { .object = json_object(), .is_complete = true };
+	json_t *codes = json_array();
+
+	put_text(&w, "type", health->kind == INGRESS_CHECK_HTTP ? "http" : "tcp");
+	put_seconds(&w, "interval", health->interval, 0);
+	put_seconds(&w, "timeout", health->timeout, 0);
+	put_number(&w, "threshold", health->threshold, 0);
+	for (size_t i = 0; i < health->code_count; i++) {
+		char range[16];
+		(void)snprintf(range, sizeof(range), "%u-%u", health->codes[i].first,
+			       health->codes[i].last);
+		json_array_append_new(codes, json_string(range));
+	}
+	if (health->kind == INGRESS_CHECK_HTTP) {
+		put_text(&w, "path", health->path);
+		json_object_set(w.object, "expectedCodes", codes);
+	}
+	json_decref(codes);
+	return w.object;
+}
+
 static json_t *rule_json(const struct ingress_rule *rule, bool is_complete)
 {
 	struct writing w = { .object = json_object(), .is_complete = is_complete };
@@ -205,6 +230,8 @@ static json_t *rule_json(const struct ingress_rule *rule, bool is_complete)
 	if (is_complete)
 		put(&w, "Handlers", json_null());
 	put(&w, "originRequest", origin_json(&rule->origin, is_complete));
+	if (is_complete && rule->health.kind != INGRESS_CHECK_NONE)
+		put(&w, "healthCheck", health_json(&rule->health));
 	return w.object;
 }
 

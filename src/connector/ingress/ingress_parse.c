@@ -39,6 +39,10 @@ static void rule_finish(struct ingress *in, struct ingress_rule *rule, size_t in
 {
 	const char *host = *rule->hostname ? rule->hostname : "*";
 
+	const struct ingress_matcher *m = rule->matcher;
+	rule->pattern = m->idn_host.len ? ingress_text(in, "%s" BYTES_FMT, m->is_suffix ? "*" : "",
+						       BYTES_ARG(m->idn_host))
+					: rule->hostname;
 	rule->index = (uint32_t)index;
 	rule->origin = *origin;
 	rule->origin.is_bastion |= rule->kind == INGRESS_BASTION;
@@ -73,7 +77,8 @@ static int origin_apply(struct parsing *p, const struct yaml_node *n, struct ing
 
 static int rule_parse(struct parsing *p, const struct yaml_node *n, size_t index)
 {
-	static const char *const known[] = { "hostname", "path", "service", "originRequest" };
+	static const char *const known[] = { "hostname", "path", "service", "originRequest",
+					     "healthCheck" };
 	struct ingress *in = p->in;
 	struct ingress_rule *rule = &in->rules[index];
 	struct ingress_matcher *m = arena_alloc(&in->arena, sizeof(*m));
@@ -118,7 +123,8 @@ static int rule_parse(struct parsing *p, const struct yaml_node *n, size_t index
 		}
 	}
 	rule_finish(in, rule, index, &origin);
-	return 0;
+	return ingress_health_parse(in, yaml_get(n, "healthCheck"), p->form, rule, &p->place,
+				    p->err);
 }
 
 static int rules_parse(struct parsing *p, const struct yaml_node *rules,

@@ -8,6 +8,7 @@
 #include "connector/local_api/local_api_internal.h"
 #include "connector/local_api/probe.h"
 #include "connector/local_api/system.h"
+#include "connector/origin/health.h"
 #include "connector/serve/serve.h"
 
 static void set_text(json_t *o, const char *key, const char *value)
@@ -93,6 +94,7 @@ void page_diag_tunnel(struct exchange *x, struct local_api *api)
 	json_object_set_new(ours, "pid", json_integer(getpid()));
 	json_object_set_new(ours, "edges", edges);
 	json_object_set_new(ours, "connections", all);
+	json_object_set_new(ours, "services", health_json(server_health(api->server)));
 	json_object_set_new(root, "adit", ours);
 	local_api_answer_json(x, root);
 }

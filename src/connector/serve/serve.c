@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "connector/connector_config.h"
 #include "connector/connector_metrics.h"
+#include "connector/origin/health.h"
 #include "connector/origin/origin.h"
 #include "connector/serve/access_check.h"
 #include "connector/serve/access_keys.h"
@@ -385,7 +386,16 @@ void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind
 	exchange_fail(x);
 }
 
-/* The counters of the rules that serve new exchanges. */
+static bool on_health_changed(void *ctx)
+{
+	const struct server *s = ctx;
+
+	return !s->on_health || s->on_health(s->on_health_ctx);
+}
+
+static const struct health_events health_events = { .on_changed = on_health_changed };
+
+/* The counters of the rules that serve new exchanges, and the checks of their services. */
 static void take_origins(struct server *s, struct origin_set *origins)
 {
 	const struct ingress *in = origin_set_ingress(origins);
@@ -396,6 +406,9 @@ static void take_origins(struct server *s, struct origin_set *origins)
 	for (size_t i = 0; i < count; i++)
 		s->rule_requests[i] = connector_metrics_rule_requests(ingress_rule(in, i)->label);
 	s->origins = origin_set_ref(origins);
+	struct health *before = s->health;
+	s->health = health_new(s->loop, origins, before, &health_events, s);
+	health_free(before);
 }
 
 struct server *server_new(struct loop *loop, const struct connector_config *config,
@@ -419,6 +432,7 @@ struct server *server_free(struct server *s)
 	if (!s)
 		return NULL;
 	access_keys_free(s->access_keys);
+	health_free(s->health);
 	origin_set_unref(s->origins);
 	mem_free(s->rule_requests);
 	return mem_free(s);
@@ -435,4 +449,15 @@ void server_set_origins(struct server *s, struct origin_set *origins)
 struct origin_set *server_origins(const struct server *s)
 {
 	return s->origins;
+}
+
+struct health *server_health(const struct server *s)
+{
+	return s->health;
+}
+
+void server_on_health(struct server *s, bool (*on_changed)(void *ctx), void *ctx)
+{
+	s->on_health = on_changed;
+	s->on_health_ctx = ctx;
 }

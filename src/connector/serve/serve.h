@@ -7,6 +7,7 @@
 #include "transport/transport.h"
 
 struct connector_config;
+struct health;
 struct origin_set;
 struct server;
 
@@ -18,6 +19,10 @@ struct server *server_free(struct server *s);
 void server_set_origins(struct server *s, struct origin_set *origins);
 /* Those that new exchanges use now. Borrowed. */
 struct origin_set *server_origins(const struct server *s);
+/* The checks of their services. Borrowed until the origins change. */
+struct health *server_health(const struct server *s);
+/* Who tells the edge about them: `on_changed` as in health_events. Before the first turn of the loop. */
+void server_on_health(struct server *s, bool (*on_changed)(void *ctx), void *ctx);
 
 /* For session_events.on_stream; `index` is the connection's, for the log. */
 void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind,

@@ -11,6 +11,9 @@ struct server {
 	struct metric **rule_requests;   /* owned array; one per rule of `origins` */
 	struct access_keys *access_keys; /* owned */
 	struct handler_chain chain;
+	struct health *health; /* owned: of `origins` */
+	bool (*on_health)(void *ctx);
+	void *on_health_ctx;
 };
 
 /* Handler (headers.c): what the origin sees beside and instead of the visitor's own fields. Its context is

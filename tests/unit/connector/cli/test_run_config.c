@@ -158,6 +158,24 @@ static void flags_replace_what_credentials_carry(void **state)
 	mem_free(ca);
 }
 
+static void what_a_replica_is_goes_among_the_features(void **state)
+{
+	struct run t;
+
+	RUN(t, "label: web-1\nbackup: true\n", (char *)"--weight", (char *)"3",
+	    (char *)"--features", (char *)"other");
+	assert_int_equal(t.result, 0);
+	assert_int_equal(t.cfg.feature_count, 4);
+	assert_string_equal(t.cfg.features[0], "other");
+	assert_string_equal(t.cfg.features[1], "adit_label=web-1");
+	assert_string_equal(t.cfg.features[2], "adit_weight=3");
+	assert_string_equal(t.cfg.features[3], "adit_backup");
+	done(&t);
+	RUN(t, NULL);
+	assert_int_equal(t.cfg.feature_count, 0);
+	done(&t);
+}
+
 static void rules_of_the_file_win_over_a_single_origin(void **state)
 {
 	struct run t;
@@ -194,6 +212,10 @@ static void refuses_what_it_cannot_keep(void **state)
 		{ "--grace-period", "3m1s", "grace-period must be equal or less than 3m0s" },
 		{ "--ha-connections", "33", "ha-connections must be 1 to 32" },
 		{ "--rpc-timeout", "0s", "must be longer than 0" },
+		{ "--weight", "0", "weight must be 1 to 1000" },
+		{ "--weight", "1001", "weight must be 1 to 1000" },
+		{ "--label", "a,b", "label must be 1 to 63 printable" },
+		{ "--label", "caf\xc3\xa9", "label must be 1 to 63 printable" },
 		{ "--edge", "nowhere", "\"nowhere\" is not the address of an edge" },
 		{ "--edge", "h:0", "\"h:0\" is not the address of an edge" },
 		{ "--tag", "novalue", "Cannot parse tag value novalue" },
@@ -322,6 +344,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(credentials_alone_are_enough),
 		cmocka_unit_test(flags_replace_what_credentials_carry),
+		cmocka_unit_test(what_a_replica_is_goes_among_the_features),
 		cmocka_unit_test(rules_of_the_file_win_over_a_single_origin),
 		cmocka_unit_test(bad_rules_are_told_with_their_place),
 		cmocka_unit_test(refuses_what_it_cannot_keep),

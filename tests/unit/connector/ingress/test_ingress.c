@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "connector/ingress/ingress.h"
 
@@ -574,6 +575,137 @@ static void unknown_keys_are_named_with_what_was_meant(void **state)
 	ingress_unref(in);
 }
 
+static void assert_refused_with(const char *text, int line, const char *part)
+{
+	struct err err = { 0 };
+	int at = 0;
+
+	assert_null(load(text, INGRESS_YAML, &err, &at));
+	if (!strstr(err.text, part))
+		fail_msg("\"%s\" does not say \"%s\"", err.text, part);
+	assert_int_equal(at, line);
+}
+
+static const struct ingress_health *health_of(const struct ingress *in)
+{
+	return &ingress_rule(in, 0)->health;
+}
+
+static void health_checks_are_read_with_their_presets(void **state)
+{
+	struct ingress *in = good("ingress:\n- hostname: a.com\n  service: http://x\n"
+				  "  healthCheck: {}\n" CATCH_ALL);
+	const struct ingress_health *h = health_of(in);
+
+	assert_int_equal(h->kind, INGRESS_CHECK_HTTP);
+	assert_string_equal(h->path, "/");
+	assert_int_equal(h->interval, 10 * USEC_PER_SEC);
+	assert_int_equal(h->timeout, 5 * USEC_PER_SEC);
+	assert_int_equal(h->threshold, 2);
+	assert_int_equal(h->code_count, 1);
+	assert_int_equal(h->codes[0].first, 200);
+	assert_int_equal(h->codes[0].last, 399);
+	assert_int_equal(ingress_rule(in, 1)->health.kind, INGRESS_CHECK_NONE);
+	ingress_unref(in);
+
+	in = good(
+		"ingress:\n- hostname: a.com\n  service: https://x\n  healthCheck:\n"
+		"    type: http\n    path: /healthz?deep=1\n    interval: 1m30s\n    timeout: 250ms\n"
+		"    expectedCodes: [200, '204-206', '301,404']\n    threshold: 5\n" CATCH_ALL);
+	h = health_of(in);
+	assert_string_equal(h->path, "/healthz?deep=1");
+	assert_int_equal(h->interval, 90 * USEC_PER_SEC);
+	assert_int_equal(h->timeout, 250 * USEC_PER_MSEC);
+	assert_int_equal(h->threshold, 5);
+	assert_int_equal(h->code_count, 4);
+	assert_int_equal(h->codes[1].first, 204);
+	assert_int_equal(h->codes[1].last, 206);
+	assert_int_equal(h->codes[3].first, 404);
+	ingress_unref(in);
+
+	in = good("ingress:\n- hostname: a.com\n  service: ssh://x\n"
+		  "  healthCheck: {threshold: 1}\n" CATCH_ALL);
+	assert_int_equal(health_of(in)->kind, INGRESS_CHECK_TCP);
+	ingress_unref(in);
+	in = good("ingress:\n- hostname: a.com\n  service: unix:/run/x\n"
+		  "  healthCheck: {type: tcp}\n" CATCH_ALL);
+	assert_int_equal(health_of(in)->kind, INGRESS_CHECK_TCP);
+	ingress_unref(in);
+}
+
+static void health_checks_that_cannot_be_name_what_can(void **state)
+{
+	static const struct {
+		const char *service, *check, *error;
+	} table[] = {
+		{ "http://x", "yes", "healthCheck is not a map" },
+		{ "http://x", "{type: udp}", "\"http\" and \"tcp\" are allowed" },
+		{ "ssh://x", "{type: http}", "does not speak it" },
+		{ "ssh://x", "{path: /}", "healthCheck.path has no meaning" },
+		{ "http://x", "{type: tcp, expectedCodes: 200}",
+		  "healthCheck.expectedCodes has no" },
+		{ "http://x", "{path: healthz}", "a path like /healthz" },
+		{ "http://x", "{path: '/a b'}", "a path like /healthz" },
+		{ "http://x", "{interval: 10ms}", "healthCheck.interval must be from 1s to 1h0m0s" },
+		{ "http://x", "{interval: 5}", "config.yml:4:27" },
+		{ "http://x", "{timeout: 0s}", "healthCheck.timeout must be from 1ms to 1m0s" },
+		{ "http://x", "{threshold: 0}", "config.yml:4:28" },
+		{ "http://x", "{expectedCodes: 2xx}", "healthCheck.expectedCodes is \"2xx\"" },
+		{ "http://x", "{expectedCodes: '99'}", "is \"99\"" },
+		{ "http://x", "{expectedCodes: 300-200}", "is \"300-200\"" },
+		{ "http://x", "{expectedCodes: '200-'}", "is \"200-\"" },
+		{ "http://x", "{expectedCodes: '200,,201'}", "is \"200,,201\"" },
+		{ "http://x", "{expectedCodes: []}", "is empty" },
+		{ "http://x", "{expectedCodes: [{}]}", "healthCheck.expectedCodes" },
+	};
+	char text[400];
+
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		snprintf(text, sizeof(text),
+			 "ingress:\n- hostname: a.com\n  service: %s\n  healthCheck: %s\n" CATCH_ALL,
+			 table[i].service, table[i].check);
+		assert_refused_with(text, 4, table[i].error);
+	}
+}
+
+static void what_cannot_be_checked_is_told(void **state)
+{
+	struct ingress *in = good("ingress:\n- hostname: a.com\n  service: http_status:204\n"
+				  "  healthCheck: {pth: /, tresholt: 3}\n" CATCH_ALL);
+
+	assert_int_equal(health_of(in)->kind, INGRESS_CHECK_NONE);
+	assert_int_equal(ingress_warning_count(in), 1);
+	assert_non_null(strstr(ingress_warning(in, 0), "healthCheck has no effect"));
+	assert_int_equal(ingress_unknown_count(in), 2);
+	assert_non_null(strstr(ingress_unknown(in, 0), "pth in healthCheck; did you mean path?"));
+	assert_non_null(strstr(ingress_unknown(in, 1), "did you mean threshold?"));
+	ingress_unref(in);
+}
+
+static void too_many_health_checks_are_refused(void **state)
+{
+	for (int count = LIMIT_HEALTH_CHECKS; count <= LIMIT_HEALTH_CHECKS + 1; count++) {
+		struct buf b;
+		buf_init(&b, 1 << 20);
+		assert_int_equal(buf_append_str(&b, "ingress:\n"), 0);
+		for (int i = 0; i < count; i++)
+			assert_int_equal(buf_printf(&b,
+						    "- {hostname: h%d.com, service: 'http://x', "
+						    "healthCheck: {}}\n",
+						    i),
+					 0);
+		assert_int_equal(buf_append_str(&b, CATCH_ALL), 0);
+		char *text = buf_take_str(&b);
+		if (count == LIMIT_HEALTH_CHECKS)
+			ingress_unref(good(text));
+		else
+			assert_refused_with(text, count + 1,
+					    "More than 256 rules have a healthCheck");
+		mem_free(text);
+		buf_done(&b);
+	}
+}
+
 static void bastion_mode_wins_over_a_url(void **state)
 {
 	struct ingress *in =
@@ -861,6 +993,10 @@ int main(void)
 		cmocka_unit_test(ip_rules_decide_who_is_reached),
 		cmocka_unit_test(what_cannot_work_is_told_once),
 		cmocka_unit_test(unknown_keys_are_named_with_what_was_meant),
+		cmocka_unit_test(health_checks_are_read_with_their_presets),
+		cmocka_unit_test(health_checks_that_cannot_be_name_what_can),
+		cmocka_unit_test(what_cannot_be_checked_is_told),
+		cmocka_unit_test(too_many_health_checks_are_refused),
 		cmocka_unit_test(bastion_mode_wins_over_a_url),
 		cmocka_unit_test(the_first_rule_that_fits_is_chosen),
 		cmocka_unit_test(international_names_match_in_punycode),
