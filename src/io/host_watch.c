@@ -255,8 +255,7 @@ static void listen_to_kernel(struct host_watch *w)
 
 #endif
 
-struct host_watch *host_watch_new(struct loop *l, void (*fn)(void *ctx, int changes),
-					void *ctx)
+struct host_watch *host_watch_new(struct loop *l, void (*fn)(void *ctx, int changes), void *ctx)
 {
 	struct host_watch *w = mem_alloc(sizeof(*w));
 

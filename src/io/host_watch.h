@@ -20,8 +20,7 @@ struct host_watch;
  * once per so much. Loopback and what containers do among themselves without a route are told too: it is a hint.
  * Never NULL: without netlink (another system, a sandbox) fn() is just never called. */
 #define NETWORK_QUIET_MS 100
-struct host_watch *host_watch_new(struct loop *l, void (*fn)(void *ctx, int changes),
-					void *ctx);
+struct host_watch *host_watch_new(struct loop *l, void (*fn)(void *ctx, int changes), void *ctx);
 struct host_watch *host_watch_free(struct host_watch *w);
 
 /* Is it an address of this host now? The port does not matter. */
