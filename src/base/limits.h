@@ -166,6 +166,9 @@
 #define LIMIT_REGISTER_MS 10000    /* connector: TLS up until registered */
 #define LIMIT_TUNNEL_PING_MS 15000 /* stock connectors never ping: the edge does */
 #define LIMIT_TUNNEL_PONG_MS 10000
+/* The host's network has changed, and a session is asked whether it lives: time for five retransmissions of TCP,
+ * the last after 3 s, so that a cable that is out for a moment costs no stream. */
+#define LIMIT_TUNNEL_CHECK_MS 5000
 #define LIMIT_LINGER_MS 2000 /* closing: wait for the peer to read the rest */
 /* A service that has said nothing on a connection with open streams is asked whether it lives: after the
  * first of these, and then after the second, since gRPC servers take a third ping within five minutes

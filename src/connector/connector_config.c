@@ -27,6 +27,11 @@ void connector_config_done(struct connector_config *cfg)
 	secret_done(&cfg->tunnel_secret);
 	mem_free(cfg->tunnel_name);
 	texts_done(cfg->edges, cfg->edge_count);
+	mem_free(cfg->region);
+	if (cfg->edge_proxy)
+		explicit_bzero(cfg->edge_proxy, strlen(cfg->edge_proxy));
+	mem_free(cfg->edge_proxy);
+	mem_free(cfg->no_proxy);
 	mem_free(cfg->edge_ca_pem);
 	mem_free(cfg->bind_address);
 	for (size_t i = 0; i < cfg->tag_count; i++) {

@@ -18,6 +18,9 @@
 enum connector_protocol { CONNECTOR_AUTO, CONNECTOR_HTTP2, CONNECTOR_QUIC };
 enum connector_ip_version { CONNECTOR_IP_AUTO, CONNECTOR_IP_4, CONNECTOR_IP_6 };
 
+/* Each is a TLS session and a share of the edge's LIMIT_SESSIONS_PER_TUNNEL. */
+#define CONNECTOR_MAX_CONNECTIONS 32
+
 /* A `--tag NAME=VALUE`: origins see Cf-Warp-Tag-NAME: VALUE. */
 struct connector_tag {
 	char *name;
@@ -38,8 +41,13 @@ struct connector_config {
 	char *tunnel_name; /* "" when only the id is known */
 
 	/* Where the edge is. */
-	char **edges; /* "host:port", "[v6]:port"; at least one */
+	char **edges; /* "host:port", "[v6]:port", "domain"; none: the stock edge, by its SRV records */
 	size_t edge_count;
+	char *region;                   /* without edges; NULL: the global one */
+	char *edge_proxy;               /* a proxy's URL, with a password perhaps; NULL: none */
+	const char *edge_proxy_setting; /* what it came from: "HTTPS_PROXY"; static */
+	bool always_proxied;            /* else no_proxy and loopback go directly */
+	char *no_proxy;                 /* NULL: nothing */
 	char *edge_ca_pem; /* the only roots trusted for the edge; NULL: the system's roots */
 	enum connector_ip_version ip_version;
 	char *bind_address; /* local IP literal for connections to the edge; NULL: any */

@@ -75,6 +75,8 @@ struct connector_metrics connector_metrics = {
 	.ha_connections =
 		GAUGE("cloudflared_tunnel_ha_connections", "Number of active ha connections"),
 	.config_version = GAUGE("cloudflared_orchestration_config_version", "Configuration Version"),
+	.network_changes = COUNTER("adit_connector_network_changes_total",
+				   "Times that links, addresses or routes of this host changed"),
 	.exchanges = GAUGE("adit_connector_exchanges",
 			   "Requests that hold memory now, whoever waits for them to end"),
 };
@@ -163,6 +165,7 @@ void connector_metrics_register(void)
 		&m->request_errors,
 		&m->ha_connections,
 		&m->exchanges,
+		&m->network_changes,
 		&m->request_bytes,
 		&m->response_bytes,
 		&metric_log_dropped,
@@ -282,4 +285,9 @@ void connector_metrics_register_lost(const char *why)
 {
 	count_registration(true);
 	metric_add(metric_of(&rpc_fail, bytes_str(why), BYTES_LIT("registerConnection")), 1);
+}
+
+void connector_metrics_network_changed(void)
+{
+	metric_add(&connector_metrics.network_changes, 1);
 }

@@ -17,7 +17,7 @@ struct connector_metrics {
 	struct histogram register_latency; /* usec from the question to the edge's word */
 	struct metric local_config_pushes, local_config_pushes_errors;
 	/* Set when somebody looks; local_api/. */
-	struct metric ha_connections, config_version, exchanges;
+	struct metric ha_connections, config_version, exchanges, network_changes;
 };
 
 extern struct connector_metrics connector_metrics;
@@ -46,5 +46,7 @@ void connector_metrics_registered(unsigned index, const struct uuid *tunnel, str
 void connector_metrics_refused(bool is_duplicate);
 /* The connection ended before its word came; `why` is reason_text(). */
 void connector_metrics_register_lost(const char *why);
+/* Links, addresses or routes of this host have changed. */
+void connector_metrics_network_changed(void);
 /* A question of ours to the edge: "update_local_configuration", "unregister_connection". */
 void connector_metrics_rpc(const char *method);

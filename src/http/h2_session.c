@@ -822,8 +822,14 @@ struct h2_stream *h2_session_open(struct h2_session *s, const struct head *head,
 void h2_session_ping(struct h2_session *s, int64_t timeout_ms)
 {
 	CHECK(s, H2_SESSION_MAGIC);
-	if (s->is_ending || s->pong_ms)
+	if (s->is_ending || (s->pong_ms && s->pong_ms <= timeout_ms))
 		return;
+	if (s->pong_ms) {
+		/* One is under way: only less patience is new. */
+		s->pong_ms = timeout_ms > 0 ? timeout_ms : 1;
+		timer_set(&s->pong, s->pong_ms);
+		return;
+	}
 	s->pong_ms = timeout_ms > 0 ? timeout_ms : 1;
 	(void)nghttp2_submit_ping(s->ng, NGHTTP2_FLAG_NONE, ping_alive);
 	timer_set(&s->pong, s->pong_ms);

@@ -74,7 +74,7 @@ bool h2_session_has_connect_protocol(const struct h2_session *s);
 /* Streams that the peer allows at once. */
 uint32_t h2_session_peer_max_streams(const struct h2_session *s);
 /* Answered by the peer, or the session closes with E_TIMEOUT once nothing at all was heard for
- * `timeout_ms`. Does nothing while an earlier one is unanswered. */
+ * `timeout_ms`. While an earlier one is unanswered it can only make its time shorter. */
 void h2_session_ping(struct h2_session *s, int64_t timeout_ms);
 /* Time of the last byte from the peer (loop time). */
 usec h2_session_last_heard(const struct h2_session *s);

@@ -326,6 +326,14 @@ void conn_set_keepalive(struct byte_stream *s, int seconds)
 		set_keepalive(c->fd, seconds, seconds);
 }
 
+void conn_local_address(struct byte_stream *s, struct address *ret)
+{
+	BUG_IF(s->ops != &conn_ops);
+	*ret = (struct address){ 0 };
+	socklen_t len = sizeof(ret->local);
+	ret->len = getsockname(conn_of(s)->fd, &ret->any, &len) == 0 ? len : 0;
+}
+
 struct byte_stream *conn_adopt(struct loop *l, int fd, const struct address *peer)
 {
 	struct conn *c = mem_alloc(sizeof(*c));

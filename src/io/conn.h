@@ -12,6 +12,8 @@ struct byte_stream *conn_adopt(struct loop *l, int fd, const struct address *pee
  * probed, so many seconds apart, and is dead when three probes stay unanswered. 0: never; without this
  * call 30 and then every 10. */
 void conn_set_keepalive(struct byte_stream *s, int seconds);
+/* Our own address of such a stream; len 0 when the connection is gone already. */
+void conn_local_address(struct byte_stream *s, struct address *ret);
 
 /* --- Connecting ----------------------------------------------------------------------------- */
 
@@ -37,11 +39,19 @@ struct conn_name_options {
 	 * one. When it refuses all of them: E_DENIED. Nothing is looked up between this and connecting. */
 	bool (*allows)(void *ctx, const struct address *to);
 	void *allows_ctx;
+	/* Our address of the connection, port 0; only addresses of its family are connected to. NULL: any. */
+	const struct address *from;
 };
 struct conn_attempt *conn_connect_name_with(struct loop *l, struct bytes host, uint16_t port,
 					    int64_t timeout_ms,
 					    const struct conn_name_options *options,
 					    conn_done *done, void *ctx);
+/* Several addresses, known already, raced in their order 250 ms apart; CONN_MAX_ADDRESSES at most, which are
+ * copied. `from` as in the options. Which one it was says the stream's peer. */
+#define CONN_MAX_ADDRESSES 8
+struct conn_attempt *conn_connect_any(struct loop *l, const struct address *addresses, size_t count,
+				      const struct address *from, int64_t timeout_ms,
+				      conn_done *done, void *ctx);
 /* No done() after this. */
 struct conn_attempt *conn_attempt_cancel(struct conn_attempt *a);
 

@@ -8,8 +8,6 @@
 
 #define ATTEMPT_MAGIC 0x61747470
 
-/* More addresses than this are not tried: a name with many is still one service. */
-#define MAX_ADDRESSES 8
 /* RFC 8305 §5: the delay before the next address is tried beside the first. */
 #define RACE_DELAY_MS 250
 /* One after the other: what an address gets at least before its turn is over. */
@@ -32,10 +30,11 @@ struct conn_attempt {
 	bool is_serial; /* no racing: the next address when the one before has failed */
 	bool (*allows)(void *ctx, const struct address *to); /* NULL: every address */
 	void *allows_ctx;
+	struct address from; /* len 0: any */
 	bool is_resolving, is_cancelled;
 	int lookup_result;
-	struct address addresses[MAX_ADDRESSES];
-	struct try tries[MAX_ADDRESSES];
+	struct address addresses[CONN_MAX_ADDRESSES];
+	struct try tries[CONN_MAX_ADDRESSES];
 	size_t address_count, started, failed;
 	struct timer deadline;
 	struct timer race; /* until the next address starts beside; serial: until this one's turn is over */
@@ -88,7 +87,7 @@ static void start_next(struct conn_attempt *a);
 
 static void try_failed(struct conn_attempt *a, size_t index, int sys_errno)
 {
-	char text[ADDRESS_TEXT_SIZE];
+	char text[ADDRESS_TEXT_SIZE], from[ADDRESS_TEXT_SIZE] = "";
 	struct try *t = &a->tries[index];
 
 	t->watch = loop_watch_free(t->watch);
@@ -98,12 +97,15 @@ static void try_failed(struct conn_attempt *a, size_t index, int sys_errno)
 	a->failed++;
 	/* Of several failures the first is told, unless a later one comes from the host itself: "no route
 	 * to [::1]" says nothing when 127.0.0.1 has refused. */
+	if (a->from.len)
+		address_ip_text(&a->from, from);
 	if (a->failed == 1 || (sys_errno == ECONNREFUSED && a->err.code != E_REFUSED))
 		err_set_errno(&a->err,
 			      sys_errno == ECONNREFUSED ? E_REFUSED
 			      : sys_errno == ETIMEDOUT  ? E_TIMEOUT
 							: E_IO,
-			      sys_errno, "connect to %s", address_text(&a->addresses[index], text));
+			      sys_errno, "connect %s%s%sto %s", *from ? "from " : "", from,
+			      *from ? " " : "", address_text(&a->addresses[index], text));
 	if (a->started < a->address_count)
 		start_next(a);
 	else if (a->failed == a->address_count)
@@ -149,6 +151,20 @@ static int64_t share_ms(const struct conn_attempt *a)
 	return share > SERIAL_MIN_MS ? share : SERIAL_MIN_MS;
 }
 
+/* 0 or errno. */
+static int bind_from(const struct conn_attempt *a, int fd, const struct address *to)
+{
+	int on = 1;
+
+	if (a->from.len == 0)
+		return 0;
+	if (a->from.any.sa_family != to->any.sa_family)
+		return EADDRNOTAVAIL;
+	/* The port is chosen with the destination: far more connections fit. */
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	return bind(fd, &a->from.any, a->from.len) < 0 ? errno : 0;
+}
+
 static void start_next(struct conn_attempt *a)
 {
 	size_t index = a->started++;
@@ -163,7 +179,11 @@ static void start_next(struct conn_attempt *a)
 		try_failed(a, index, errno);
 		return;
 	}
-	int ret;
+	int ret = bind_from(a, t->fd, to);
+	if (ret != 0) {
+		try_failed(a, index, ret);
+		return;
+	}
 	do
 		ret = connect(t->fd, &to->any, to->len);
 	while (ret < 0 && errno == EINTR);
@@ -259,6 +279,21 @@ static void start(struct conn_attempt *a)
 	finish(a);
 }
 
+struct conn_attempt *conn_connect_any(struct loop *l, const struct address *addresses, size_t count,
+				      const struct address *from, int64_t timeout_ms,
+				      conn_done *done, void *ctx)
+{
+	struct conn_attempt *a = attempt_new(l, timeout_ms, done, ctx);
+
+	BUG_IF(count == 0 || count > CONN_MAX_ADDRESSES);
+	memcpy(a->addresses, addresses, count * sizeof(addresses[0]));
+	a->address_count = count;
+	if (from)
+		a->from = *from;
+	start_next(a);
+	return a;
+}
+
 /* --- Names ----------------------------------------------------------------------------------- */
 
 static void take_address(struct conn_attempt *a, const struct addrinfo *it)
@@ -275,7 +310,8 @@ static void take_addresses_in_turn(struct conn_attempt *a, const struct addrinfo
 	const struct addrinfo *next[2] = { found, found };
 	int family[2] = { found->ai_family, found->ai_family == AF_INET6 ? AF_INET : AF_INET6 };
 
-	for (int turn = 0; a->address_count < MAX_ADDRESSES && (next[0] || next[1]); turn ^= 1) {
+	for (int turn = 0; a->address_count < CONN_MAX_ADDRESSES && (next[0] || next[1]);
+	     turn ^= 1) {
 		const struct addrinfo *it = next[turn];
 		while (it && it->ai_family != family[turn])
 			it = it->ai_next;
@@ -297,7 +333,7 @@ static void look_up(void *arg)
 	if (a->lookup_result == 0 && !a->is_serial)
 		take_addresses_in_turn(a, found);
 	for (const struct addrinfo *it = found;
-	     a->is_serial && it && a->address_count < MAX_ADDRESSES; it = it->ai_next)
+	     a->is_serial && it && a->address_count < CONN_MAX_ADDRESSES; it = it->ai_next)
 		if (it->ai_family == AF_INET || it->ai_family == AF_INET6)
 			take_address(a, it);
 	if (found)
@@ -342,6 +378,8 @@ struct conn_attempt *conn_connect_name_with(struct loop *l, struct bytes host, u
 	a->is_serial = options->is_serial;
 	a->allows = options->allows;
 	a->allows_ctx = options->allows_ctx;
+	if (options->from)
+		a->from = *options->from;
 	if (address_from_ip(host, port, &a->addresses[0])) {
 		a->address_count = 1;
 		start(a);

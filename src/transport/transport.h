@@ -146,6 +146,9 @@ struct transport {
 	/* Connector: unregister, go on with open streams, then on_closed. Edge: open no more. */
 	void (*drain)(struct session *s);
 	void (*close)(struct session *s, enum reason why);
+	/* Asks the peer whether it is there, whatever was heard before: silence for `timeout_ms` ends the session
+	 * as any lost connection does. NULL: the driver finds out by itself soon enough. */
+	void (*check)(struct session *s, int64_t timeout_ms);
 	/* Edge: answers on_register. !ok closes the session after the answer left. */
 	void (*reply)(struct session *s, const struct registered *r);
 	bool (*can_open)(const struct session *s);
@@ -195,6 +198,11 @@ static inline void session_drain(struct session *s)
 static inline void session_close(struct session *s, enum reason why)
 {
 	s->transport->close(s, why);
+}
+static inline void session_check(struct session *s, int64_t timeout_ms)
+{
+	if (s->transport->check)
+		s->transport->check(s, timeout_ms);
 }
 static inline bool session_can_open(const struct session *s)
 {

@@ -38,7 +38,7 @@
 
 /* Where our edge is. Empty when the text did not say. */
 struct token_place {
-	char **edges; /* owned, edge_count of them: "host:port" */
+	char **edges; /* owned, edge_count of them: "host:port", or "domain" */
 	size_t edge_count;
 	char *ca;      /* owned; PEM, or NULL */
 	char *api_url; /* owned; "https://…", or NULL */

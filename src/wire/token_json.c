@@ -95,12 +95,30 @@ int token_json_text(json_t *root, const char *name, size_t max, bool is_required
 
 /* --- Place ----------------------------------------------------------------------------------- */
 
-/* "host:port", "1.2.3.4:port" or "[v6]:port". What the host is, its resolver will say. */
+static bool is_name_byte(uint8_t byte)
+{
+	uint8_t c = bytes_lower(byte);
+
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+}
+
+static bool is_name(struct bytes b)
+{
+	for (size_t i = 0; i < b.len; i++)
+		if (!is_name_byte(b.ptr[i]))
+			return false;
+	return true;
+}
+
+/* "host:port", "1.2.3.4:port" or "[v6]:port"; "domain", which has SRV records. What the host is, its resolver
+ * will say. */
 static bool is_host_port(struct bytes b)
 {
 	size_t colon = b.len;
 	uint64_t port = 0;
 
+	if (b.len && bytes_index(b, ':') == b.len)
+		return is_name(b);
 	while (colon > 0 && b.ptr[colon - 1] != ':')
 		colon--;
 	if (colon < 2 || !bytes_to_u64(bytes_from(b, colon), &port) || port == 0 || port > 65535)
@@ -109,13 +127,11 @@ static bool is_host_port(struct bytes b)
 	bool has_brackets = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
 	if (has_brackets)
 		host = bytes_of(host.ptr + 1, host.len - 2);
-	for (size_t i = 0; i < host.len; i++) {
-		uint8_t c = bytes_lower(host.ptr[i]);
-		bool is_name = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
-			       c == '-' || c == '_';
-		if (!is_name && !(has_brackets && (c == ':' || c == '%')))
+	if (!has_brackets)
+		return is_name(host);
+	for (size_t i = 0; i < host.len; i++)
+		if (!is_name_byte(host.ptr[i]) && host.ptr[i] != ':' && host.ptr[i] != '%')
 			return false;
-	}
 	return true;
 }
 

@@ -1,187 +1,22 @@
 #include "connector/access/proxy.h"
 
-#include <string.h>
-
-#include "base/buf.h"
-#include "base/encode.h"
-#include "base/mem.h"
-#include "base/secret.h"
-#include "io/address.h"
-
-/* --- Without a proxy ------------------------------------------------------------------------- */
-
-static struct bytes address_bits(const struct address *a)
-{
-	if (a->any.sa_family == AF_INET)
-		return bytes_of(&a->v4.sin_addr, 4);
-	if (IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
-		return bytes_of(a->v6.sin6_addr.s6_addr + 12, 4);
-	return bytes_of(&a->v6.sin6_addr, 16);
-}
-
-static bool is_loopback(struct bytes host)
-{
-	struct address a;
-
-	if (bytes_eq_nocase(host, BYTES_LIT("localhost")))
-		return true;
-	if (!address_from_ip(host, 0, &a))
-		return false;
-	struct bytes bits = address_bits(&a);
-	return bits.len == 4 ? bits.ptr[0] == 127 : IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
-}
-
-static bool is_in_network(struct bytes entry, const struct address *a)
-{
-	size_t slash = bytes_index(entry, '/');
-	struct address network;
-	uint64_t prefix;
-
-	if (!address_from_ip(bytes_first(entry, slash), 0, &network) ||
-	    !bytes_to_u64(bytes_from(entry, slash + 1), &prefix))
-		return false;
-	struct bytes bits = address_bits(a), wanted = address_bits(&network);
-	if (bits.len != wanted.len || prefix > bits.len * 8)
-		return false;
-	size_t whole = prefix / 8;
-	uint8_t mask = (uint8_t)(0xff00 >> prefix % 8);
-	return memcmp(bits.ptr, wanted.ptr, whole) == 0 &&
-	       (prefix % 8 == 0 || ((bits.ptr[whole] ^ wanted.ptr[whole]) & mask) == 0);
-}
-
-/* "example.com" is that name and those below, ".example.com" and "*.example.com" only those below. */
-static bool is_name_of(struct bytes entry, struct bytes host)
-{
-	if (bytes_starts_with(entry, BYTES_LIT("*.")))
-		entry = bytes_from(entry, 1);
-	if (entry.len == 0 || host.len < entry.len)
-		return false;
-	struct bytes tail = bytes_from(host, host.len - entry.len);
-	return bytes_eq_nocase(tail, entry) && (tail.len == host.len || entry.ptr[0] == '.' ||
-						host.ptr[host.len - entry.len - 1] == '.');
-}
-
-static bool entry_fits(struct bytes entry, struct bytes host, uint16_t port)
-{
-	struct address address, wanted;
-	struct bytes name;
-	uint16_t wanted_port;
-	bool is_ip = address_from_ip(host, 0, &address);
-
-	if (bytes_eq(entry, BYTES_LIT("*")))
-		return true;
-	if (bytes_index(entry, '/') < entry.len)
-		return is_ip && is_in_network(entry, &address);
-	if (!address_from_ip(entry, 0, &wanted) &&
-	    address_split(entry, &name, &wanted_port, NULL) == 0) {
-		if (wanted_port != port)
-			return false;
-		entry = name;
-	}
-	if (is_ip)
-		return address_from_ip(entry, 0, &wanted) &&
-		       bytes_eq(address_bits(&address), address_bits(&wanted));
-	return is_name_of(entry, host);
-}
-
-static bool goes_directly(const char *no_proxy, struct bytes host, uint16_t port)
-{
-	struct bytes rest = bytes_str(no_proxy), entry;
-
-	if (is_loopback(host))
-		return true;
-	while (bytes_split(&rest, ',', &entry))
-		if (entry_fits(bytes_trim(entry), host, port))
-			return true;
-	return false;
-}
-
-/* --- Through one ----------------------------------------------------------------------------- */
-
-/* "%40" and the like; E_INVALID for what is no hexadecimal. */
-static int percent_decode(struct bytes text, struct buf *out)
-{
-	for (size_t i = 0; i < text.len; i++) {
-		uint8_t c = text.ptr[i];
-		if (c == '%') {
-			if (text.len - i < 3 || !hex_decode(bytes_of(text.ptr + i + 1, 2), &c))
-				return E_INVALID;
-			i += 2;
-		}
-		if (buf_append(out, bytes_of(&c, 1)) < 0)
-			return E_INVALID;
-	}
-	return 0;
-}
-
-/* "user:password" as the value of Proxy-Authorization (RFC 7617). */
-static int authorize(struct arena *a, struct bytes user_info, struct bytes *ret)
-{
-	size_t colon = bytes_index(user_info, ':');
-	struct buf plain;
-
-	buf_init(&plain, 1024);
-	int r = percent_decode(bytes_first(user_info, colon), &plain);
-	if (r == 0)
-		r = buf_append_str(&plain, ":");
-	if (r == 0)
-		r = percent_decode(bytes_from(user_info, colon + 1), &plain);
-	if (r == 0) {
-		char *text = base64_text(BASE64_STD, buf_bytes(&plain));
-		*ret = arena_printf(a, "Basic %s", text);
-		secret_wipe(text, strlen(text));
-		mem_free(text);
-	}
-	secret_wipe(plain.ptr, plain.len);
-	buf_done(&plain);
-	return r < 0 ? E_INVALID : 0;
-}
-
-/* The errors do not repeat the URL: a password may be in it. */
-static int parse_proxy(struct arena *a, const char *url, struct proxy *ret, struct err *err)
-{
-	struct bytes text = bytes_str(url);
-	const char *scheme_end = strstr(url, "://");
-	struct proxy proxy = { .port = 80 };
-
-	if (scheme_end) {
-		struct bytes scheme = bytes_first(text, (size_t)(scheme_end - url));
-		if (!bytes_eq_nocase(scheme, BYTES_LIT("http")))
-			return err_set(
-				err, E_UNSUPPORTED,
-				"HTTPS_PROXY names a proxy of the kind \"%.20s\"; this version "
-				"goes through http:// ones only",
-				(int)scheme.len < 20 ? arena_strdup(a, scheme) : "?");
-		text = bytes_from(text, scheme.len + 3);
-	}
-	text = bytes_first(text, bytes_index(text, '/'));
-	size_t at = text.len;
-	while (at > 0 && text.ptr[at - 1] != '@')
-		at--;
-	if (at > 0 && authorize(a, bytes_first(text, at - 1), &proxy.authorization) < 0)
-		return err_set(err, E_INVALID,
-			       "HTTPS_PROXY: the name and password before the \"@\" are malformed");
-	text = bytes_from(text, at);
-	struct address literal;
-	if (text.len > 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
-		proxy.host = bytes_of(text.ptr + 1, text.len - 2);
-	else if (bytes_index(text, ':') == text.len || address_from_ip(text, 0, &literal))
-		proxy.host = text;
-	else if (address_split(text, &proxy.host, &proxy.port, NULL) < 0)
-		return err_set(err, E_INVALID,
-			       "HTTPS_PROXY is no proxy's address: http://HOST:PORT");
-	if (proxy.host.len == 0 || proxy.port == 0)
-		return err_set(err, E_INVALID,
-			       "HTTPS_PROXY is no proxy's address: http://HOST:PORT");
-	proxy.host = arena_copy(a, proxy.host);
-	*ret = proxy;
-	return 1;
-}
+#define SETTING "HTTPS_PROXY"
 
 int proxy_choose(struct arena *a, const char *https_proxy, const char *no_proxy, struct bytes host,
 		 uint16_t port, struct proxy *ret, struct err *err)
 {
-	if (!https_proxy || !*https_proxy || goes_directly(no_proxy, host, port))
+	struct proxy proxy;
+
+	if (!https_proxy || !*https_proxy || proxy_is_bypassed(no_proxy, host, port))
 		return 0;
-	return parse_proxy(a, https_proxy, ret, err);
+	int r = proxy_parse(a, https_proxy, SETTING, &proxy, err);
+	if (r < 0)
+		return r;
+	if (proxy.kind != PROXY_HTTP)
+		return err_set(err, E_UNSUPPORTED,
+			       SETTING " names a proxy of the kind \"%s\"; this version goes "
+				       "through http:// ones only",
+			       proxy_scheme(&proxy));
+	*ret = proxy;
+	return 1;
 }

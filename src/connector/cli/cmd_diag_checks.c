@@ -54,6 +54,9 @@ static const struct fix edge_fixes[] = {
 	{ "connect", NULL,
 	  "There is no way to it: the edge's machine is down, or a firewall stops outgoing TCP to this "
 	  "port." },
+	{ "proxy", NULL,
+	  "The proxy does not let us through: its rules, the name and password in its URL, or leave it "
+	  "out with --edge-proxy none." },
 	{ "tls", NULL,
 	  "What answers is not this edge, or its certificate is of another authority than the credentials "
 	  "name: create them again, or give the authority with --cacert." },

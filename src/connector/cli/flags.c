@@ -131,17 +131,17 @@ static const struct flag flags[FLAG_COUNT] = {
 		.is_key = true,
 		.env = "TUNNEL_EDGE",
 		.value = "HOST:PORT",
-		.help = "Address of the edge; may be given several times. Default: what the "
-			"credentials carry.",
+		.help = "Address of the edge; may be given several times. Without a port it is a "
+			"domain: its SRV records _adit-tunnel._tcp name the edges. Default: what "
+			"the credentials carry.",
 	},
 	[FLAG_REGION] = {
 		.name = "region",
 		.type = FLAG_TEXT,
-		.effect = FLAG_NOT_YET,
 		.is_hidden = true,
 		.is_key = true,
 		.env = "TUNNEL_REGION",
-		.help = "Region of the edge.",
+		.help = "Region of the stock edge, when no other is named.",
 	},
 	[FLAG_EDGE_IP_VERSION] = {
 		.name = "edge-ip-version",
@@ -151,7 +151,6 @@ static const struct flag flags[FLAG_COUNT] = {
 		.preset = "auto",
 		.value = "VERSION",
 		.help = "IP version of connections to the edge: 4, 6, auto.",
-		.effect = FLAG_NOT_YET,
 	},
 	[FLAG_EDGE_BIND_ADDRESS] = {
 		.name = "edge-bind-address",
@@ -159,8 +158,18 @@ static const struct flag flags[FLAG_COUNT] = {
 		.is_key = true,
 		.env = "TUNNEL_EDGE_BIND_ADDRESS",
 		.value = "IP",
-		.help = "Local IP address of connections to the edge.",
-		.effect = FLAG_NOT_YET,
+		.help = "Local IP address of connections to the edge; its IP version is theirs.",
+	},
+	[FLAG_EDGE_PROXY] = {
+		.name = "edge-proxy",
+		.type = FLAG_TEXT,
+		.is_key = true,
+		.env = "TUNNEL_EDGE_PROXY",
+		.value = "URL",
+		.help = "Reach the edge through this proxy: http://, https://, socks5:// or "
+			"socks5h://HOST:PORT. A name and password (USER:PASSWORD@HOST) are taken "
+			"from the environment and the configuration file only. Default: "
+			"HTTPS_PROXY, but for what NO_PROXY lists; none goes directly.",
 	},
 	[FLAG_PROTOCOL] = {
 		.name = "protocol",
@@ -185,7 +194,8 @@ static const struct flag flags[FLAG_COUNT] = {
 		.is_key = true,
 		.env = "TUNNEL_RETRIES",
 		.preset = "5",
-		.help = "Cap of the reconnection backoff: waits grow up to 1 s * 2^N.",
+		.help = "Cap of the reconnection backoff: waits grow up to 0.1 s * 2^N, and to 1.6 s at "
+			"most.",
 	},
 	[FLAG_MAX_EDGE_ADDR_RETRIES] = {
 		.name = "max-edge-addr-retries",

@@ -1,19 +1,20 @@
 #include "connector/cli/run_config.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "connector/cli/config_file.h"
 #include "connector/cli/files.h"
+#include "connector/dial/addresses.h"
+#include "connector/dial/proxy.h"
 #include "io/address.h"
 #include "transport/transport.h"
 
 #define COMPONENT "connector/cli"
 
-/* Each is a TLS session and a share of the edge's LIMIT_SESSIONS_PER_TUNNEL. */
-#define LIMIT_HA_CONNECTIONS 32
 #define LIMIT_GRACE (180 * USEC_PER_SEC)
 #define LIMIT_CA_BYTES (1024 * 1024)
 
@@ -27,35 +28,112 @@ static char *text_or_null(const struct settings *s, enum flag_id id)
 /* ------------------------------------------------------------------------------------------
  * The edge. */
 
+/* HOST:PORT, or the name of a domain. */
+static bool is_edge(const char *text)
+{
+	struct bytes all = bytes_str(text), host;
+	uint16_t port;
+
+	if (all.len >= EDGE_NAME_BYTES || strpbrk(text, " \t\r\n/@"))
+		return false;
+	if (bytes_index(all, ':') == all.len)
+		return all.len > 0 && all.ptr[0] != '[';
+	return address_split(all, &host, &port, NULL) == 0 && host.len > 0 && port > 0;
+}
+
+/* --region, else what the credentials say; without edges alone. */
+static int configure_region(const struct settings *s, const struct token *token,
+			    struct connector_config *cfg, struct err *err)
+{
+	const char *region = settings_text(s, FLAG_REGION);
+
+	if (cfg->edge_count) {
+		if (*region)
+			log_warn(COMPONENT, "--region has no effect, for the edge is named");
+		return 0;
+	}
+	if (*region && token->endpoint)
+		return err_set(err, E_INVALID,
+			       "--region cannot be given with credentials that name a region of "
+			       "their own (%.60s)",
+			       token->endpoint);
+	if (!*region && token->endpoint)
+		region = token->endpoint;
+	if (region[strspn(region, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")] ||
+	    strlen(region) > 32)
+		return err_set(err, E_INVALID, "invalid value for region: %.60s", region);
+	cfg->region = *region ? mem_strdup(region) : NULL;
+	log_info(COMPONENT,
+		 "Neither --edge nor the credentials name an edge: looking for the stock "
+		 "service's",
+		 LOG_STR("region", *region ? region : "global"));
+	return 0;
+}
+
 static int configure_edges(const struct settings *s, struct token *token,
 			   struct connector_config *cfg, struct err *err)
 {
 	char *const *given;
 	size_t count = settings_list(s, FLAG_EDGE, &given);
-	struct bytes host;
-	uint16_t port;
 
 	if (count == 0) {
 		count = token->place.edge_count;
 		given = token->place.edges;
 	}
-	if (count == 0)
-		return err_set(
-			err, E_INVALID,
-			"No address of an edge is known: the credentials carry none. Give --edge "
-			"HOST:PORT (or TUNNEL_EDGE, or edge: in the configuration), or create the tunnel "
-			"with a certificate of your own edge.");
-	cfg->edges = mem_alloc_array(count, sizeof(*cfg->edges));
+	cfg->edges = mem_alloc_array(count + 1, sizeof(*cfg->edges));
 	for (size_t i = 0; i < count; i++) {
-		if (address_split(bytes_str(given[i]), &host, &port, err) < 0 || host.len == 0 ||
-		    port == 0)
-			return err_set(
-				err, E_INVALID,
-				"\"%.200s\" is not the address of an edge, it should be HOST:PORT",
-				given[i]);
+		if (!is_edge(given[i]))
+			return err_set(err, E_INVALID,
+				       "\"%.200s\" is not the address of an edge, it should be "
+				       "HOST:PORT, or a domain with SRV records",
+				       given[i]);
 		cfg->edges[cfg->edge_count++] = mem_strdup(given[i]);
 	}
-	return 0;
+	return configure_region(s, token, cfg, err);
+}
+
+static const char *env_either(const char *lower, const char *upper, const char **ret_name)
+{
+	const char *text = getenv(lower);
+	bool is_lower = text && *text;
+
+	if (!is_lower)
+		text = getenv(upper);
+	*ret_name = is_lower ? lower : upper;
+	return text && *text ? text : NULL;
+}
+
+/* --edge-proxy is for every edge, HTTPS_PROXY for those that NO_PROXY does not list. */
+static int configure_proxy(const struct settings *s, struct connector_config *cfg, struct err *err)
+{
+	const char *given = settings_text(s, FLAG_EDGE_PROXY), *name;
+	const struct setting *setting = &s->values[FLAG_EDGE_PROXY];
+	struct arena arena;
+	struct proxy proxy;
+	int r = 0;
+
+	if (strcmp(given, "none") == 0)
+		return 0;
+	if (*given && setting->source == SETTING_COMMAND && strchr(given, '@'))
+		return err_set(err, E_INVALID,
+			       "--edge-proxy: everybody on this host can read a command line, so a "
+			       "name and password have to be in TUNNEL_EDGE_PROXY or in the "
+			       "configuration file (edge-proxy:)");
+	if (*given) {
+		cfg->edge_proxy = mem_strdup(given);
+		cfg->edge_proxy_setting = "edge-proxy";
+		cfg->always_proxied = true;
+	} else {
+		cfg->edge_proxy = mem_strdup(env_either("https_proxy", "HTTPS_PROXY", &name));
+		cfg->edge_proxy_setting = name;
+		cfg->no_proxy = mem_strdup(env_either("no_proxy", "NO_PROXY", &name));
+	}
+	if (!cfg->edge_proxy)
+		return 0;
+	arena_init(&arena);
+	r = proxy_parse(&arena, cfg->edge_proxy, cfg->edge_proxy_setting, &proxy, err);
+	arena_done(&arena);
+	return r;
 }
 
 /* --cacert replaces what the credentials carry. */
@@ -111,6 +189,13 @@ static int configure_protocol(const struct settings *s, struct connector_config 
 	if (*bind && inet_pton(AF_INET, bind, address) != 1 &&
 	    inet_pton(AF_INET6, bind, address) != 1)
 		return err_set(err, E_INVALID, "invalid value for edge-bind-address: %.60s", bind);
+	bool is_v4 = strchr(bind, '.') != NULL && strchr(bind, ':') == NULL;
+	if (*bind && cfg->ip_version != CONNECTOR_IP_AUTO &&
+	    is_v4 != (cfg->ip_version == CONNECTOR_IP_4))
+		return err_set(err, E_INVALID,
+			       "edge-bind-address %.60s is no address of the IP version that "
+			       "edge-ip-version asks for (%.60s)",
+			       bind, version);
 	cfg->bind_address = text_or_null(s, FLAG_EDGE_BIND_ADDRESS);
 	if (settings_bool(s, FLAG_POST_QUANTUM))
 		return err_set(
@@ -124,9 +209,9 @@ static int configure_numbers(const struct settings *s, struct connector_config *
 {
 	int64_t connections = settings_int(s, FLAG_HA_CONNECTIONS);
 
-	if (connections < 1 || connections > LIMIT_HA_CONNECTIONS)
+	if (connections < 1 || connections > CONNECTOR_MAX_CONNECTIONS)
 		return err_set(err, E_INVALID, "ha-connections must be 1 to %d",
-			       LIMIT_HA_CONNECTIONS);
+			       CONNECTOR_MAX_CONNECTIONS);
 	cfg->ha_connections = (unsigned)connections;
 	cfg->retries = (unsigned)settings_int(s, FLAG_RETRIES);
 	cfg->max_edge_addr_retries = (unsigned)settings_int(s, FLAG_MAX_EDGE_ADDR_RETRIES);
@@ -375,6 +460,8 @@ int run_configure(struct cli *cli, struct token *token, struct connector_config 
 		r = configure_names(s, cfg, err);
 	if (r == 0)
 		r = configure_edges(s, token, cfg, err);
+	if (r == 0)
+		r = configure_proxy(s, cfg, err);
 	if (r == 0)
 		r = configure_ca(s, token, cfg, err);
 	if (r == 0)

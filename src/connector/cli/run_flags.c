@@ -57,6 +57,11 @@ static char *flag_text(const struct settings *s, enum flag_id id)
 		return list_text(s, id);
 	if (id == FLAG_LOGFILE || id == FLAG_LOG_DIRECTORY)
 		return absolute_path(settings_text(s, id));
+	if (id == FLAG_EDGE_PROXY && !strstr(settings_text(s, id), "://")) {
+		/* USER:PASSWORD@HOST:PORT will do there. */
+		const char *at = strrchr(settings_text(s, id), '@');
+		return mem_printf("%s%s", at ? "*****" : "", at ? at : settings_text(s, id));
+	}
 	return without_userinfo(settings_text(s, id));
 }
 

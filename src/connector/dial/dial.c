@@ -2,23 +2,16 @@
 
 #include <stdio.h>
 
-#include "base/buf.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
-#include "connector/connector_config.h"
 #include "connector/connector_metrics.h"
+#include "connector/dial/dial_internal.h"
 #include "connector/origin/health.h"
 #include "connector/serve/serve.h"
-#include "io/conn.h"
-#include "tls/tls.h"
-#include "transport/transport.h"
 
 #define COMPONENT "connector"
-
-/* The name edges have a certificate for, whatever address they are dialled at. */
-static const struct bytes edge_server_name = BYTES_LIT("h2.cftunnel.com");
 
 /* Waiting before the next dial: doubled each time up to 2^retries, at most 2^4, and cut by up to half at
  * random. A lost connection comes back within seconds however long the edge was away; 1.6 s at most is
@@ -27,59 +20,22 @@ static const struct bytes edge_server_name = BYTES_LIT("h2.cftunnel.com");
 #define BACKOFF_BASE_MS 100
 /* When the edge has refused the registration, it will do so again: be patient. */
 #define REFUSED_BASE_MS 1000
+/* A registration that did not last so long was none: the wait grows on, or an edge that takes us and
+ * closes would be dialled ten times a second. */
+#define STEADY_USEC (5 * USEC_PER_SEC)
 
 /* What we can do, as registration says it; the stock names first (PROTOCOL §1.10). */
 static const char *const features[] = { "serialized_headers", FEATURES_ALL };
-
-enum dial_state {
-	DIAL_IDLE, /* not started, or waiting for its turn */
-	DIAL_CONNECTING,
-	DIAL_HANDSHAKE,
-	DIAL_REGISTERING,
-	DIAL_REGISTERED,
-	DIAL_WAITING, /* for the backoff to end */
-	DIAL_DONE,    /* drained */
-};
-
-struct connection {
-	struct dialer *dialer;
-	unsigned index;
-	enum dial_state state;
-	size_t edge;       /* which address is dialled next */
-	unsigned failures; /* since the last registration */
-	bool was_refused;
-	struct conn_attempt *attempt;
-	struct tls_handshake *handshake;
-	struct session *session; /* borrowed until on_closed */
-	struct timer retry, deadline;
-	/* For the local API. */
-	usec registering_at;
-	struct uuid id;
-	char location[DIALER_LOCATION_BYTES];
-	struct err last_error;
-};
-
-struct dialer {
-	struct loop *loop;
-	const struct connector_config *config;
-	struct uuid connector;
-	struct server *server;
-	const struct dialer_events *events;
-	void *ctx;
-	struct tls_context *tls;
-	struct buf local_config; /* our ingress as JSON, for the edge */
-	struct bytes *features;  /* owned array */
-	size_t feature_count;
-	bool has_registered, is_draining, has_drained;
-	size_t count;
-	struct connection connections[];
-};
 
 static void dial(struct connection *c);
 
 static const char *edge_text(const struct connection *c)
 {
-	return c->dialer->config->edges[c->edge];
+	const struct connector_config *config = c->dialer->config;
+
+	if (*c->place.name || config->edge_count == 0)
+		return c->place.name;
+	return config->edges[c->index % config->edge_count];
 }
 
 /* Steps on the way, for --transport-loglevel debug. */
@@ -106,8 +62,7 @@ static void connection_done(struct connection *c)
 {
 	timer_stop(&c->retry);
 	timer_stop(&c->deadline);
-	c->attempt = conn_attempt_cancel(c->attempt);
-	c->handshake = tls_handshake_cancel(c->handshake);
+	c->attempt = edge_dial_cancel(c->attempt);
 	c->state = DIAL_DONE;
 }
 
@@ -124,9 +79,10 @@ static void try_later(struct connection *c)
 		check_drained(d);
 		return;
 	}
-	int64_t wait = base << (c->failures < cap ? c->failures : cap);
+	int64_t wait = base << (c->backoff < cap ? c->backoff : cap);
 	wait = wait / 2 + (int64_t)random_below((uint64_t)wait / 2 + 1);
 	c->failures++;
+	c->backoff++;
 	c->state = DIAL_WAITING;
 	log_info(COMPONENT, "Retrying connection", LOG_INT("connIndex", c->index),
 		 LOG_INT("inMs", wait), LOG_STR("edge", edge_text(c)));
@@ -135,15 +91,23 @@ static void try_later(struct connection *c)
 
 static void dial_failed(struct connection *c, const struct err *err)
 {
-	const struct connector_config *config = c->dialer->config;
-
 	log_error(COMPONENT, "Unable to establish connection with the edge",
 		  LOG_INT("connIndex", c->index), LOG_STR("edge", edge_text(c)),
 		  LOG_STR("error", err->text));
 	connector_metrics_dial_failed(c->index, err_name(err->code));
 	c->last_error = *err;
-	c->edge = (c->edge + 1) % config->edge_count;
+	c->was_refused = false;
+	/* It may have moved. */
+	edge_pool_refresh(c->dialer->pool, false);
 	try_later(c);
+}
+
+void connection_redial(struct connection *c, int64_t wait_ms)
+{
+	c->attempt = edge_dial_cancel(c->attempt);
+	timer_stop(&c->deadline);
+	c->state = DIAL_WAITING;
+	timer_set(&c->retry, wait_ms);
 }
 
 static void drain(struct connection *c)
@@ -195,16 +159,18 @@ static void on_registered(struct session *s, const struct registered *r)
 		err_set(&c->last_error, E_DENIED, "the edge refused the registration: " BYTES_FMT,
 			BYTES_ARG(r->cause));
 		c->was_refused = true;
-		if (r->is_duplicate)
-			c->edge = (c->edge + 1) % d->config->edge_count;
+		c->avoids_place = r->is_duplicate;
 		log_error(COMPONENT, "Register tunnel error from server side",
 			  LOG_INT("connIndex", c->index), LOG_BYTES("error", r->cause),
 			  LOG_STR("edge", edge_text(c)));
 		return; /* the session closes itself */
 	}
 	c->was_refused = false;
+	c->avoids_place = false;
 	c->failures = 0;
+	c->registered_at = loop_now(d->loop);
 	c->state = DIAL_REGISTERED;
+	edge_pool_worked(d->pool, &c->place);
 	c->last_error = (struct err){ 0 };
 	c->id = r->connection;
 	(void)snprintf(c->location, sizeof(c->location), BYTES_FMT, BYTES_ARG(r->location));
@@ -270,8 +236,12 @@ static void on_session_closed(struct session *s, enum reason why, const struct e
 	log_warn(COMPONENT, "Lost connection with the edge", LOG_INT("connIndex", c->index),
 		 LOG_STR("edge", edge_text(c)), LOG_STR("reason", reason_text(why)),
 		 LOG_STR("error", err && err->code ? err->text : ""));
+	if (c->state == DIAL_REGISTERED &&
+	    loop_now(c->dialer->loop) - c->registered_at >= STEADY_USEC)
+		c->backoff = 0;
 	if (c->state == DIAL_REGISTERING && !c->was_refused)
-		c->edge = (c->edge + 1) % c->dialer->config->edge_count;
+		edge_pool_failed(c->dialer->pool, &c->place);
+	edge_pool_refresh(c->dialer->pool, false);
 	try_later(c);
 }
 
@@ -282,27 +252,29 @@ static const struct session_events session_events = {
 	.on_closed = on_session_closed,
 };
 
-static void on_register_timeout(struct timer *t)
+/* Of a look-up, or of a registration. */
+static void on_deadline(struct timer *t)
 {
 	struct connection *c = CONTAINER_OF(t, struct connection, deadline);
+	struct err err;
 
+	if (c->state == DIAL_RESOLVING) {
+		err_set(&err, E_TIMEOUT, "looking up the edge: no answer in time");
+		dial_failed(c, &err);
+		return;
+	}
 	log_error(COMPONENT, "The edge did not answer the registration in time",
 		  LOG_INT("connIndex", c->index), LOG_STR("edge", edge_text(c)));
 	if (c->session)
 		session_close(c->session, REASON_TIMEOUT);
 }
 
-static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
+/* --- An attempt ------------------------------------------------------------------------------ */
+
+static void register_at(struct connection *c, struct byte_stream *stream)
 {
-	struct connection *c = ctx;
 	struct dialer *d = c->dialer;
 	const struct connector_config *config = d->config;
-
-	c->handshake = NULL;
-	if (!stream) {
-		dial_failed(c, err);
-		return;
-	}
 	const struct registration registration = {
 		.account = bytes_str(config->account_tag),
 		.secret = bytes_of(config->tunnel_secret.ptr, config->tunnel_secret.len),
@@ -329,6 +301,7 @@ static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
 		.registration = &registration,
 		.local_config = buf_bytes(&d->local_config),
 	};
+
 	c->state = DIAL_REGISTERING;
 	trace(c, "TLS handshake done, registering");
 	c->registering_at = loop_now(d->loop);
@@ -336,41 +309,92 @@ static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
 	c->session = h2_transport.start(d->loop, &start);
 }
 
-static void on_connected(void *ctx, struct byte_stream *stream, const struct err *err)
+static void on_dialled(void *ctx, const struct edge_dial_end *end)
 {
 	struct connection *c = ctx;
+	struct dialer *d = c->dialer;
 
 	c->attempt = NULL;
-	if (!stream) {
-		dial_failed(c, err);
+	if (end->place >= 0)
+		c->place = c->tried[end->place];
+	if (end->stream) {
+		c->local = end->local;
+		register_at(c, end->stream);
 		return;
 	}
-	c->state = DIAL_HANDSHAKE;
-	trace(c, "Connected, TLS handshake begins");
-	c->handshake = tls_connect(c->dialer->tls, stream, edge_server_name, LIMIT_TLS_HANDSHAKE_MS,
-				   on_tls, c);
+	for (size_t i = 0; i < c->tried_count; i++)
+		if (end->place < 0 || end->place == (int)i)
+			edge_pool_failed(d->pool, &c->tried[i]);
+	dial_failed(c, &end->err);
+}
+
+/* The best places for it, the others' considered. */
+static size_t pick(struct connection *c)
+{
+	struct dialer *d = c->dialer;
+	const struct edge_place *others[CONNECTOR_MAX_CONNECTIONS];
+	struct edge_wish wish = {
+		.index = c->index,
+		.last = *c->place.name ? &c->place : NULL,
+		.avoid_last = c->avoids_place,
+		.others = others,
+	};
+
+	for (size_t i = 0; i < d->count; i++) {
+		const struct connection *o = &d->connections[i];
+		if (o != c && (o->state == DIAL_CONNECTING || o->state == DIAL_REGISTERING ||
+			       o->state == DIAL_REGISTERED))
+			others[wish.other_count++] = &o->place;
+	}
+	return edge_pool_pick(d->pool, &wish, c->tried, EDGE_DIAL_PLACES);
 }
 
 static void dial(struct connection *c)
 {
 	struct dialer *d = c->dialer;
-	struct bytes host;
-	uint16_t port;
-	struct err err;
+	int64_t timeout_ms = d->config->dial_timeout / USEC_PER_MSEC;
 
-	c->state = DIAL_CONNECTING;
-	if (address_split(bytes_str(edge_text(c)), &host, &port, &err) < 0) {
-		dial_failed(c, &err);
+	c->dialled_at = loop_now(d->loop);
+	c->local = (struct address){ 0 };
+	c->tried_count = pick(c);
+	if (c->tried_count == 0) {
+		c->state = DIAL_RESOLVING;
+		trace(c, "No address is known, looking up");
+		timer_set(&c->deadline, timeout_ms);
+		edge_pool_refresh(d->pool, false);
 		return;
 	}
+	c->place = c->tried[0];
+	c->state = DIAL_CONNECTING;
 	trace(c, "Dialling");
-	c->attempt = conn_connect_name(d->loop, host, port, d->config->dial_timeout / USEC_PER_MSEC,
-				       on_connected, c);
+	c->attempt = edge_dial(&d->way, c->tried, c->tried_count, timeout_ms, on_dialled, c);
 }
 
 static void on_retry(struct timer *t)
 {
 	dial(CONTAINER_OF(t, struct connection, retry));
+}
+
+/* A look-up has ended. */
+static void on_addresses(void *ctx)
+{
+	struct dialer *d = ctx;
+
+	for (size_t i = 0; i < d->count; i++) {
+		struct connection *c = &d->connections[i];
+		bool has_place = edge_pool_count(d->pool) > 0;
+
+		if (c->state == DIAL_RESOLVING && has_place) {
+			timer_stop(&c->deadline);
+			dial(c);
+		} else if (c->state == DIAL_RESOLVING) {
+			dial_failed(c, edge_pool_error(d->pool));
+		} else if (c->state == DIAL_CONNECTING && has_place &&
+			   !edge_pool_has(d->pool, &c->place)) {
+			/* It is not there any more. Registered connections stay: they work. */
+			connection_redial(c, 0);
+		}
+	}
 }
 
 /* --- Life ------------------------------------------------------------------------------------ */
@@ -381,19 +405,16 @@ struct dialer *dialer_new(struct loop *loop, const struct connector_config *conf
 {
 	size_t count = config->ha_connections;
 	struct dialer *d = mem_alloc(sizeof(*d) + count * sizeof(d->connections[0]));
-	const struct tls_client_options options = {
-		.ca_pem = config->edge_ca_pem ? bytes_str(config->edge_ca_pem) : BYTES_NONE,
-	};
 
+	BUG_IF(count > CONNECTOR_MAX_CONNECTIONS);
 	d->loop = loop;
 	d->config = config;
 	d->connector = *connector;
 	d->server = server;
 	d->events = events;
 	d->ctx = ctx;
-	d->tls = tls_context_client(&options, err);
-	if (!d->tls) {
-		err_wrap(err, "trusting the edge");
+	if (dialer_way_init(d, on_addresses, err) < 0) {
+		dialer_way_done(d);
 		return mem_free(d);
 	}
 	buf_init(&d->local_config, LIMIT_RPC_BYTES / 2);
@@ -413,9 +434,8 @@ struct dialer *dialer_new(struct loop *loop, const struct connector_config *conf
 		struct connection *c = &d->connections[i];
 		c->dialer = d;
 		c->index = (unsigned)i;
-		c->edge = i % config->edge_count;
 		timer_init(&c->retry, loop, on_retry);
-		timer_init(&c->deadline, loop, on_register_timeout);
+		timer_init(&c->deadline, loop, on_deadline);
 	}
 	return d;
 }
@@ -426,7 +446,8 @@ struct dialer *dialer_free(struct dialer *d)
 		return NULL;
 	for (size_t i = 0; i < d->count; i++)
 		connection_done(&d->connections[i]);
-	tls_context_unref(d->tls);
+	host_watch_free(d->network);
+	dialer_way_done(d);
 	buf_done(&d->local_config);
 	mem_free(d->features);
 	return mem_free(d);
@@ -434,6 +455,7 @@ struct dialer *dialer_free(struct dialer *d)
 
 void dialer_start(struct dialer *d)
 {
+	dialer_network_init(d);
 	dial(&d->connections[0]);
 }
 
@@ -479,8 +501,8 @@ void dialer_connection(const struct dialer *d, size_t index, struct dialer_conne
 {
 	static const char *const states[] = {
 		[DIAL_IDLE] = "idle",
+		[DIAL_RESOLVING] = "resolving",
 		[DIAL_CONNECTING] = "connecting",
-		[DIAL_HANDSHAKE] = "handshake",
 		[DIAL_REGISTERING] = "registering",
 		[DIAL_REGISTERED] = "registered",
 		[DIAL_WAITING] = "waiting",
@@ -503,14 +525,4 @@ void dialer_connection(const struct dialer *d, size_t index, struct dialer_conne
 		ret->peer = *c->session->peer;
 	ret->id = c->id;
 	memcpy(ret->location, c->location, sizeof(ret->location));
-}
-
-struct tls_context *dialer_tls(const struct dialer *d)
-{
-	return d->tls;
-}
-
-struct bytes dialer_server_name(void)
-{
-	return edge_server_name;
 }

@@ -12,7 +12,8 @@ struct connector_config;
 struct dialer;
 struct loop;
 struct server;
-struct tls_context;
+struct edge_place;
+struct edge_way;
 
 struct dialer_events {
 	/* The first connection has registered (once): READY for the service manager, the pid file. */
@@ -21,7 +22,8 @@ struct dialer_events {
 	void (*on_drained)(void *ctx);
 };
 
-/* `config`, `server` and `events` are borrowed for life. NULL when the edge's CA is unusable. */
+/* `config`, `server` and `events` are borrowed for life. NULL when the edge's CA or the
+ * proxy is unusable. */
 struct dialer *dialer_new(struct loop *loop, const struct connector_config *config,
 			  const struct uuid *connector, struct server *server,
 			  const struct dialer_events *events, void *ctx, struct err *err);
@@ -43,9 +45,9 @@ size_t dialer_registered_count(const struct dialer *d);
 
 /* One connection as it is now. */
 struct dialer_connection {
-	const char *state; /* "idle", "connecting", "handshake", "registering", "registered", "waiting", "done" */
+	const char *state; /* "idle", "resolving", "connecting", "registering", "registered", "waiting", "done" */
 	bool is_registered;
-	const char *edge; /* HOST:PORT it is or will be dialled at; borrowed from the configuration */
+	const char *edge;     /* HOST:PORT it is or was dialled at; "" before that; borrowed */
 	const char *protocol; /* "http2", … */
 	unsigned failures;    /* in a row, since it was registered last */
 	/* While registered; zero otherwise. */
@@ -58,6 +60,10 @@ struct dialer_connection {
 
 size_t dialer_connection_count(const struct dialer *d);
 void dialer_connection(const struct dialer *d, size_t index, struct dialer_connection *ret);
-/* What edges are trusted by, and the name their certificates must have. Borrowed. */
-struct tls_context *dialer_tls(const struct dialer *d);
-struct bytes dialer_server_name(void);
+
+/* How edges are reached, for edge_dial(). Borrowed. */
+const struct edge_way *dialer_way(const struct dialer *d);
+/* Every edge, each once: the entries HOST:PORT of the configuration by name, and what was found where it names a
+ * domain or nothing. At most `max`. */
+size_t dialer_edges(const struct dialer *d, struct edge_place *ret, size_t max);
+#define DIALER_MAX_EDGES 64

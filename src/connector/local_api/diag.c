@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "connector/connector_config.h"
+#include "connector/dial/addresses.h"
 #include "connector/dial/dial.h"
 #include "connector/local_api/local_api_internal.h"
 #include "connector/local_api/probe.h"
@@ -73,6 +74,7 @@ void page_diag_tunnel(struct exchange *x, struct local_api *api)
 	const struct connector_config *config = api->config;
 	json_t *root = json_object(), *ours = json_object();
 	json_t *stock = json_array(), *all = json_array(), *edges = json_array();
+	struct edge_place *places = mem_alloc_array(DIALER_MAX_EDGES, sizeof(*places));
 
 	for (size_t i = 0; i < dialer_connection_count(api->dialer); i++) {
 		struct dialer_connection c;
@@ -81,9 +83,10 @@ void page_diag_tunnel(struct exchange *x, struct local_api *api)
 			json_array_append_new(stock, stock_connection(i, &c));
 		json_array_append_new(all, our_connection(i, &c));
 	}
-	for (size_t i = 0; i < config->edge_count; i++)
-		if (!probe_edge_is_repeated(config, i))
-			json_array_append_new(edges, json_string(config->edges[i]));
+	size_t edge_count = dialer_edges(api->dialer, places, DIALER_MAX_EDGES);
+	for (size_t i = 0; i < edge_count; i++)
+		json_array_append_new(edges, json_string(places[i].name));
+	mem_free(places);
 	set_uuid(root, "tunnelID", &config->tunnel_id);
 	set_uuid(root, "connectorID", &api->connector);
 	if (json_array_size(stock))
@@ -205,6 +208,6 @@ void page_diag_probe(struct exchange *x, struct local_api *api)
 	if (api->probe.is_running)
 		return;
 	api->probe.is_running = true;
-	api->run = probe_run_start(api->loop, api->config, api->dialer, server_origins(api->server),
-				   on_probed, api);
+	api->run = probe_run_start(api->loop, api->dialer, server_origins(api->server), on_probed,
+				   api);
 }

@@ -1,31 +1,31 @@
 #include "connector/local_api/probe.h"
 
 #include "base/mem.h"
-#include "connector/connector_config.h"
 #include "connector/dial/dial.h"
+#include "connector/dial/edge_dial.h"
 #include "connector/origin/origin.h"
-#include "io/conn.h"
-#include "tls/tls.h"
 
 /* Connections a run has open at once: a file with thousands of rules must not take the descriptors of the
  * visitors. */
 #define MAX_AT_ONCE 32
+
+/* An edge's time: its own end tells more than the run's. */
+#define EDGE_MS (PROBE_MS - 1000)
 
 enum probe_state { PROBE_WAITING, PROBE_RUNNING, PROBE_OVER };
 
 /* One address of the edge, or one rule. */
 struct probe {
 	struct probe_run *run;
-	const char *edge; /* borrowed from the configuration; NULL: a rule */
+	bool is_edge;
 	enum probe_state state;
 	bool is_reached;
 	usec started_at, took;
 	struct err err;
-	bool in_tls; /* the failure */
+	const char *step; /* of the failure */
 	struct address peer;
 	/* Running; one of these. */
-	struct conn_attempt *attempt;
-	struct tls_handshake *handshake;
+	struct edge_dial *attempt;
 	struct origin_probe *origin;
 };
 
@@ -39,6 +39,7 @@ struct probe_run {
 	struct deferred next;
 	size_t edge_count, count; /* edges come first */
 	size_t running, started;
+	struct edge_place edges[DIALER_MAX_EDGES];
 	struct probe probes[];
 };
 
@@ -48,14 +49,14 @@ static const struct ingress_rule *rule_of(const struct probe_run *run, size_t i)
 }
 
 static void probe_over(struct probe *p, const struct address *peer, const struct err *err,
-		       bool in_tls)
+		       const char *step)
 {
 	struct probe_run *run = p->run;
 
 	p->state = PROBE_OVER;
 	p->took = loop_now(run->loop) - p->started_at;
 	p->is_reached = !err;
-	p->in_tls = in_tls;
+	p->step = step;
 	if (err)
 		p->err = *err;
 	if (peer)
@@ -66,39 +67,24 @@ static void probe_over(struct probe *p, const struct address *peer, const struct
 
 /* --- The edge -------------------------------------------------------------------------------- */
 
-static void on_edge_tls(void *ctx, struct byte_stream *stream, const struct err *err)
+static void on_edge_dialled(void *ctx, const struct edge_dial_end *end)
 {
 	struct probe *p = ctx;
-
-	p->handshake = NULL;
-	probe_over(p, stream ? stream->peer : NULL, err, true);
-	byte_stream_close(stream);
-}
-
-static void on_edge_connected(void *ctx, struct byte_stream *stream, const struct err *err)
-{
-	struct probe *p = ctx;
-	const struct probe_run *run = p->run;
 
 	p->attempt = NULL;
-	if (stream)
-		p->handshake = tls_connect(dialer_tls(run->dialer), stream, dialer_server_name(),
-					   PROBE_MS, on_edge_tls, p);
+	if (end->stream)
+		probe_over(p, end->stream->peer, NULL, NULL);
 	else
-		probe_over(p, NULL, err, false);
+		probe_over(p, NULL, &end->err, end->step);
+	byte_stream_close(end->stream);
 }
 
 static void start_edge(struct probe *p)
 {
-	struct bytes host;
-	uint16_t port;
-	struct err err;
+	const struct probe_run *run = p->run;
 
-	if (address_split(bytes_str(p->edge), &host, &port, &err) < 0)
-		probe_over(p, NULL, &err, false);
-	else
-		p->attempt =
-			conn_connect_name(p->run->loop, host, port, PROBE_MS, on_edge_connected, p);
+	p->attempt = edge_dial(dialer_way(run->dialer), &run->edges[p - run->probes], 1, EDGE_MS,
+			       on_edge_dialled, p);
 }
 
 /* --- Services -------------------------------------------------------------------------------- */
@@ -109,7 +95,7 @@ static void on_origin_probed(void *ctx, const struct address *peer, const struct
 	struct probe *p = ctx;
 
 	p->origin = NULL;
-	probe_over(p, peer, err, in_tls);
+	probe_over(p, peer, err, in_tls ? "tls" : "connect");
 }
 
 /* --- Results --------------------------------------------------------------------------------- */
@@ -118,7 +104,7 @@ static const char *step_of(const struct probe *p)
 {
 	if (p->err.code == E_NOT_FOUND || strstr(p->err.text, "looking up"))
 		return "resolve";
-	return p->in_tls ? "tls" : "connect";
+	return p->step;
 }
 
 /* Texts of a peer may hold anything. */
@@ -177,7 +163,7 @@ static json_t *results(const struct probe_run *run)
 			continue;
 		}
 		json_t *o = json_object();
-		json_object_set_new(o, "address", text(run->probes[i].edge));
+		json_object_set_new(o, "address", text(run->edges[i].name));
 		add_result(o, &run->probes[i]);
 		json_array_append_new(edges, o);
 	}
@@ -190,8 +176,7 @@ static json_t *results(const struct probe_run *run)
 
 static void probe_stop(struct probe *p)
 {
-	p->attempt = conn_attempt_cancel(p->attempt);
-	p->handshake = tls_handshake_cancel(p->handshake);
+	p->attempt = edge_dial_cancel(p->attempt);
 	p->origin = origin_probe_cancel(p->origin);
 }
 
@@ -222,13 +207,13 @@ static void probe_start(struct probe_run *run, size_t i)
 	struct probe *p = &run->probes[i];
 
 	p->started_at = loop_now(run->loop);
-	if (!p->edge && !origin_can_probe(rule_of(run, i))) {
+	if (!p->is_edge && !origin_can_probe(rule_of(run, i))) {
 		p->state = PROBE_OVER;
 		return;
 	}
 	p->state = PROBE_RUNNING;
 	run->running++;
-	if (p->edge)
+	if (p->is_edge)
 		start_edge(p);
 	else
 		p->origin = origin_probe(run->origins, i - run->edge_count, on_origin_probed, p);
@@ -252,7 +237,7 @@ static void on_deadline(struct timer *t)
 		struct probe *p = &run->probes[i];
 		if (p->state == PROBE_OVER)
 			continue;
-		p->in_tls = p->handshake;
+		p->step = "connect";
 		probe_stop(p);
 		p->took = p->state == PROBE_RUNNING ? loop_now(run->loop) - p->started_at : 0;
 		err_set(&p->err, E_TIMEOUT, "%s within %d s",
@@ -262,20 +247,11 @@ static void on_deadline(struct timer *t)
 	run_over(run);
 }
 
-bool probe_edge_is_repeated(const struct connector_config *config, size_t i)
-{
-	for (size_t k = 0; k < i; k++)
-		if (strcmp(config->edges[k], config->edges[i]) == 0)
-			return true;
-	return false;
-}
-
-struct probe_run *probe_run_start(struct loop *loop, const struct connector_config *config,
-				  struct dialer *dialer, struct origin_set *origins,
-				  probe_done *done, void *ctx)
+struct probe_run *probe_run_start(struct loop *loop, struct dialer *dialer,
+				  struct origin_set *origins, probe_done *done, void *ctx)
 {
 	size_t rules = ingress_count(origin_set_ingress(origins));
-	size_t most = config->edge_count + rules;
+	size_t most = DIALER_MAX_EDGES + rules;
 	struct probe_run *run = mem_alloc(sizeof(*run) + most * sizeof(run->probes[0]));
 
 	run->loop = loop;
@@ -283,9 +259,9 @@ struct probe_run *probe_run_start(struct loop *loop, const struct connector_conf
 	run->origins = origin_set_ref(origins);
 	run->done = done;
 	run->ctx = ctx;
-	for (size_t i = 0; i < config->edge_count; i++)
-		if (!probe_edge_is_repeated(config, i))
-			run->probes[run->edge_count++].edge = config->edges[i];
+	run->edge_count = dialer_edges(dialer, run->edges, DIALER_MAX_EDGES);
+	for (size_t i = 0; i < run->edge_count; i++)
+		run->probes[i].is_edge = true;
 	run->count = run->edge_count + rules;
 	for (size_t i = 0; i < run->count; i++)
 		run->probes[i].run = run;

@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct connector_config;
 struct dialer;
 struct loop;
 struct origin_set;
@@ -21,19 +20,15 @@ struct probe_run;
  *	           "step":"connect","errno":"ECONNREFUSED","error":"…","ms":0},
  *	          {"rule":1,"label":"*","service":"http_status:404","skipped":"nothing to connect to"}]}
  *
- * "step" is "resolve", "connect" or "tls". */
+ * "step" is "resolve", "connect", "proxy" (a proxy on the way) or "tls". */
 typedef void probe_done(void *ctx, json_t *results);
 
 /* A run's time: what has not answered by then is reported so. A little more than tlsTimeout, whose own words
  * tell more. */
 #define PROBE_MS 12000
 
-/* Is edge `i` there already, in front of it? A certificate names one address once per connection. */
-bool probe_edge_is_repeated(const struct connector_config *config, size_t i);
-
-/* `dialer` and `config` are borrowed until the run ends, `origins` is counted. */
-struct probe_run *probe_run_start(struct loop *loop, const struct connector_config *config,
-				  struct dialer *dialer, struct origin_set *origins,
-				  probe_done *done, void *ctx);
+/* `dialer` is borrowed until the run ends, `origins` is counted. */
+struct probe_run *probe_run_start(struct loop *loop, struct dialer *dialer,
+				  struct origin_set *origins, probe_done *done, void *ctx);
 /* No done() after this. NULL is fine; returns NULL. */
 struct probe_run *probe_run_cancel(struct probe_run *run);

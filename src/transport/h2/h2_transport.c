@@ -339,6 +339,11 @@ static void h2_close(struct session *s, enum reason why)
 	tunnel_close(tunnel_of(s), why);
 }
 
+static void h2_check(struct session *s, int64_t timeout_ms)
+{
+	h2_session_ping(h2_tunnel_of(s)->h2, timeout_ms);
+}
+
 static bool h2_can_open(const struct session *s)
 {
 	const struct tunnel *t = CONTAINER_OF(s, const struct tunnel, base);
@@ -360,6 +365,7 @@ const struct transport h2_transport = {
 	.reset = h2_reset,
 	.drain = tunnel_drain,
 	.close = h2_close,
+	.check = h2_check,
 	.reply = tunnel_reply,
 	.can_open = h2_can_open,
 	.stream_count = tunnel_stream_count,

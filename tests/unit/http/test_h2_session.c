@@ -726,6 +726,18 @@ static void silent_peer_is_found_out(void **state)
 	assert_int_equal(p->server.why.code, E_TIMEOUT);
 	pair_free(p);
 
+	/* One that is asked already can be given less time, and not more. */
+	p = pair_new(1 << 20, true);
+	byte_stream_write(p->raw, BYTES_LIT("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"));
+	loop_settle(p->loop);
+	h2_session_ping(p->server.s, 600000);
+	h2_session_ping(p->server.s, 1);
+	h2_session_ping(p->server.s, 600000);
+	while (!p->server.closed)
+		loop_settle(p->loop);
+	assert_int_equal(p->server.why.code, E_TIMEOUT);
+	pair_free(p);
+
 	/* One that answers is left alone; a second ping may follow. */
 	p = pair_new(1 << 20, false);
 	for (int i = 0; i < 3; i++) {

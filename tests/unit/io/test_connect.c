@@ -367,6 +367,62 @@ static void only_what_is_allowed_is_connected_to(void **state)
 	close(listener);
 }
 
+/* --- Several addresses ----------------------------------------------------------------------- */
+
+static void known_addresses_are_raced_in_their_order(void **state)
+{
+	struct address addresses[3];
+	char want[ADDRESS_TEXT_SIZE];
+
+	closed_port("127.0.0.1", &addresses[0]);
+	blackhole("127.0.0.1", &addresses[1]);
+	int listener = raw_listener("127.0.0.1", 0, 5, &addresses[2]);
+	attempt = conn_connect_any(loop, addresses, 3, NULL, 10000, on_done, &done_ctx);
+	WAIT_FOR(done_count == 1);
+	assert_non_null(connected);
+	assert_string_equal(peer_text, address_text(&addresses[2], want));
+	close(listener);
+}
+
+static void a_connection_comes_from_the_address_it_is_told(void **state)
+{
+	struct address address, from, local;
+	int listener = raw_listener("127.0.0.1", 0, 5, &address);
+
+	assert_true(address_from_ip(BYTES_LIT("127.0.0.9"), 0, &from));
+	attempt = conn_connect_any(loop, &address, 1, &from, 10000, on_done, &done_ctx);
+	WAIT_FOR(done_count == 1);
+	assert_non_null(connected);
+	conn_local_address(connected, &local);
+	assert_int_equal(local.v4.sin_addr.s_addr, from.v4.sin_addr.s_addr);
+	assert_true(address_port(&local) > 0);
+	connected = byte_stream_close(connected);
+
+	/* By name, too. */
+	const struct conn_name_options options = { .from = &from };
+	attempt = conn_connect_name_with(loop, BYTES_LIT("localhost"), address_port(&address),
+					 10000, &options, on_done, &done_ctx);
+	WAIT_FOR(done_count == 2);
+	assert_non_null(connected);
+	conn_local_address(connected, &local);
+	assert_int_equal(local.v4.sin_addr.s_addr, from.v4.sin_addr.s_addr);
+	close(listener);
+}
+
+static void an_address_that_is_not_ours_is_told(void **state)
+{
+	struct address address, from;
+	int listener = raw_listener("127.0.0.1", 0, 5, &address);
+
+	assert_true(address_from_ip(BYTES_LIT("203.0.113.9"), 0, &from));
+	attempt = conn_connect_any(loop, &address, 1, &from, 10000, on_done, &done_ctx);
+	WAIT_FOR(done_count == 1);
+	assert_null(connected);
+	assert_int_equal(done_err.sys_errno, EADDRNOTAVAIL);
+	assert_non_null(strstr(done_err.text, "connect from 203.0.113.9 to 127.0.0.1:"));
+	close(listener);
+}
+
 static void names_are_looked_up_off_the_loop(void **state)
 {
 	struct address address;
@@ -539,6 +595,9 @@ int main(void)
 		ON_LOOP(one_after_the_other_goes_on_when_one_has_refused),
 		ON_LOOP(one_after_the_other_waits_for_the_first),
 		ON_LOOP(only_what_is_allowed_is_connected_to),
+		ON_LOOP(known_addresses_are_raced_in_their_order),
+		ON_LOOP(a_connection_comes_from_the_address_it_is_told),
+		ON_LOOP(an_address_that_is_not_ours_is_told),
 		ON_LOOP(names_are_looked_up_off_the_loop),
 		ON_LOOP(an_unknown_name_is_not_found),
 		ON_LOOP(cancelled_while_it_connects),

@@ -127,7 +127,8 @@ static void bad_tokens_are_refused_by_member(void **state)
 		  "tunnel token: \"t\" is not the id of a tunnel" },
 		{ "{\"a\":\"a\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL "\",\"edge\":\"x:1\"}",
 		  "tunnel token: \"edge\" is not a list" },
-		{ "{\"a\":\"a\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL "\",\"edge\":[\"x:1\",\"x\"]}",
+		{ "{\"a\":\"a\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL
+		  "\",\"edge\":[\"x:1\",\"x y\"]}",
 		  "tunnel token: \"edge\": entry 2 is not host:port" },
 		{ "{\"a\":\"a\",\"s\":\"" SECRET "\",\"t\":\"" TUNNEL "\",\"edge\":[\"x:0\"]}",
 		  "tunnel token: \"edge\": entry 1 is not host:port" },

@@ -397,6 +397,7 @@ static void lists_flags_without_secrets(void **state)
 		{ FLAG_URL, "http://user:s3cret@host:1/p@q" },
 		{ FLAG_UNIX_SOCKET, "/run/a@b.sock" },
 		{ FLAG_EDGE, "a:1,b:2" },
+		{ FLAG_EDGE_PROXY, "user:s3cret@proxy:3128" },
 		{ FLAG_LOGFILE, "log/adit.log" },
 		{ FLAG_HELLO_WORLD, "true" },
 	};
@@ -412,6 +413,7 @@ static void lists_flags_without_secrets(void **state)
 	assert_string_equal(flag_value(&cfg, "url"), "http://*****@host:1/p@q");
 	assert_string_equal(flag_value(&cfg, "unix-socket"), "/run/a@b.sock");
 	assert_string_equal(flag_value(&cfg, "edge"), "[a:1 b:2]");
+	assert_string_equal(flag_value(&cfg, "edge-proxy"), "*****@proxy:3128");
 	assert_string_equal(flag_value(&cfg, "hello-world"), "true");
 	assert_int_equal(flag_value(&cfg, "logfile")[0], '/');
 	for (size_t i = 0; i < cfg.flag_count; i++)
