@@ -400,11 +400,10 @@ static const struct flag flags[FLAG_COUNT] = {
 	[FLAG_MAX_ACTIVE_FLOWS] = {
 		.name = "max-active-flows",
 		.type = FLAG_INT,
-		.effect = FLAG_NOT_YET,
-		.is_hidden = true,
 		.is_key = true,
 		.env = "TUNNEL_MAX_ACTIVE_FLOWS",
-		.help = "Cap of private network flows.",
+		.help = "Private network connections that are carried at once; more are refused. Wins over "
+			"maxActiveFlows of warp-routing. 0: any number.",
 	},
 	[FLAG_DNS_RESOLVER_ADDRS] = {
 		.name = "dns-resolver-addrs",

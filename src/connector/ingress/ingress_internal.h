@@ -27,6 +27,7 @@ struct ingress {
 	struct ingress_rule *rules; /* in the arena */
 	size_t count;
 	struct ingress_origin defaults; /* the top level's originRequest */
+	struct ingress_private private_network;
 	struct text_list warnings;
 	struct text_list unknown;
 };
@@ -63,6 +64,10 @@ int origin_read_ip_rules(struct origin_reading *r, const struct yaml_node *n);
 int origin_read_set_headers(struct origin_reading *r, const struct yaml_node *n);
 int origin_read_remove_headers(struct origin_reading *r, const struct yaml_node *n);
 int origin_read_strip_prefix(struct origin_reading *r, const struct yaml_node *n);
+
+/* --- private_network.c --- */
+
+void ingress_private_defaults(struct ingress_private *p);
 
 /* --- service.c --- */
 

@@ -6,6 +6,7 @@
 #include "http/exchange.h"
 #include "transport/transport.h"
 
+struct address;
 struct connector_config;
 struct origin_set;
 struct server;
@@ -18,6 +19,9 @@ struct server *server_free(struct server *s);
 void server_set_origins(struct server *s, struct origin_set *origins);
 /* Those that new exchanges use now. Borrowed. */
 struct origin_set *server_origins(const struct server *s);
+
+/* Where the connector's own API listens: nobody gets there through the tunnel. */
+void server_set_own_api(struct server *s, const struct address *at);
 
 /* For session_events.on_stream; `index` is the connection's, for the log. */
 void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind,

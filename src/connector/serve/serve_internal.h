@@ -1,6 +1,7 @@
 /* Shared inside connector/serve/ only. */
 #pragma once
 
+#include "connector/origin/origin.h"
 #include "connector/serve/serve.h"
 
 struct server {
@@ -11,6 +12,8 @@ struct server {
 	struct metric **rule_requests;   /* owned array; one per rule of `origins` */
 	struct access_keys *access_keys; /* owned */
 	struct handler_chain chain;
+	struct handler_chain private_chain; /* of streams to addresses */
+	struct origin_private private_network;
 };
 
 /* Handler (headers.c): what the origin sees beside and instead of the visitor's own fields. Its context is
