@@ -914,7 +914,8 @@ static const struct flag flags[FLAG_COUNT] = {
 		.type = FLAG_TEXT,
 		.env = "TUNNEL_SERVICE_DESTINATION",
 		.value = "HOST:PORT",
-		.help = "Behind a bastion: the machine to reach from there.",
+		.help = "Behind a bastion: the machine to reach from there. Without --hostname: an IP "
+			"address in a private network that `@ tunnel route ip` leads to.",
 	},
 	[FLAG_ACCESS_URL] = {
 		.name = "url",
