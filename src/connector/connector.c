@@ -119,6 +119,8 @@ int connector_run(const struct connector_config *cfg)
 		struct loop_signal *interrupt = loop_signal_new(c.loop, SIGINT, on_signal, &c);
 		timer_init(&c.grace, c.loop, on_grace_over);
 		c.api = local_api_new(c.loop, cfg, &connector_id, c.dialer, server);
+		if (c.api)
+			server_set_own_api(server, local_api_address(c.api));
 		struct reloader *reloader = reloader_new(c.loop, cfg, server);
 		dialer_start(c.dialer);
 		loop_run(c.loop);

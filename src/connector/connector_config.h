@@ -72,6 +72,10 @@ struct connector_config {
 	struct ingress *ingress; /* counted; the rules at start */
 	char *config_path;       /* the file the rules came from, to be watched; NULL: none */
 
+	/* --max-active-flows: wins over the configuration's; 0: unlimited. */
+	bool has_max_active_flows;
+	uint32_t max_active_flows;
+
 	/* Beside the traffic. */
 	char *metrics_address; /* "host:port"; "localhost:0" means the first free of 20241 to 20245,
 	                         * else any */

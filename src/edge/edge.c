@@ -11,6 +11,7 @@
 #include "edge/control/control.h"
 #include "edge/control/gateway.h"
 #include "edge/forward/dispatch.h"
+#include "edge/forward/private_tcp.h"
 #include "edge/listen/local.h"
 #include "edge/listen/visitor.h"
 #include "edge/tunnels/accept.h"
@@ -510,6 +511,8 @@ static void register_metrics(void)
 	metric_register(&metric_ejections);
 	metric_register(&metric_ejections_ended);
 	metric_register(&metric_retried);
+	metric_register(&metric_private_tcp);
+	metric_register(&metric_private_tcp_total);
 	metric_register(&metric_log_dropped);
 }
 

@@ -47,6 +47,7 @@ struct failure {
 	struct bytes errno_name; /* "ECONNREFUSED"; empty when there is none */
 	bool was_sent;           /* the origin may have seen the request: no retry */
 	bool was_lost; /* the tunnel's connection died under it: harmless requests may be repeated */
+	bool is_rate_limited; /* the connector carries as many flows as it may */
 };
 
 /* --- Bodies ---------------------------------------------------------------------------------- */
@@ -166,6 +167,9 @@ struct exchange {
 	struct bytes host;         /* lower case, no port */
 	struct bytes asked_path;   /* the path as it came, where a handler changes it; else empty */
 	bool is_tls;
+	/* No HTTP: raw bytes both ways (request.is_upgrade) with request.authority, an IP address and port. The
+	 * response's 200 says that they are connected. */
+	bool is_tcp;
 	const char *protocol;  /* how the visitor speaks: "h1", "h2"; NULL: not known */
 	struct uuid connector; /* which connector carries it, and over which of its connections */
 	int conn_index;        /* -1: none does */

@@ -9,7 +9,7 @@ struct exchange_outcome exchange_outcome_of(const struct exchange *x)
 {
 	const struct body *out = &x->response_body;
 	bool was_refused = x->has_failed || x->failure.status;
-	bool is_whole = x->has_head && (body_is_done(out) || x->response.status == 101);
+	bool is_whole = x->has_head && (body_is_done(out) || x->response.status == 101 || x->is_tcp);
 
 	return (struct exchange_outcome){
 		.status = x->has_head   ? x->response.status

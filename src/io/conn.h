@@ -59,6 +59,9 @@ struct conn_attempt *conn_attempt_cancel(struct conn_attempt *a);
 
 struct listener;
 
+/* Does the address (its port does not count) belong to this host now? Asks the kernel, does not block. */
+bool address_is_of_this_host(const struct address *a);
+
 /* An open listening socket: bind + listen. SO_REUSEPORT is set when `shared`, so that each worker has
  * one of its own. Port 0 picks one; *address is updated to the real one. Returns the descriptor or an error. */
 int listen_open(struct address *address, bool shared, struct err *err);

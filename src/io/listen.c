@@ -36,6 +36,25 @@ static void remove_stale_socket(const struct address *address)
 	close(fd);
 }
 
+bool address_is_of_this_host(const struct address *a)
+{
+	struct address any_port = *a;
+
+	if (a->any.sa_family == AF_INET)
+		any_port.v4.sin_port = 0;
+	else if (a->any.sa_family == AF_INET6)
+		any_port.v6.sin6_port = 0;
+	else
+		return true;
+	/* Only an address of ours can be bound to, and a datagram socket disturbs nobody. */
+	int fd = socket(a->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return true; /* who cannot ask takes care */
+	bool is_ours = bind(fd, &any_port.any, any_port.len) == 0;
+	close(fd);
+	return is_ours;
+}
+
 int listen_open(struct address *address, bool shared, struct err *err)
 {
 	char text[ADDRESS_TEXT_SIZE];

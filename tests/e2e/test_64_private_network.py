@@ -1,10 +1,21 @@
 """Private networks: routes and virtual networks on both command lines, and TCP to addresses behind a tunnel."""
 
+import base64
 import json
+import random
 import re
+import socket
+import threading
+import urllib.request
 
 import pytest
 import yaml
+
+from testenv import net, postgres
+from testenv.connector import Cli, write_config
+from testenv.origin import TcpService
+from testenv.program import ADIT, Program, clean_env, run
+from testenv.wait import wait_until
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
@@ -217,3 +228,262 @@ def test_virtual_networks_keep_the_same_addresses_apart(cli):
     assert cli.run("tunnel", "vnet", "delete", "--force", "lab").returncode == 0
     assert cli.check("tunnel", "route", "ip", "show").count("10.0.0.0/8") == 1
     assert cli.run("tunnel", "route", "ip", "delete", "10.0.0.0/8").returncode == 0
+
+
+# --- TCP -----------------------------------------------------------------------------------------------
+
+
+class Network:
+    """An edge, a tunnel with a connector of one kind, and an echo server whose address is routed to it. People use
+    adit: cloudflared has no client for private networks, WARP is another product."""
+
+    def __init__(self, own, kind, tmp_path, warp=None):
+        self.own, self.kind = own, kind
+        self.edge = own.edge()
+        self.cli = own.cli(self.edge)
+        self.tunnel = self.cli.create("office")
+        more = {"warp-routing": {"allow": ["127.0.0.0/8"]} if warp is None else warp}
+        config = write_config(tmp_path / "private.yml", self.tunnel, [], **more)
+        self.host = self.cli if kind == "adit" else own.cli(self.edge, "stock")
+        self.connector = own.connect(self.host, self.tunnel, config)
+        self.cli.check("tunnel", "route", "ip", "add", "127.0.0.0/8", "office")
+        self.service = TcpService()
+        self.service.handler = self.echo
+        self.address = f"127.0.0.1:{self.service.port}"
+
+    @staticmethod
+    def echo(sock):
+        """What comes goes back; its end ends with a word of our own."""
+        while data := sock.recv(65536):
+            sock.sendall(data)
+        sock.sendall(b"<end>")
+
+    def access(self, *args, destination=None, **kwargs):
+        return self.cli.run("access", "tcp", "--destination", destination or self.address, *args, **kwargs)
+
+    def listen(self, *args, destination=None):
+        """`adit access tcp --url`: the port."""
+        port = net.free_port()
+        program = Program("access", [ADIT, "access", "tcp", "--destination", destination or self.address, *args,
+                                     "--url", f"127.0.0.1:{port}"], self.cli.home, self.cli.env())  # fmt: skip
+        self.own.helpers.append(program)
+        program.wait_log("Start Websocket listener")
+        return port
+
+
+@pytest.fixture
+def private(own, kind, tmp_path):
+    network = Network(own, kind, tmp_path)
+    yield network
+    network.service.close()
+
+
+def metrics_of(connector):
+    with urllib.request.urlopen(f"http://{connector.metrics_address()}/metrics", timeout=20) as page:
+        return page.read().decode()
+
+
+def test_bytes_go_there_and_back(private):
+    done = private.access(input="hello")
+    # A stock connector ends both directions a while after one has ended.
+    assert (done.returncode, done.stdout) == (0, "hello<end>" if private.kind == "adit" else "hello"), done
+    private.edge.wait_idle()
+    assert private.edge.metrics()["adit_edge_private_connections"] == 0
+    assert private.edge.metrics()["adit_edge_private_connections_total"] == 1
+    text = metrics_of(private.connector)
+    active, total = (re.search(rf"^(?:cloudflared_)?tcp_{word}_sessions (\d+)", text, re.MULTILINE) for word in ("active", "total"))
+    assert (active[1], total[1]) == ("0", "1"), text
+    line = private.edge.program.wait_log(rf"connection to a private network.* destination={re.escape(private.address)}")
+    assert line
+
+
+def test_the_control_host_may_be_named(private):
+    assert private.access("--hostname", f"{private.edge.control}:{private.edge.https}", input="x").stdout.startswith("x")
+
+
+def test_much_goes_both_ways_at_once(private):
+    size = 8 << 20
+    data = random.Random(4711).randbytes(size)
+    port = private.listen()
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
+        sender = threading.Thread(target=s.sendall, args=(data,))
+        sender.start()
+        got = b""
+        while len(got) < size:
+            part = s.recv(1 << 20)
+            assert part, len(got)
+            got += part
+        sender.join()
+    assert got == data
+    private.edge.wait_idle()
+
+
+def test_many_connections_over_all_sessions(private):
+    port = private.listen()
+    socks = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(60)]
+    for i, s in enumerate(socks):
+        s.sendall(b"%04d" % i)
+    for i, s in enumerate(socks):
+        assert s.recv(100) == b"%04d" % i
+    assert private.edge.metrics()["adit_edge_private_connections"] == 60
+    for s in socks:
+        s.close()
+    private.edge.wait_idle()
+
+
+def test_each_side_may_end_first(private):
+    port = private.listen()
+    private.service.handler = lambda sock: sock.sendall(b"greeting")
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
+        assert s.makefile("rb").read() == b"greeting"
+    said = []
+
+    def listen_only(sock):
+        said.append(sock.makefile("rb").read())
+
+    private.service.handler = listen_only
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
+        s.sendall(b"farewell")
+    wait_until(lambda: said == [b"farewell"], "what was said before the end", 30)
+    private.edge.wait_idle()
+
+
+def test_a_service_that_is_away(private):
+    port = net.free_port()
+    done = private.access(destination=f"127.0.0.1:{port}")
+    assert done.returncode == 1
+    if private.kind == "adit":
+        assert "Destination unreachable" in done.stderr and "Connection refused" in done.stderr, done
+    else:
+        assert "502" in done.stderr, done
+
+
+def test_who_has_no_certificate_is_refused(private, tmp_path):
+    stranger = Cli("adit", private.edge, tmp_path / "elsewhere")
+    stranger.dot.mkdir(mode=0o700, parents=True)
+    # Without one nobody knows which edge is meant.
+    done = stranger.run("access", "tcp", "--destination", private.address)
+    assert done.returncode == 1 and "--destination without --hostname needs the certificate of an edge" in done.stderr
+    # With another token the edge says no.
+    text = private.edge.cert()
+    body = "".join(line for line in text.splitlines() if not line.startswith("-"))
+    said = json.loads(base64.b64decode(body))
+    said["apiToken"] = "x" * len(said["apiToken"])
+    forged = base64.encodebytes(json.dumps(said).encode()).decode()
+    stranger.cert.write_text(f"-----BEGIN ARGO TUNNEL TOKEN-----\n{forged}-----END ARGO TUNNEL TOKEN-----\n")
+    done = stranger.run("access", "tcp", "--destination", private.address)
+    assert done.returncode == 1 and "401" in done.stderr and "Not logged in" in done.stderr, done
+    for path in ("/cdn-cgi/adit/tcp", "/cdn-cgi/adit/tcp?x"):
+        reply = run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", private.edge.ca, "-H", "Upgrade: websocket",
+                     "-H", "Connection: Upgrade", "-H", "Sec-WebSocket-Version: 13", "-H", "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
+                     "-H", f"Cf-Access-Jump-Destination: {private.address}", "--http1.1",
+                     f"{private.edge.public_url}{path}"])  # fmt: skip
+        assert reply.stdout in ("401", "404"), reply
+    assert not private.service.connections
+
+
+def test_what_has_no_route_is_refused_at_the_edge(private):
+    def refused(*args, destination):
+        done = private.access(*args, destination=destination)
+        assert done.returncode == 1, done
+        return done.stderr
+
+    assert "No tunnel leads to 10.0.0.1:80 in the virtual network default" in refused(destination="10.0.0.1:80")
+    assert "No tunnel leads to [::1]:80" in refused(destination="[::1]:80")
+    assert "nobody there is asked for names" in refused(destination="db.internal:5432")
+    assert "nobody there is asked for names" in refused(destination="127.0.0.1")
+    assert "has no virtual network lab" in refused("--vnet", "lab", destination=private.address)
+    private.cli.check("tunnel", "vnet", "add", "lab")
+    assert "No tunnel leads to" in refused("--vnet", "lab", destination=private.address)
+    private.cli.check("tunnel", "route", "ip", "add", "--vnet", "lab", "127.0.0.1/32", "office")
+    assert private.access("--vnet", "lab", input="x").stdout.startswith("x")
+    private.cli.check("tunnel", "route", "ip", "delete", "127.0.0.0/8")
+    assert "No tunnel leads to" in refused(destination=private.address)
+    assert private.access("--vnet", "lab", input="x").stdout.startswith("x")
+    done = private.access("--vnet", "lab", "--hostname", "app.example.com")
+    assert done.returncode == 1 and "virtual networks are reached at the control host" in done.stderr, done
+
+
+def test_no_connector_is_there(private):
+    private.connector.stop()
+    private.edge.wait_connections(0)
+    done = private.access()
+    assert done.returncode == 1 and "Tunnel not connected" in done.stderr, done
+
+
+@pytest.fixture(scope="module")
+def database():
+    server = postgres.Postgres()
+    yield server
+    server.close()
+
+
+def test_postgres_behind_it(private, database):
+    port = private.listen(destination=f"127.0.0.1:{database.port}")
+    done = run(["psql", "-h", "127.0.0.1", "-p", str(port), "-U", "adit", "-d", "postgres", "-At", "-c",
+                "select sum(n) from generate_series(1, 100000) n"], env=clean_env())  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "5000050000\n"), done
+
+
+# --- What the connector lets pass: ours only --------------------------------------------------------------
+
+
+@pytest.fixture
+def network(own, tmp_path):
+    made = []
+
+    def make(warp):
+        made.append(Network(own, "adit", tmp_path, warp))
+        return made[-1]
+
+    yield make
+    for n in made:
+        n.service.close()
+
+
+@pytest.mark.parametrize(
+    "warp, words",
+    [
+        ({"enabled": False}, "warp-routing: {enabled: true}"),
+        ({}, "a loopback address of the connector's own host"),
+        ({"allow": ["10.0.0.0/8"]}, "none of the networks of warp-routing.allow"),
+    ],
+)
+def test_the_connector_has_the_last_word(network, warp, words):
+    n = network(warp)
+    done = n.access()
+    assert done.returncode == 1 and "403" in done.stderr and words in done.stderr, done
+    assert not n.service.connections
+    n.connector.wait_log("The request was refused")
+
+
+def test_the_connectors_own_metrics_are_not_reached(network):
+    n = network({"allow": ["0.0.0.0/0"]})
+    done = n.access(destination=n.connector.metrics_address())
+    assert done.returncode == 1 and "its own API listens there" in done.stderr, done
+
+
+def test_no_more_flows_than_allowed(network):
+    n = network({"allow": ["127.0.0.0/8"], "maxActiveFlows": 2})
+    port = n.listen()
+    held = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(2)]
+    for s in held:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+    done = n.access()
+    assert done.returncode == 1 and "429" in done.stderr and "maxActiveFlows" in done.stderr, done
+    for s in held:
+        s.close()
+    n.edge.wait_idle()
+    assert n.access(input="y").stdout.startswith("y")
+
+
+def test_new_rules_count_for_new_connections(network, tmp_path):
+    n = network({"allow": ["127.0.0.0/8"]})
+    assert n.access(input="x").stdout.startswith("x")
+    config = tmp_path / "private.yml"
+    said = json.loads(config.read_text())
+    said["warp-routing"] = {"allow": ["10.0.0.0/8"]}
+    config.write_text(json.dumps(said))
+    n.connector.wait_log("Updated to new configuration")
+    assert "none of the networks" in n.access().stderr

@@ -15,6 +15,8 @@
 #define COMPONENT "access"
 
 #define HTTPS_PORT 443
+/* Where an edge takes connections to private networks (docs/wire.md). */
+#define PRIVATE_PATH "/cdn-cgi/adit/tcp"
 #define HOST_MAX_BYTES 253 /* RFC 1035, as text */
 
 /* --- The hostname ---------------------------------------------------------------------------- */
@@ -92,6 +94,21 @@ int access_parse_hostname(struct arena *a, const char *text, struct bytes *ret_h
 		    : path.len                     ? arena_copy(a, path)
 						   : BYTES_LIT("/");
 	return 0;
+}
+
+bool access_is_same_host(const char *one, const char *other)
+{
+	struct bytes hosts[2], path;
+	uint16_t ports[2];
+	struct arena arena;
+
+	arena_init(&arena);
+	bool is_same =
+		access_parse_hostname(&arena, one, &hosts[0], &ports[0], &path, NULL) == 0 &&
+		access_parse_hostname(&arena, other, &hosts[1], &ports[1], &path, NULL) == 0 &&
+		bytes_eq(hosts[0], hosts[1]) && ports[0] == ports[1];
+	arena_done(&arena);
+	return is_same;
 }
 
 /* Host as a URL has it: brackets around IPv6, the port unless it is the usual one. */
@@ -203,6 +220,32 @@ static int add_header(struct access_target *t, const char *text, struct err *err
 			  arena_copy(&t->arena, value));
 }
 
+/* Asks the control host for an address instead of an application for its service. */
+static int make_private(struct access_target *t, const struct access_options *o, struct err *err)
+{
+	static const char *const names[] = { "Authorization", "Adit-Virtual-Network" };
+	struct bytes bearer = arena_printf(&t->arena, "Bearer " BYTES_FMT, BYTES_ARG(o->api_token));
+	const char *const values[] = { arena_strdup(&t->arena, bearer), o->vnet };
+	struct address address;
+	struct bytes host;
+	uint16_t port;
+	int r = 0;
+
+	if (address_split(bytes_str(o->destination), &host, &port, NULL) < 0 || port == 0 ||
+	    !address_from_ip(host, port, &address))
+		return err_set(
+			err, E_INVALID,
+			"--destination %.100s: in a private network it is an IP address and port, "
+			"as in 10.0.0.5:5432; nobody there is asked for names",
+			o->destination);
+	t->request.path = BYTES_LIT(PRIVATE_PATH);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(names); i++) {
+		fields_remove_text(&t->request.fields, bytes_str(names[i]));
+		r = add(t, names[i], values[i], err);
+	}
+	return r;
+}
+
 /* Ours win over the same ones given with --header, as in the stock client, but for Accept. */
 static int make_request(struct access_target *t, const struct access_options *o, struct err *err)
 {
@@ -225,6 +268,8 @@ static int make_request(struct access_target *t, const struct access_options *o,
 			fields_remove_text(fields, bytes_str(single[i]));
 		r = add(t, single[i], values[i], err);
 	}
+	if (r == 0 && o->api_token.len)
+		r = make_private(t, o, err);
 	/* The edge's errors then say in words what is wrong. */
 	if (r == 0 && !fields_find(fields, HEAD_ACCEPT))
 		r = add(t, "Accept", "application/json", err);

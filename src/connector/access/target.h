@@ -16,7 +16,11 @@ struct tls_context;
 struct access_options {
 	const char *program; /* for User-Agent: "adit" */
 	const char *hostname;
-	const char *destination;             /* of a bastion: "10.0.0.1:22" */
+	const char *destination; /* of a bastion: "10.0.0.1:22" */
+	/* A private network: `hostname` is the control host of an edge and `destination` an IP address and port
+	 * behind it. The API token of the account lets one in; `vnet` is the virtual network, empty: the default. */
+	struct bytes api_token;
+	const char *vnet;
 	const char *token_id, *token_secret; /* of a service token */
 	char *const *headers;                /* "Name: value" */
 	size_t header_count;
@@ -46,6 +50,9 @@ struct access_target {
 int access_target_init(struct access_target *t, const struct access_options *options,
 		       struct err *err) MUST_USE;
 void access_target_done(struct access_target *t);
+
+/* Do two hostnames, as people write them, mean the same place? */
+bool access_is_same_host(const char *one, const char *other);
 
 /* "h", "h:8443", "https://h:8443/path?x", "[::1]:443" and "::1" into host (IDNs in ASCII), port (443 when
  * there is none) and path ("/"), all from `a`. E_INVALID. */

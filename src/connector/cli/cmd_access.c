@@ -88,6 +88,50 @@ static const char *env_either(const char *lower, const char *upper)
 	return text && *text ? text : getenv(upper);
 }
 
+/* --destination alone, or with the control host of the edge that cert.pem is for, means a private network: then
+ * the certificate's token lets one in, and goes nowhere else. `login` has to be ended where *ret_has_login. */
+static int choose_network(const struct cli *cli, struct access_options *o, struct login *login,
+			  bool *ret_has_login, struct err *err)
+{
+	const struct settings *s = &cli->settings;
+	char *path = NULL;
+	struct err why = { 0 };
+
+	*ret_has_login = false;
+	if (!*o->destination) {
+		if (*o->vnet)
+			return err_set(
+				err, E_INVALID,
+				"--vnet: say with --destination which address of it is meant");
+		return 0;
+	}
+	*ret_has_login = file_read_login(cli->program, settings_text(s, FLAG_ORIGINCERT), login,
+					 &path, &why) == 0;
+	mem_free(path);
+	const char *control = *ret_has_login ? login->place.api_url : NULL;
+	bool is_private = control && (!*o->hostname || access_is_same_host(o->hostname, control));
+	if (is_private) {
+		o->hostname = control;
+		o->api_token = bytes_of(login->api_token.ptr, login->api_token.len);
+		return 0;
+	}
+	if (*o->vnet)
+		return err_set(
+			err, E_INVALID,
+			"--vnet: virtual networks are reached at the control host of the edge, "
+			"not at %.200s",
+			*o->hostname ? o->hostname : "a host that is not known");
+	if (*o->hostname)
+		return 0;
+	if (!*ret_has_login) {
+		*err = why;
+		return err_wrap(
+			err, "--destination without --hostname needs the certificate of an edge");
+	}
+	return err_set(err, E_INVALID,
+		       "the certificate names no edge, so that --destination needs --hostname");
+}
+
 static int make_target(const struct cli *cli, struct access_target *ret, struct err *err)
 {
 	const struct settings *s = &cli->settings;
@@ -95,12 +139,15 @@ static int make_target(const struct cli *cli, struct access_target *ret, struct 
 		.program = cli->program,
 		.hostname = settings_text(s, FLAG_ACCESS_HOSTNAME),
 		.destination = settings_text(s, FLAG_ACCESS_DESTINATION),
+		.vnet = settings_text(s, FLAG_VNET),
 		.token_id = settings_text(s, FLAG_ACCESS_TOKEN_ID),
 		.token_secret = settings_text(s, FLAG_ACCESS_TOKEN_SECRET),
 		.connect_to = settings_text(s, FLAG_ACCESS_CONNECT_TO),
 		.https_proxy = env_either("https_proxy", "HTTPS_PROXY"),
 		.no_proxy = env_either("no_proxy", "NO_PROXY"),
 	};
+	struct login login;
+	bool has_login = false;
 	struct buf roots;
 
 	buf_init(&roots, 3 * ROOTS_MAX_BYTES);
@@ -108,7 +155,11 @@ static int make_target(const struct cli *cli, struct access_target *ret, struct 
 	int r = collect_roots(cli, &roots, &options.no_system_roots, err);
 	options.ca_pem = buf_bytes(&roots);
 	if (r == 0)
+		r = choose_network(cli, &options, &login, &has_login, err);
+	if (r == 0)
 		r = access_target_init(ret, &options, err);
+	if (has_login)
+		login_done(&login);
 	buf_done(&roots);
 	return r;
 }
@@ -186,7 +237,7 @@ int cmd_access_tcp(struct cli *cli)
 	struct err err = { 0 };
 	int code;
 
-	if (!*settings_text(s, FLAG_ACCESS_HOSTNAME))
+	if (!*settings_text(s, FLAG_ACCESS_HOSTNAME) && !*settings_text(s, FLAG_ACCESS_DESTINATION))
 		return cli_usage(cli, "\"@ access tcp\" needs --hostname, the hostname of the "
 				      "application.");
 	if (cli->line.arg_count > 1 || (arg && *url))

@@ -40,8 +40,6 @@ static int validate(struct cli *cli, const struct yaml_node *root, enum ingress_
 		return cli_failed(cli, &err);
 	for (size_t i = 0; i < ingress_warning_count(in); i++)
 		(void)printf("Warning: %s\n", ingress_warning(in, i));
-	if (yaml_kind(yaml_get(root, "warp-routing")) != YAML_NULL)
-		(void)puts("Warning: warp-routing is not supported yet and has no effect");
 	for (size_t i = 0; i < FLAG_COUNT; i++)
 		if (settings_is_in_vain(&cli->settings, (enum flag_id)i))
 			(void)printf("Warning: %s is not supported yet and has no effect\n",

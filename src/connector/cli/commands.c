@@ -364,12 +364,15 @@ static const struct command access_tcp_command = {
 		"with --url each connection to a local port:\n\n"
 		"  $ ssh -o ProxyCommand=\"@ access ssh --hostname %h\" ssh.example.com\n"
 		"  $ @ access rdp --hostname rdp.example.com --url localhost:3389\n\n"
-		"The service is one of the rules of a connector: tcp://, ssh://, rdp:// or smb://. The\n"
+		"An address in a private network, behind `@ tunnel route ip`, needs no hostname, but the\n"
+		"certificate of `@ tunnel login`:\n\n"
+		"  $ @ access tcp --destination 10.0.0.5:5432 --url localhost:5432\n\n"
+		"Else the service is one of the rules of a connector: tcp://, ssh://, rdp:// or smb://. The\n"
 		"edge's certificate is verified against the system's roots and the authority that\n"
 		"~/.adit/cert.pem names. HTTPS_PROXY and NO_PROXY are honoured.",
-	FLAGS(FLAG_ACCESS_HOSTNAME, FLAG_ACCESS_URL, FLAG_ACCESS_DESTINATION, FLAG_ACCESS_HEADER,
-	      FLAG_ACCESS_TOKEN_ID, FLAG_ACCESS_TOKEN_SECRET, FLAG_ACCESS_CONNECT_TO,
-	      FLAG_ACCESS_DEBUG_STREAM),
+	FLAGS(FLAG_ACCESS_HOSTNAME, FLAG_ACCESS_URL, FLAG_ACCESS_DESTINATION, FLAG_VNET,
+	      FLAG_ACCESS_HEADER, FLAG_ACCESS_TOKEN_ID, FLAG_ACCESS_TOKEN_SECRET,
+	      FLAG_ACCESS_CONNECT_TO, FLAG_ACCESS_DEBUG_STREAM),
 	.run = cmd_access_tcp,
 };
 

@@ -26,9 +26,8 @@ static void check_keys(const struct yaml_node *map, const char *where, const cha
 void config_file_unknown(const struct yaml_node *root, const struct ingress *in,
 			 void (*each)(void *user, const char *text), void *user)
 {
-	/* `enabled` is of no use any more, but many files have it. */
 	static const char *const warp_keys[] = { "connectTimeout", "maxActiveFlows", "tcpKeepAlive",
-						 "enabled" };
+						 "enabled", "allow" };
 	const char *known[FLAG_COUNT + 4] = { "tunnel", "ingress", "originRequest", "warp-routing" };
 	size_t count = 4;
 
@@ -42,19 +41,36 @@ void config_file_unknown(const struct yaml_node *root, const struct ingress *in,
 		each(user, ingress_unknown(in, i));
 }
 
-struct ingress *config_file_ingress(const struct yaml_node *root, enum ingress_form form,
-				    const char *file, struct err *err)
+static void add_place(const struct yaml_node *place, const char *file, struct err *err)
 {
-	const struct yaml_node *place = NULL;
-	struct ingress *in = ingress_parse(root, form, &place, err);
-
-	if (in || !err)
-		return in;
+	if (!err)
+		return;
 	err_wrap(err, "Validation failed");
 	if (place && !strstr(err->text, file)) {
 		size_t used = strlen(err->text);
 		(void)snprintf(err->text + used, sizeof(err->text) - used, "\n  at %s:%d:%d", file,
 			       yaml_line(place), yaml_column(place));
 	}
-	return NULL;
+}
+
+struct ingress *config_file_ingress(const struct yaml_node *root, enum ingress_form form,
+				    const char *file, struct err *err)
+{
+	const struct yaml_node *place = NULL;
+	struct ingress *in = ingress_parse(root, form, &place, err);
+
+	if (!in)
+		add_place(place, file, err);
+	return in;
+}
+
+int config_file_private(const struct yaml_node *root, struct ingress *in, const char *file,
+			struct err *err)
+{
+	const struct yaml_node *place = NULL;
+	int r = ingress_read_private(in, root, INGRESS_YAML, &place, err);
+
+	if (r < 0)
+		add_place(place, file, err);
+	return r;
 }

@@ -14,3 +14,6 @@ void config_file_unknown(const struct yaml_node *root, const struct ingress *in,
  * line of its own where it is not in the text already. */
 struct ingress *config_file_ingress(const struct yaml_node *root, enum ingress_form form,
 				    const char *file, struct err *err);
+/* `warp-routing` of a file without rules, into `in`; errors as above. */
+int config_file_private(const struct yaml_node *root, struct ingress *in, const char *file,
+			struct err *err);

@@ -429,11 +429,10 @@ static const struct flag flags[FLAG_COUNT] = {
 	[FLAG_MAX_ACTIVE_FLOWS] = {
 		.name = "max-active-flows",
 		.type = FLAG_INT,
-		.effect = FLAG_NOT_YET,
-		.is_hidden = true,
 		.is_key = true,
 		.env = "TUNNEL_MAX_ACTIVE_FLOWS",
-		.help = "Cap of private network flows.",
+		.help = "Private network connections that are carried at once; more are refused. Wins over "
+			"maxActiveFlows of warp-routing. 0: any number.",
 	},
 	[FLAG_DNS_RESOLVER_ADDRS] = {
 		.name = "dns-resolver-addrs",
@@ -944,7 +943,8 @@ static const struct flag flags[FLAG_COUNT] = {
 		.type = FLAG_TEXT,
 		.env = "TUNNEL_SERVICE_DESTINATION",
 		.value = "HOST:PORT",
-		.help = "Behind a bastion: the machine to reach from there.",
+		.help = "Behind a bastion: the machine to reach from there. Without --hostname: an IP "
+			"address in a private network that `@ tunnel route ip` leads to.",
 	},
 	[FLAG_ACCESS_URL] = {
 		.name = "url",

@@ -215,6 +215,8 @@ static int configure_numbers(const struct settings *s, struct connector_config *
 	cfg->ha_connections = (unsigned)connections;
 	cfg->retries = (unsigned)settings_int(s, FLAG_RETRIES);
 	cfg->max_edge_addr_retries = (unsigned)settings_int(s, FLAG_MAX_EDGE_ADDR_RETRIES);
+	cfg->has_max_active_flows = settings_is_set(s, FLAG_MAX_ACTIVE_FLOWS);
+	cfg->max_active_flows = (uint32_t)settings_int(s, FLAG_MAX_ACTIVE_FLOWS);
 	cfg->dial_timeout = settings_duration(s, FLAG_DIAL_EDGE_TIMEOUT);
 	cfg->rpc_timeout = settings_duration(s, FLAG_RPC_TIMEOUT);
 	cfg->grace_period = settings_duration(s, FLAG_GRACE_PERIOD);
@@ -417,11 +419,13 @@ static int configure_rules(struct cli *cli, struct connector_config *cfg, struct
 	mem_free(service);
 	if (!cfg->ingress)
 		return E_INVALID;
+	/* With rules it was read with them. */
+	if (!cfg->config_path &&
+	    config_file_private(root, cfg->ingress, cli->config ? cli->config_path : "", err) < 0)
+		return E_INVALID;
 	for (size_t i = 0; i < ingress_warning_count(cfg->ingress); i++)
 		log_warn(COMPONENT, ingress_warning(cfg->ingress, i));
 	config_file_unknown(root, cfg->ingress, on_unknown, NULL);
-	if (yaml_kind(yaml_get(root, "warp-routing")) != YAML_NULL)
-		log_warn(COMPONENT, "warp-routing is not supported yet and has no effect");
 	return 0;
 }
 

@@ -48,6 +48,7 @@ struct ingress *ingress_new(size_t rule_count)
 	arena_init(&in->arena);
 	in->rules = arena_alloc(&in->arena, rule_count * sizeof(*in->rules));
 	in->count = rule_count;
+	ingress_private_defaults(&in->private_network);
 	return in;
 }
 

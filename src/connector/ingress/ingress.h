@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "config/yaml.h"
+#include "io/network.h"
 
 enum ingress_kind {
 	INGRESS_HTTP,        /* http:// https:// ws:// wss:// h2c:// */
@@ -135,6 +136,19 @@ struct ingress_rule {
 	const struct ingress_matcher *matcher; /* private to ingress/ */
 };
 
+/* warp-routing: connections that the edge opens to addresses, beside the rules. */
+struct ingress_private {
+	/* The key is there, and `enabled` in it not false. Without it the edge reaches what the rules name and
+	 * nothing else. */
+	bool is_on;
+	usec connect_timeout;      /* 5 s; never 0 */
+	usec tcp_keepalive;        /* 30 s between probes; 0: off */
+	uint32_t max_active_flows; /* 0: unlimited */
+	bool has_allow;            /* then only these may be reached, and they may */
+	const struct network *allow;
+	size_t allow_count;
+};
+
 struct ingress;
 
 /* Where the numbers count: YAML has duration strings, JSON whole seconds. */
@@ -146,6 +160,14 @@ enum ingress_form { INGRESS_YAML, INGRESS_JSON };
  * NULL where none can be named. The new object has one reference. */
 struct ingress *ingress_parse(const struct yaml_node *root, enum ingress_form form,
 			      const struct yaml_node **ret_place, struct err *err);
+/* Reads `warp-routing` of the same mapping (ingress_parse() does it itself); before anybody else holds `in`.
+ * E_INVALID with *ret_place as above. */
+int ingress_read_private(struct ingress *in, const struct yaml_node *root, enum ingress_form form,
+			 const struct yaml_node **ret_place, struct err *err);
+const struct ingress_private *ingress_private(const struct ingress *in);
+/* Why the connector does not connect to this address, to go behind a colon; NULL: it does. Without `allow`
+ * everything may be reached but the host itself and the link. */
+const char *ingress_private_refusal(const struct ingress_private *p, const struct address *to);
 /* One catch-all rule with options already resolved (no lists among them; texts are copied): what `--url`, `--unix-socket`, `--hello-world` and
  * the like ask for. A URL without a scheme is http://, a path in it is ignored, as the stock connector
  * does. NULL `origin`: the defaults. E_INVALID. */
@@ -187,11 +209,11 @@ const char *ingress_unknown(const struct ingress *in, size_t index);
 bool ingress_key_is_unknown(const struct yaml_node *key, const char *where,
 			    const char *const *known, size_t known_count, struct err *ret_what);
 
-/* Appends {"ingress":[…],"warp-routing":{}}, the form in which the first connection tells the edge of
+/* Appends {"ingress":[…],"warp-routing":{…}}, the form in which the first connection tells the edge of
  * local rules: durations in seconds, the top-level originRequest folded into each rule, only what
  * differs from the built-in defaults. The values of setHeaders may be secrets, so they are written as
  * "*****". E_LIMIT when `out` is full. */
 int ingress_write_json(const struct ingress *in, struct buf *out) MUST_USE;
-/* Appends {"ingress":[…],"warp-routing":{},"originRequest":{…}}, the `config` of the local API's /config:
+/* Appends {"ingress":[…],"warp-routing":{…},"originRequest":{…}}, the `config` of the local API's /config:
  * every field, in the stock connector's order and spelling (CONTROL §7), then our own. E_LIMIT. */
 int ingress_write_config_json(const struct ingress *in, struct buf *out) MUST_USE;

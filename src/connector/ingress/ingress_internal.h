@@ -28,6 +28,7 @@ struct ingress {
 	size_t count;
 	size_t check_count;             /* rules with a healthCheck */
 	struct ingress_origin defaults; /* the top level's originRequest */
+	struct ingress_private private_network;
 	struct text_list warnings;
 	struct text_list unknown;
 };
@@ -72,6 +73,10 @@ int origin_read_strip_prefix(struct origin_reading *r, const struct yaml_node *n
 int ingress_health_parse(struct ingress *in, const struct yaml_node *n, enum ingress_form form,
 			 struct ingress_rule *rule, const struct yaml_node **ret_place,
 			 struct err *err);
+
+/* --- private_network.c --- */
+
+void ingress_private_defaults(struct ingress_private *p);
 
 /* --- service.c --- */
 

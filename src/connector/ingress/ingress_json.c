@@ -235,6 +235,28 @@ static json_t *rule_json(const struct ingress_rule *rule, bool is_complete)
 	return w.object;
 }
 
+/* Only what is said, as the stock connector: there is no telling a default from nothing. */
+static json_t *private_json(const struct ingress_private *p, bool is_complete)
+{
+	struct ingress_private defaults;
+	struct writing w = { .object = json_object(), .is_complete = false };
+
+	ingress_private_defaults(&defaults);
+	put_seconds(&w, "connectTimeout", p->connect_timeout, defaults.connect_timeout);
+	put_seconds(&w, "tcpKeepAlive", p->tcp_keepalive, defaults.tcp_keepalive);
+	put_number(&w, "maxActiveFlows", p->max_active_flows, 0);
+	if (is_complete && p->is_on)
+		put_bool(&w, "enabled", true);
+	if (p->has_allow) {
+		json_t *list = json_array();
+		char text[NETWORK_TEXT_SIZE];
+		for (size_t i = 0; i < p->allow_count; i++)
+			json_array_append_new(list, json_string(network_text(&p->allow[i], text)));
+		put(&w, "allow", list);
+	}
+	return w.object;
+}
+
 static json_t *rules_json(const struct ingress *in, bool is_complete)
 {
 	json_t *root = json_object(), *rules = json_array();
@@ -242,7 +264,7 @@ static json_t *rules_json(const struct ingress *in, bool is_complete)
 	for (size_t i = 0; i < in->count; i++)
 		json_array_append_new(rules, rule_json(&in->rules[i], is_complete));
 	json_object_set_new(root, "ingress", rules);
-	json_object_set_new(root, "warp-routing", json_object());
+	json_object_set_new(root, "warp-routing", private_json(&in->private_network, is_complete));
 	return root;
 }
 

@@ -158,6 +158,8 @@ struct ingress *ingress_parse(const struct yaml_node *root, enum ingress_form fo
 		p.in = ingress_new(p.count);
 		ingress_origin_defaults(&p.in->defaults);
 		r = rules_parse(&p, rules, yaml_get(root, "originRequest"));
+		if (r == 0)
+			r = ingress_read_private(p.in, root, form, &p.place, err);
 	}
 	if (r < 0) {
 		if (ret_place)

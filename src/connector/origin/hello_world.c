@@ -6,7 +6,7 @@
 #include "config/yaml.h"
 #include "connector/origin/origin_internal.h"
 #include "connector/origin/page.h"
-#include "connector/origin/ws_server.h"
+#include "http/ws_server.h"
 
 #define HELLO_MAGIC 0x68656c6f
 

@@ -6,8 +6,8 @@
 
 #include "connector/ingress/ingress.h"
 #include "http/exchange.h"
+#include "io/address.h"
 
-struct address;
 struct loop;
 struct origin_set;
 
@@ -20,6 +20,20 @@ struct ingress *origin_set_ingress(struct origin_set *set); /* borrowed */
 
 /* Handler: x->route is the struct ingress_rule, x->snapshot its origin_set. */
 enum handled origin_handle(struct exchange *x, void *ctx);
+
+/* --- Addresses instead of rules (origin_private.c) ------------------------------------------- */
+
+/* What outlives sets of rules. */
+struct origin_private {
+	struct address own_api; /* where the connector's own API listens; len 0: nowhere */
+	size_t flows;           /* connections now */
+	bool has_max;           /* the command line's word on how many there may be */
+	uint32_t max;
+};
+
+/* Handler, x->is_tcp: connects to the address that x->request.authority is, if the `warp-routing` of
+ * x->snapshot, an origin_set, lets it. Its context is a struct origin_private. */
+enum handled origin_private_handle(struct exchange *x, void *ctx);
 
 /* Fills x->failure with hop, origin and rule. */
 enum handled origin_failed(struct exchange *x, const struct ingress_rule *rule,

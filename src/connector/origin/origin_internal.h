@@ -2,7 +2,8 @@
  *
  * origin.c: the set and the handler that picks by the rule's kind. origin_dial.c: connecting.
  * origin_http.c: HTTP/1.1 services; origin_collect.c: their bodies of unknown length. origin_h2.c: HTTP/2
- * services. origin_tcp.c: raw TCP, bastion and SOCKS (socks.c) behind a WebSocket (ws_server.c).
+ * services. origin_tcp.c: raw TCP, bastion and SOCKS (socks.c) behind a WebSocket (http/ws_server.c).
+ * origin_private.c: addresses of a private network, without a rule.
  * hello_world.c: the built-in test pages (page.c).
  */
 #pragma once

@@ -10,7 +10,7 @@
 #include "connector/origin/origin_internal.h"
 #include "connector/origin/page.h"
 #include "connector/origin/socks.h"
-#include "connector/origin/ws_server.h"
+#include "http/ws_server.h"
 
 #define COMPONENT "connector"
 

@@ -212,6 +212,7 @@ static void on_failed(struct exchange *x)
 	const struct answer answer = {
 		.head = &head,
 		.from_connector = true,
+		.flow_rate_limited = f->is_rate_limited,
 		.failure_json = bytes_str(json),
 	};
 	stream_answer(s->stream, &answer, true);
@@ -314,6 +315,21 @@ static const struct handler handlers[] = {
 	{ "origin", origin_handle },
 };
 
+/* An address instead of a name: no rule has a say, `warp-routing` does. */
+static enum handled network_handle(struct exchange *x, void *ctx)
+{
+	struct server *s = ctx;
+
+	x->snapshot = origin_set_ref(s->origins);
+	x->drop_snapshot = drop_origins;
+	x->host = x->request.authority;
+	return origin_private_handle(x, &s->private_network);
+}
+
+static const struct handler private_handlers[] = {
+	{ "network", network_handle },
+};
+
 /* --- Streams --------------------------------------------------------------------------------- */
 
 /* An edge that cannot hear a 100 has met the expectation itself. */
@@ -379,10 +395,16 @@ void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind
 		exchange_start(x, &s->chain);
 		return;
 	}
+	if (kind == STREAM_TCP) {
+		x->is_tcp = x->request.is_upgrade = true;
+		/* For the log: the edge's GET of nothing means nothing. */
+		x->request.method = BYTES_LIT("TCP");
+		x->request.path = x->asked_path = BYTES_NONE;
+		exchange_start(x, &s->private_chain);
+		return;
+	}
 	exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Stream not supported",
-			kind == STREAM_TCP
-				? "This connector does not carry raw TCP streams."
-				: "This connector takes its configuration from its own file only.");
+			"This connector takes its configuration from its own file only.");
 	exchange_fail(x);
 }
 
@@ -424,7 +446,17 @@ struct server *server_new(struct loop *loop, const struct connector_config *conf
 	s->chain = (struct handler_chain){ .handlers = handlers,
 					   .count = ARRAY_LEN(handlers),
 					   .ctx = s };
+	s->private_chain = (struct handler_chain){ .handlers = private_handlers,
+						   .count = ARRAY_LEN(private_handlers),
+						   .ctx = s };
+	s->private_network.has_max = config->has_max_active_flows;
+	s->private_network.max = config->max_active_flows;
 	return s;
+}
+
+void server_set_own_api(struct server *s, const struct address *at)
+{
+	s->private_network.own_api = *at;
 }
 
 struct server *server_free(struct server *s)

@@ -6,6 +6,7 @@
 #include "http/exchange.h"
 #include "transport/transport.h"
 
+struct address;
 struct connector_config;
 struct health;
 struct origin_set;
@@ -23,6 +24,9 @@ struct origin_set *server_origins(const struct server *s);
 struct health *server_health(const struct server *s);
 /* Who tells the edge about them: `on_changed` as in health_events. Before the first turn of the loop. */
 void server_on_health(struct server *s, bool (*on_changed)(void *ctx), void *ctx);
+
+/* Where the connector's own API listens: nobody gets there through the tunnel. */
+void server_set_own_api(struct server *s, const struct address *at);
 
 /* For session_events.on_stream; `index` is the connection's, for the log. */
 void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind,

@@ -1,6 +1,7 @@
 /* Shared inside connector/serve/ only. */
 #pragma once
 
+#include "connector/origin/origin.h"
 #include "connector/serve/serve.h"
 
 struct server {
@@ -14,6 +15,9 @@ struct server {
 	struct health *health; /* owned: of `origins` */
 	bool (*on_health)(void *ctx);
 	void *on_health_ctx;
+
+	struct handler_chain private_chain; /* of streams to addresses */
+	struct origin_private private_network;
 };
 
 /* Handler (headers.c): what the origin sees beside and instead of the visitor's own fields. Its context is

@@ -22,7 +22,7 @@ struct crossing {
 	struct head request;
 	struct bytes host, client_ip;
 	char id[EXCHANGE_ID_SIZE];
-	bool is_tls, has_body, expects_continue;
+	bool is_tls, is_tcp, has_body, expects_continue;
 	struct fields request_trailers; /* before the request pipe is closed */
 
 	/* Written by far. */
@@ -239,6 +239,7 @@ static void far_start(void *arg)
 	c->y = y;
 	memcpy(y->id, c->id, sizeof(y->id));
 	y->is_tls = c->is_tls;
+	y->is_tcp = c->is_tcp;
 	y->expects_continue = y->relays_continue = c->expects_continue;
 	y->host = c->host; /* the crossing's arena outlives y: the producer holds a reference */
 	y->client_ip = c->client_ip;
@@ -439,6 +440,7 @@ void crossing_start(struct worker *here, struct worker *there, struct exchange *
 	c->client_ip = arena_copy(&c->request_arena, x->client_ip);
 	memcpy(c->id, x->id, sizeof(c->id));
 	c->is_tls = x->is_tls;
+	c->is_tcp = x->is_tcp;
 	c->expects_continue = x->expects_continue;
 	c->has_body = x->request.is_upgrade || x->request.length != HEAD_LENGTH_NONE;
 	pipe_new(LIMIT_BODY_QUEUE_BYTES, there->loop, here->loop, &c->response_writer,

@@ -118,6 +118,13 @@ static void keep_expectation(struct exchange *x, const struct session *s)
 	}
 }
 
+static enum stream_kind kind_of(const struct exchange *x)
+{
+	if (x->is_tcp)
+		return STREAM_TCP;
+	return x->request.is_upgrade ? STREAM_WEBSOCKET : STREAM_HTTP;
+}
+
 static void pump_request(struct forward *f);
 
 bool forward_on(struct worker *w, struct exchange *x, struct tunnel_session *ts,
@@ -125,14 +132,15 @@ bool forward_on(struct worker *w, struct exchange *x, struct tunnel_session *ts,
 {
 	struct forward *f = arena_alloc(&x->arena, sizeof(*f));
 
-	keep_encoding(x, ts->session);
-	keep_expectation(x, ts->session);
+	if (!x->is_tcp) {
+		keep_encoding(x, ts->session);
+		keep_expectation(x, ts->session);
+	}
 	bool is_empty = x->request.length == HEAD_LENGTH_NONE ||
 			(x->request.length == HEAD_LENGTH_KNOWN && x->request.content_length == 0);
 	bool fin = is_empty && !x->request.is_upgrade;
 
-	f->stream = session_open(ts->session, x->request.is_upgrade ? STREAM_WEBSOCKET : STREAM_HTTP,
-				 &x->request, fin, &stream_events, f);
+	f->stream = session_open(ts->session, kind_of(x), &x->request, fin, &stream_events, f);
 	if (!f->stream)
 		return false;
 	f->x = x;
@@ -329,6 +337,7 @@ static void on_answer(struct stream *st, const struct answer *a)
 			"under request id %s.",
 			x->id);
 		x->failure.was_sent = true;
+		x->failure.is_rate_limited = a->flow_rate_limited;
 		read_reason(x, a->failure_json);
 		/* A stock connector does not say which it was; mostly it is the service. */
 		if (x->failure.hop == FAILURE_ORIGIN || a->failure_json.len == 0)
@@ -346,7 +355,7 @@ static void on_answer(struct stream *st, const struct answer *a)
 		exchange_fail(x);
 		return;
 	}
-	x->response.is_upgrade = x->request.is_upgrade && a->head->status == 101;
+	x->response.is_upgrade = x->request.is_upgrade && a->head->status == (x->is_tcp ? 200 : 101);
 	rewrite_response(x, f->worker->location);
 	if (f->how.dispatch)
 		dispatch_answered(f->how.dispatch);

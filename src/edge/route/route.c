@@ -1,6 +1,7 @@
 #include "edge/route/route.h"
 
 #include "edge/control/gateway.h"
+#include "edge/forward/private_tcp.h"
 #include "edge/worker.h"
 
 /* Hosts a stock connector answers itself, without asking who calls (PROTOCOL §5.1): never routed. */
@@ -21,8 +22,11 @@ enum handled route_handle(struct exchange *x, void *worker)
 	if (x->host.len == 0)
 		return exchange_failed(x, FAILURE_VISITOR, 400, 0, "Bad request",
 				       "The request names no host.");
-	if (bytes_eq(x->host, bytes_str(snapshot_control_host(w->snapshot))))
+	if (bytes_eq(x->host, bytes_str(snapshot_control_host(w->snapshot)))) {
+		if (bytes_eq(x->request.path, BYTES_LIT(PRIVATE_TCP_PATH)))
+			return private_tcp_handle(x, w);
 		return control_gateway_handle(x, w->control, false);
+	}
 	const struct snapshot_route *route =
 		bytes_eq(x->host, management_host) ? NULL : snapshot_route(w->snapshot, x->host);
 	if (!route)

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "connector/connector_config.h"
+#include "connector/connector_metrics.h"
 #include "connector/serve/serve.h"
 #include "fake/fake_transport.h"
 
@@ -489,23 +490,34 @@ static void what_breaks_off_in_one_go_is_no_whole_response(void **state)
 	assert_int_not_equal(caller.why, REASON_DONE);
 }
 
-static void streams_that_are_not_http_are_refused_in_words(void **state)
+static void a_stream_of_configuration_is_refused_in_words(void **state)
 {
-	static const enum stream_kind kinds[] = { STREAM_TCP, STREAM_CONFIG };
+	struct head head = request("GET", "/", HEAD_LENGTH_UNKNOWN);
 
-	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-		struct head head = request("GET", "/", HEAD_LENGTH_UNKNOWN);
-		memset(&caller, 0, sizeof(caller));
-		buf_init(&caller.body, 1000);
-		call(&caller, kinds[i], &head, false);
-		WAIT_FOR(caller.answers);
-		assert_true(caller.answer.from_connector);
-		assert_int_equal(caller.head.status, 502);
-		assert_non_null(strstr(caller.json, "Stream not supported"));
-		stream_reset(caller.stream, REASON_CANCELLED);
-		WAIT_FOR(caller.closes);
-		buf_done(&caller.body);
-	}
+	call(&caller, STREAM_CONFIG, &head, false);
+	WAIT_FOR(caller.answers);
+	assert_true(caller.answer.from_connector);
+	assert_int_equal(caller.head.status, 502);
+	assert_non_null(strstr(caller.json, "Stream not supported"));
+	stream_reset(caller.stream, REASON_CANCELLED);
+	WAIT_FOR(caller.closes);
+	assert_int_equal(exchange_live_count(), 0);
+}
+
+static void an_address_is_reached_only_where_the_configuration_says_so(void **state)
+{
+	struct head head = request("GET", "/", HEAD_LENGTH_UNKNOWN);
+
+	head.authority = BYTES_LIT("10.0.0.1:80");
+	call(&caller, STREAM_TCP, &head, false);
+	WAIT_FOR(caller.answers);
+	assert_true(caller.answer.from_connector);
+	assert_false(caller.answer.flow_rate_limited);
+	assert_int_equal(caller.head.status, 502);
+	assert_non_null(strstr(caller.json, "\"status\":403"));
+	assert_non_null(strstr(caller.json, "warp-routing: {enabled: true}"));
+	stream_reset(caller.stream, REASON_CANCELLED);
+	WAIT_FOR(caller.closes);
 	assert_int_equal(exchange_live_count(), 0);
 }
 
@@ -521,6 +533,47 @@ static void a_head_that_is_full_leaves_no_room_for_ours(void **state)
 	WAIT_FOR(caller.closes);
 	assert_true(caller.answer.from_connector);
 	assert_non_null(strstr(caller.json, "Too many header fields"));
+}
+
+static void use_rules(const char *yaml);
+
+static void a_tcp_stream_is_raw_both_ways_and_counted(void **state)
+{
+	struct head head = request("GET", "/", HEAD_LENGTH_UNKNOWN);
+	int64_t total = metric_get(&connector_metrics.tcp_total_sessions);
+	char text[ADDRESS_TEXT_SIZE];
+
+	listener = raw_listener("127.0.0.1", 0, 100, &service_address);
+	set_nonblocking(listener);
+	use_rules("ingress: [{service: 'http_status:404'}]\nwarp-routing: {allow: [127.0.0.1/32], "
+		  "maxActiveFlows: 1}");
+	start_serving();
+	head.authority = bytes_str(address_text(&service_address, text));
+	call(&caller, STREAM_TCP, &head, false);
+	accept_service();
+	WAIT_FOR(caller.answers);
+	assert_int_equal(caller.head.status, 200);
+	assert_false(caller.answer.from_connector);
+	assert_string_equal(caller.fields, "");
+	assert_int_equal(metric_get(&connector_metrics.tcp_active_sessions), 1);
+	assert_int_equal(metric_get(&connector_metrics.tcp_total_sessions), total + 1);
+
+	call(&other, STREAM_TCP, &head, false);
+	WAIT_FOR(other.answers);
+	assert_true(other.answer.from_connector);
+	assert_true(other.answer.flow_rate_limited);
+	stream_reset(other.stream, REASON_CANCELLED);
+	WAIT_FOR(other.closes);
+
+	caller.upload = BYTES_LIT("ping");
+	caller.upload_ends = true;
+	go_on(&caller);
+	hear(service, "ping");
+	hear_the_end(service);
+	say(service, "pong");
+	close_service();
+	assert_answered(&caller, 200, "pong");
+	assert_int_equal(metric_get(&connector_metrics.tcp_active_sessions), 0);
 }
 
 /* --- Rules ----------------------------------------------------------------------------------- */
@@ -804,7 +857,9 @@ int main(void)
 		SERVED(a_failure_does_not_wait_for_the_upload),
 		SERVED(a_response_that_breaks_off_resets_the_stream),
 		SERVED(what_breaks_off_in_one_go_is_no_whole_response),
-		SERVED(streams_that_are_not_http_are_refused_in_words),
+		SERVED(a_stream_of_configuration_is_refused_in_words),
+		SERVED(an_address_is_reached_only_where_the_configuration_says_so),
+		QUIET(a_tcp_stream_is_raw_both_ways_and_counted),
 		SERVED(a_head_that_is_full_leaves_no_room_for_ours),
 		QUIET(host_and_decoded_path_choose_the_rule),
 		QUIET(a_host_of_the_rules_own_replaces_the_visitors),

@@ -87,7 +87,7 @@ struct call {
 	struct line *line;
 	struct stream *stream; /* NULL once closed */
 	enum stream_kind kind;
-	char method[16], path[64], fields[3000]; /* "name: value\n" each */
+	char method[16], path[64], authority[64], fields[3000]; /* "name: value\n" each */
 	enum head_length length;
 	struct buf body;
 	bool stalls, has_fin;
@@ -181,6 +181,7 @@ static inline void line_on_stream(struct session *s, struct stream *st, enum str
 	c->kind = kind;
 	snprintf(c->method, sizeof(c->method), BYTES_FMT, BYTES_ARG(head->method));
 	snprintf(c->path, sizeof(c->path), BYTES_FMT, BYTES_ARG(head->path));
+	snprintf(c->authority, sizeof(c->authority), BYTES_FMT, BYTES_ARG(head->authority));
 	print_fields(&head->fields, c->fields, sizeof(c->fields));
 	c->length = head->length;
 	c->has_fin = fin;

@@ -197,6 +197,66 @@ static void a_secret_with_a_line_end_is_refused(void **state)
 	assert_null(strstr(err.text, "s3cret"));
 }
 
+static void a_private_network_is_asked_for_with_the_token_of_the_account(void **state)
+{
+	char *headers[] = { (char *)"Authorization: Bearer mine",
+			    (char *)"Adit-Virtual-Network: mine" };
+	struct access_options o = options_of("https://adit.example.com:8443/client/v4");
+
+	o.destination = "10.0.0.5:5432";
+	o.api_token = BYTES_LIT("t0ken");
+	o.vnet = "lab";
+	o.headers = headers;
+	o.header_count = ARRAY_LEN(headers);
+	fill(&o);
+	assert_text(target.request.path, "/cdn-cgi/adit/tcp");
+	assert_text(target.request.authority, "adit.example.com:8443");
+	assert_field("Authorization", "Bearer t0ken");
+	assert_field("Adit-Virtual-Network", "lab");
+	assert_field("Cf-Access-Jump-Destination", "10.0.0.5:5432");
+	access_target_done(&target);
+
+	/* Behind a bastion names are fine, and nobody learns of the token. */
+	o.api_token = BYTES_NONE;
+	o.destination = "db.internal:5432";
+	o.header_count = 0;
+	fill(&o);
+	assert_text(target.request.path, "/client/v4");
+	assert_null(fields_find_text(&target.request.fields, BYTES_LIT("Authorization")));
+	assert_null(fields_find_text(&target.request.fields, BYTES_LIT("Adit-Virtual-Network")));
+	access_target_done(&target);
+}
+
+static void names_in_a_private_network_are_refused(void **state)
+{
+	static const char *const bad[] = { "db.internal:5432", "10.0.0.5", "10.0.0.5:0",
+					   "fd00::1:22" };
+	struct access_options o = options_of("adit.example.com");
+
+	o.api_token = BYTES_LIT("t0ken");
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct err err = { 0 };
+		o.destination = bad[i];
+		assert_int_equal(access_target_init(&target, &o, &err), E_INVALID);
+		assert_non_null(strstr(err.text, "IP address and port"));
+		assert_null(strstr(err.text, "t0ken"));
+	}
+}
+
+static void the_same_host_is_known_in_any_spelling(void **state)
+{
+	const char *api = "https://adit.example.com:8443/client/v4";
+
+	assert_true(access_is_same_host("adit.example.com:8443", api));
+	assert_true(access_is_same_host("https://ADIT.example.com:8443/x", api));
+	assert_true(access_is_same_host("adit.example.com", "https://adit.example.com/client/v4"));
+	/* Another port is another server: the token must not go there. */
+	assert_false(access_is_same_host("adit.example.com", api));
+	assert_false(access_is_same_host("adit.example.com.evil.test:8443", api));
+	assert_false(access_is_same_host("evil.test:8443", api));
+	assert_false(access_is_same_host("", api));
+}
+
 static void another_place_is_still_verified(void **state)
 {
 	static const struct {
@@ -384,6 +444,9 @@ int main(void)
 		TEST(headers_that_break_a_request_are_refused_without_their_value),
 		TEST(more_headers_than_fit_are_refused),
 		TEST(a_secret_with_a_line_end_is_refused),
+		TEST(a_private_network_is_asked_for_with_the_token_of_the_account),
+		TEST(names_in_a_private_network_are_refused),
+		TEST(the_same_host_is_known_in_any_spelling),
 		TEST(another_place_is_still_verified),
 		TEST(no_proxy_decides_who_is_reached_directly),
 		TEST(a_proxy_is_read_from_its_url),

@@ -825,6 +825,64 @@ static void reads_the_form_that_the_edge_pushes(void **state)
 		INGRESS_JSON, &err, NULL));
 }
 
+static void says_which_addresses_the_edge_may_open(void **state)
+{
+	struct ingress *in =
+		good("ingress:\n" CATCH_ALL "warp-routing:\n  connectTimeout: 2s\n"
+		     "  maxActiveFlows: 7\n  tcpKeepAlive: 0s\n  allow: [10.0.0.1/8, fd00::/8]\n");
+	const struct ingress_private *p = ingress_private(in);
+	struct buf out;
+
+	assert_true(p->is_on);
+	assert_int_equal(p->connect_timeout, 2 * USEC_PER_SEC);
+	assert_int_equal(p->tcp_keepalive, 0);
+	assert_int_equal(p->max_active_flows, 7);
+	assert_int_equal(p->allow_count, 2);
+	buf_init(&out, 4096);
+	assert_int_equal(ingress_write_json(in, &out), 0);
+	char *text = buf_take_str(&out);
+	assert_non_null(strstr(text,
+			       "\"warp-routing\":{\"connectTimeout\":2,\"tcpKeepAlive\":0,"
+			       "\"maxActiveFlows\":7,\"allow\":[\"10.0.0.0/8\",\"fd00::/8\"]}"));
+	mem_free(text);
+	buf_done(&out);
+	ingress_unref(in);
+
+	in = good("ingress:\n" CATCH_ALL);
+	assert_false(ingress_private(in)->is_on);
+	assert_int_equal(ingress_private(in)->connect_timeout, 5 * USEC_PER_SEC);
+	assert_int_equal(ingress_private(in)->tcp_keepalive, 30 * USEC_PER_SEC);
+	ingress_unref(in);
+	in = good("ingress:\n" CATCH_ALL "warp-routing: {enabled: false}\n");
+	assert_false(ingress_private(in)->is_on);
+	ingress_unref(in);
+	in = good("ingress:\n" CATCH_ALL "warp-routing: {}\n");
+	assert_true(ingress_private(in)->is_on);
+	assert_false(ingress_private(in)->has_allow);
+	ingress_unref(in);
+}
+
+static void refuses_warp_routing_that_makes_no_sense(void **state)
+{
+	static const char *const bad[][2] = {
+		{ "5", "warp-routing is not a map" },
+		{ "{allow: 10.0.0.0/8}", "not a list of networks" },
+		{ "{allow: [10.0.0.0]}", "\"10.0.0.0\" is not a network" },
+		{ "{allow: [10.0.0.0/33]}", "is not a network" },
+		{ "{maxActiveFlows: -1}", "" },
+		{ "{connectTimeout: 5}", "" },
+		{ "{enabled: 7}", "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct err err = { 0 };
+		char *text = mem_printf("ingress:\n" CATCH_ALL "warp-routing: %s\n", bad[i][0]);
+		assert_null(load(text, INGRESS_YAML, &err, NULL));
+		assert_non_null(strstr(err.text, bad[i][1]));
+		mem_free(text);
+	}
+}
+
 static void writes_the_form_that_the_edge_reads(void **state)
 {
 	struct ingress *in = good(
@@ -1002,6 +1060,8 @@ int main(void)
 		cmocka_unit_test(international_names_match_in_punycode),
 		cmocka_unit_test(an_expression_that_takes_too_long_refuses_the_request),
 		cmocka_unit_test(reads_the_form_that_the_edge_pushes),
+		cmocka_unit_test(says_which_addresses_the_edge_may_open),
+		cmocka_unit_test(refuses_warp_routing_that_makes_no_sense),
 		cmocka_unit_test(writes_the_form_that_the_edge_reads),
 		cmocka_unit_test(what_is_written_says_everything_but_secrets),
 		cmocka_unit_test(the_local_api_shows_every_field),

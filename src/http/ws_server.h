@@ -1,5 +1,6 @@
 /* The server's end of a WebSocket: an exchange that is answered here instead of by a service that speaks
- * HTTP. Used for TCP and SOCKS services and for hello_world.
+ * HTTP. Used by the connector for TCP and SOCKS services and for hello_world, by the edge for private
+ * networks.
  *
  * The user embeds a struct ws_server. It is the exchange's answerer from ws_server_init() on, and ends it in
  * one of three ways: ws_server_refuse() before the handshake is answered, ws_server_close() after, or

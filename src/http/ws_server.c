@@ -1,4 +1,4 @@
-#include "connector/origin/ws_server.h"
+#include "http/ws_server.h"
 
 #include "base/mem.h"
 
