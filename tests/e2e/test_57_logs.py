@@ -24,8 +24,15 @@ COMMON = ("cfRay", "method", "host", "path", "status", "bytesOut", "bytesIn", "t
 
 def lines(path):
     """Every line of a log of JSON; none may be torn or anything else."""
-    text = path.read_bytes() if path.exists() else b""
-    assert text == b"" or text.endswith(b"\n")
+    text = b""
+
+    def whole():
+        """A reader may come in the middle of a write."""
+        nonlocal text
+        text = path.read_bytes() if path.exists() else b""
+        return text == b"" or text.endswith(b"\n")
+
+    wait_until(whole, "the end of a line", 10 * PATIENCE)
     return [json.loads(line) for line in text.splitlines()]
 
 
