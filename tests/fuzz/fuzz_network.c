@@ -19,6 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	network_last(&n, last);
 	struct network end = { .bits = 128 };
 	memcpy(end.ip, last, sizeof(last));
-	BUG_IF(!network_holds(&n, &end));
+	/* An IPv6 network can end in the range that stands for IPv4 (::/80), of which it holds nothing. */
+	BUG_IF(network_holds(&n, &end) != (network_is_v4(&n) == network_is_v4(&end)));
 	return 0;
 }

@@ -76,6 +76,8 @@ static void holds_what_is_inside(void **state)
 		{ "0.0.0.0/0", "255.255.255.255/32", true },
 		{ "10.0.0.128/25", "10.0.0.127/32", false },
 		{ "::/0", "10.0.0.1/32", false },
+		{ "::/80", "::ffff:255.255.255.255/128", false }, /* its last address is IPv4 */
+		{ "::/80", "::fffe:ffff:ffff/128", true },
 		{ "0.0.0.0/0", "::1/128", false },
 		{ "fe80::/10", "febf::1/128", true },
 		{ "fe80::/10", "fec0::1/128", false },
