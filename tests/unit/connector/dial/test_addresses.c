@@ -204,7 +204,9 @@ static void a_look_up_ends_on_the_loop(void **state)
 
 static void a_look_up_may_outlive_the_pool(void **state)
 {
-	OPEN(AF_UNSPEC, E("no such name:1"));
+	static char *const edges[] = { E("no such name:1") }; /* outlives the loop */
+
+	open_pool(edges, ARRAY_LEN(edges), AF_UNSPEC);
 	edge_pool_refresh(pool, false);
 	pool = edge_pool_free(pool);
 	let_it_turn();
