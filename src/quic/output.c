@@ -189,7 +189,7 @@ bool quic_conn_write(struct quic_conn *c)
 	bool has_room = true;
 	ngtcp2_ssize n = 0;
 
-	ngtcp2_tstamp now = quic_time();
+	ngtcp2_tstamp now = quic_read_clock(e);
 	if (c->wants_migration)
 		migrate(c, now);
 	quic_streams_apply(c);
@@ -242,8 +242,9 @@ void quic_conn_send_close(struct quic_conn *c,
 	ngtcp2_pkt_info info;
 
 	ngtcp2_path_storage_zero(&path);
-	ngtcp2_ssize n = ngtcp2_conn_write_connection_close(c->ng, &path.path, &info, out,
-							    sizeof(out), &c->close, quic_time());
+	ngtcp2_ssize n =
+		ngtcp2_conn_write_connection_close(c->ng, &path.path, &info, out, sizeof(out),
+						   &c->close, quic_read_clock(c->endpoint));
 	if (n <= 0)
 		return;
 	struct bytes packet = bytes_of(out, (size_t)n);
