@@ -62,7 +62,7 @@ static void set_limits(struct quic_endpoint *e, ngtcp2_settings *settings,
 
 	ngtcp2_settings_default(settings);
 	settings->initial_ts = quic_read_clock(e);
-	settings->cc_algo = NGTCP2_CC_ALGO_BBR;
+	settings->cc_algo = NGTCP2_CC_ALGO_BBR; /* docs/decisions/0004 */
 	settings->max_tx_udp_payload_size = UDP_PAYLOAD_MAX;
 	settings->handshake_timeout = (uint64_t)l->handshake_ms * NSEC_PER_MSEC;
 	settings->pmtud_probes = mtu_probes;

@@ -151,11 +151,16 @@ static ngtcp2_ssize write_packet(struct quic_conn *c, struct packet *p)
 	ngtcp2_ssize n;
 
 	drop_large_datagrams(c);
-	while (quic_datagram_first(c))
+	/* Packet by packet in turn, where both have something. */
+	c->is_stream_turn = !c->is_stream_turn && quic_datagram_first(c);
+	while (c->is_stream_turn && quic_datagram_first(c))
 		if (write_datagram(c, p, &n))
 			return n;
 	for (struct quic_stream *st; (st = next_stream(c));)
 		if (write_stream(c, st, p, &n))
+			return n;
+	while (quic_datagram_first(c))
+		if (write_datagram(c, p, &n))
 			return n;
 	return ngtcp2_conn_writev_stream(c->ng, &p->path.path, &p->info, p->dst, p->cap, NULL,
 					 NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0, p->now);

@@ -162,6 +162,7 @@ struct quic_conn {
 	/* Datagrams. */
 	struct list datagrams; /* owned struct datagram */
 	size_t datagram_count;
+	bool is_stream_turn; /* the last packet began with datagrams */
 	size_t datagram_max; /* what the peer takes, without frame header; 0: none */
 
 	/* Owed events. */
