@@ -55,14 +55,14 @@ static struct quic_conn *conn_new(struct quic_endpoint *e, bool is_server)
 	return c;
 }
 
-static void set_limits(const struct quic_endpoint *e, ngtcp2_settings *settings,
+static void set_limits(struct quic_endpoint *e, ngtcp2_settings *settings,
 		       ngtcp2_transport_params *params)
 {
 	const struct quic_limits *l = &e->limits;
 
 	ngtcp2_settings_default(settings);
-	settings->initial_ts = quic_time();
-	settings->cc_algo = NGTCP2_CC_ALGO_BBR;
+	settings->initial_ts = quic_read_clock(e);
+	settings->cc_algo = NGTCP2_CC_ALGO_BBR; /* docs/decisions/0004 */
 	settings->max_tx_udp_payload_size = UDP_PAYLOAD_MAX;
 	settings->handshake_timeout = (uint64_t)l->handshake_ms * NSEC_PER_MSEC;
 	settings->pmtud_probes = mtu_probes;
@@ -303,7 +303,8 @@ void quic_conn_read(struct quic_conn *c, const struct quic_packet *p)
 	if (c->is_ending)
 		return;
 	quic_reads(c);
-	int ret = ngtcp2_conn_read_pkt(c->ng, &path, &info, p->data.ptr, p->data.len, quic_time());
+	int ret = ngtcp2_conn_read_pkt(c->ng, &path, &info, p->data.ptr, p->data.len,
+				       c->endpoint->now);
 	quic_reads(NULL);
 	if (c->received_packets != opened) {
 		c->last_heard = loop_now(c->endpoint->loop);
@@ -328,7 +329,7 @@ void quic_conn_expire(struct quic_conn *c)
 {
 	if (c->is_ending)
 		return;
-	int ret = ngtcp2_conn_handle_expiry(c->ng, quic_time());
+	int ret = ngtcp2_conn_handle_expiry(c->ng, c->endpoint->now);
 	if (ret != 0)
 		quic_conn_fail(c, ret);
 	else

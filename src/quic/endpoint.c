@@ -35,21 +35,22 @@ void quic_limits_default(struct quic_limits *limits)
 	};
 }
 
+ngtcp2_tstamp quic_read_clock(struct quic_endpoint *e)
+{
+	return e->now = (ngtcp2_tstamp)clock_now() * 1000;
+}
+
 void quic_enter(struct quic_endpoint *e)
 {
 	CHECK(e, ENDPOINT_MAGIC);
 	e->busy++;
+	quic_read_clock(e);
 }
 
 void quic_leave(struct quic_endpoint *e)
 {
 	if (--e->busy == 0 && e->is_dead)
 		destroy(e);
-}
-
-ngtcp2_tstamp quic_time(void)
-{
-	return (ngtcp2_tstamp)clock_now() * 1000;
 }
 
 void quic_conn_touch(struct quic_conn *c)
@@ -183,10 +184,9 @@ static void on_alarm(void *arg)
 {
 	struct quic_endpoint *e = arg;
 	struct quic_conn *c;
-	usec now = clock_now();
 
 	quic_enter(e);
-	while ((c = quic_expiry_take(e, now)))
+	while ((c = quic_expiry_take(e, (usec)(e->now / 1000))))
 		quic_conn_expire(c);
 	loop_defer_flush(e->loop, &e->flush);
 	quic_leave(e);
@@ -194,7 +194,26 @@ static void on_alarm(void *arg)
 
 /* --- Receiving ------------------------------------------------------------------------------- */
 
-static void read_packet(struct quic_endpoint *e, const struct quic_packet *p)
+/* `last` is the owner of the packet before: most packets of a batch are of one connection. */
+struct last_owner {
+	uint8_t id[CID_BYTES];
+	struct quic_owner *owner; /* NULL: none yet */
+};
+
+static struct quic_owner *find_owner(struct quic_endpoint *e, const ngtcp2_version_cid *ids,
+				     struct last_owner *last)
+{
+	if (last->owner && ids->dcidlen == CID_BYTES && memcmp(ids->dcid, last->id, CID_BYTES) == 0)
+		return last->owner;
+	struct quic_owner *owner = quic_id_find(e, bytes_of(ids->dcid, ids->dcidlen));
+	last->owner = ids->dcidlen == CID_BYTES ? owner : NULL;
+	if (last->owner)
+		memcpy(last->id, ids->dcid, CID_BYTES);
+	return owner;
+}
+
+static void read_packet(struct quic_endpoint *e, const struct quic_packet *p,
+			struct last_owner *last)
 {
 	ngtcp2_version_cid ids;
 	int ret = ngtcp2_pkt_decode_version_cid(&ids, p->data.ptr, p->data.len, CID_BYTES);
@@ -205,7 +224,7 @@ static void read_packet(struct quic_endpoint *e, const struct quic_packet *p)
 	}
 	if (ret < 0)
 		return;
-	struct quic_owner *owner = quic_id_find(e, bytes_of(ids.dcid, ids.dcidlen));
+	struct quic_owner *owner = find_owner(e, &ids, last);
 	if (!owner)
 		quic_stranger(e, p, &ids);
 	else if (owner->kind == OWNER_CLOSED)
@@ -218,6 +237,7 @@ static void on_packets(void *ctx, const struct udp_packet *packets, size_t count
 {
 	struct quic_socket *s = ctx;
 	struct quic_endpoint *e = s->endpoint;
+	struct last_owner last = { .owner = NULL };
 
 	quic_enter(e);
 	for (size_t i = 0; i < count && !e->is_dead; i++) {
@@ -228,7 +248,7 @@ static void on_packets(void *ctx, const struct udp_packet *packets, size_t count
 			.ecn = packets[i].ecn,
 			.data = packets[i].data,
 		};
-		read_packet(e, &p);
+		read_packet(e, &p, &last);
 	}
 	quic_leave(e);
 }
@@ -287,8 +307,9 @@ static void on_read_handed_over(struct deferred *d)
 			.data = bytes_of(h->data, h->len),
 			.is_foreign = true,
 		};
+		struct last_owner last = { .owner = NULL };
 		e->handed_over_count--;
-		read_packet(e, &p);
+		read_packet(e, &p, &last);
 		mem_free(h);
 	}
 	quic_leave(e);

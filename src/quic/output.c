@@ -151,11 +151,16 @@ static ngtcp2_ssize write_packet(struct quic_conn *c, struct packet *p)
 	ngtcp2_ssize n;
 
 	drop_large_datagrams(c);
-	while (quic_datagram_first(c))
+	/* Packet by packet in turn, where both have something. */
+	c->is_stream_turn = !c->is_stream_turn && quic_datagram_first(c);
+	while (c->is_stream_turn && quic_datagram_first(c))
 		if (write_datagram(c, p, &n))
 			return n;
 	for (struct quic_stream *st; (st = next_stream(c));)
 		if (write_stream(c, st, p, &n))
+			return n;
+	while (quic_datagram_first(c))
+		if (write_datagram(c, p, &n))
 			return n;
 	return ngtcp2_conn_writev_stream(c->ng, &p->path.path, &p->info, p->dst, p->cap, NULL,
 					 NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0, p->now);
@@ -189,7 +194,7 @@ bool quic_conn_write(struct quic_conn *c)
 	bool has_room = true;
 	ngtcp2_ssize n = 0;
 
-	ngtcp2_tstamp now = quic_time();
+	ngtcp2_tstamp now = quic_read_clock(e);
 	if (c->wants_migration)
 		migrate(c, now);
 	quic_streams_apply(c);
@@ -242,8 +247,9 @@ void quic_conn_send_close(struct quic_conn *c,
 	ngtcp2_pkt_info info;
 
 	ngtcp2_path_storage_zero(&path);
-	ngtcp2_ssize n = ngtcp2_conn_write_connection_close(c->ng, &path.path, &info, out,
-							    sizeof(out), &c->close, quic_time());
+	ngtcp2_ssize n =
+		ngtcp2_conn_write_connection_close(c->ng, &path.path, &info, out, sizeof(out),
+						   &c->close, quic_read_clock(c->endpoint));
 	if (n <= 0)
 		return;
 	struct bytes packet = bytes_of(out, (size_t)n);

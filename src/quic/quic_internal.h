@@ -96,6 +96,7 @@ struct quic_endpoint {
 		uint8_t ecn;
 	} stuck;
 
+	ngtcp2_tstamp now; /* of the batch that is read or written */
 	usec stateless_since;
 	unsigned stateless_count;
 
@@ -161,6 +162,7 @@ struct quic_conn {
 	/* Datagrams. */
 	struct list datagrams; /* owned struct datagram */
 	size_t datagram_count;
+	bool is_stream_turn; /* the last packet began with datagrams */
 	size_t datagram_max; /* what the peer takes, without frame header; 0: none */
 
 	/* Owed events. */
@@ -226,7 +228,8 @@ struct quic_stream {
 /* Around everything that a loop calls: what is freed meanwhile dies at the end. */
 void quic_enter(struct quic_endpoint *e);
 void quic_leave(struct quic_endpoint *e);
-ngtcp2_tstamp quic_time(void);
+/* Sets e->now: where a batch begins, not for each packet. */
+ngtcp2_tstamp quic_read_clock(struct quic_endpoint *e);
 /* Packets that may leave after the callbacks of this turn. */
 void quic_conn_touch(struct quic_conn *c);
 /* One packet or several of `segment` bytes; false: the kernel has no room, the rest waits in `out` if `data` is

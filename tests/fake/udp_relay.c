@@ -16,7 +16,6 @@ struct parcel {
 
 struct direction {
 	usec free_at; /* when the line has sent what it was given */
-	size_t queued;
 };
 
 struct udp_relay {
@@ -53,7 +52,6 @@ static void deliver(struct udp_relay *r, struct parcel *p)
 	if (p->to_server || r->client.len)
 		(void)udp_send(s, NULL, p->to_server ? &r->server : &r->client, p->ecn,
 			       bytes_of(p->data, p->len), p->len, NULL);
-	(p->to_server ? &r->up : &r->down)->queued -= p->len;
 	mem_free(p);
 }
 
@@ -87,12 +85,14 @@ static void post(struct udp_relay *r, const struct udp_packet *packet, bool to_s
 	size_t room = r->options.queue_bytes ? r->options.queue_bytes : 256 * 1024;
 
 	if (r->options.bytes_per_sec) {
-		if (d->queued + packet->data.len > room) {
+		if (d->free_at < now)
+			d->free_at = now;
+		size_t waiting = (size_t)((uint64_t)(d->free_at - now) * r->options.bytes_per_sec /
+					  USEC_PER_SEC);
+		if (waiting + packet->data.len > room) {
 			r->counts.lost++;
 			return;
 		}
-		if (d->free_at < now)
-			d->free_at = now;
 		d->free_at += (usec)(packet->data.len * USEC_PER_SEC / r->options.bytes_per_sec);
 		leaves = d->free_at;
 	}
@@ -102,7 +102,6 @@ static void post(struct udp_relay *r, const struct udp_packet *packet, bool to_s
 	p->ecn = packet->ecn;
 	p->len = packet->data.len;
 	memcpy(p->data, packet->data.ptr, p->len);
-	d->queued += p->len;
 	struct list *at = r->parcels.prev;
 	while (at != &r->parcels && LIST_ENTRY(at, struct parcel, node)->due > p->due)
 		at = at->prev;

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include "base/limits.h"
+#include "quic/quic_internal.h"
 
 static struct udp_relay *relay;
 
@@ -142,6 +143,25 @@ static void packets_are_marked_for_ecn(void **state)
 	transfer(100000);
 	struct udp_relay_counts counts = udp_relay_counts(relay);
 	assert_true(counts.marked > counts.packets / 2);
+}
+
+static void keys_change_on_the_way(void **state)
+{
+	connect_over(NULL);
+	transfer(1000); /* the handshake is confirmed, and TLS gone */
+	assert_null(at_client->conn->tls);
+	assert_null(at_server->conn->tls);
+	for (int i = 0; i < 4; i++) {
+		struct quic_conn *c = i % 2 ? at_server->conn : at_client->conn;
+		/* Not before three probe timeouts after the last one. */
+		for (int tries = 0;
+		     ngtcp2_conn_initiate_key_update(c->ng, quic_read_clock(c->endpoint)) != 0;
+		     tries++) {
+			assert_true(tries < 1000);
+			let_pass(10);
+		}
+		transfer(300000);
+	}
 }
 
 /* --- Changes of address ---------------------------------------------------------------------- */
@@ -358,6 +378,7 @@ int main(void)
 		OVER_RELAY(a_narrow_path_delivers_everything),
 		OVER_RELAY(packets_fit_the_path),
 		OVER_RELAY(packets_are_marked_for_ecn),
+		TEST(keys_change_on_the_way),
 		OVER_RELAY(a_nat_that_forgets_is_survived),
 		TEST(a_client_goes_on_from_another_socket),
 		OVER_RELAY(a_lost_address_costs_no_connection),
