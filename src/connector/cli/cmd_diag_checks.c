@@ -179,14 +179,21 @@ static void list_locations(const json_t *connections, struct buf *out)
 	}
 }
 
+/* The one whose error says most: a refusal rather than a connection that was just lost. */
 static const json_t *with_error(const json_t *connections)
 {
+	const json_t *first = NULL;
 	size_t i;
 	json_t *connection;
 
-	json_array_foreach(connections, i,
-			   connection) if (*json_text_at(connection, "lastError")) return connection;
-	return NULL;
+	json_array_foreach(connections, i, connection)
+	{
+		if (strcmp(json_text_at(connection, "lastErrorKind"), "denied") == 0)
+			return connection;
+		if (!first && *json_text_at(connection, "lastError"))
+			first = connection;
+	}
+	return first;
 }
 
 static void check_registrations(struct diag *d)
