@@ -122,6 +122,24 @@
 #define LIMIT_FEATURE_BYTES 128       /* one of them, and version and arch */
 #define LIMIT_SESSIONS_PER_TUNNEL 256 /* 64 replicas of four connections */
 
+/* --- UDP through the tunnel ------------------------------------------------------------------ */
+
+/* Flows of one session. Each costs the connector a socket. */
+#define LIMIT_UDP_FLOWS 4096
+/* Flows of a connector, all sessions together: half of the descriptors it may open, and no more than this. */
+#define LIMIT_UDP_CONNECTOR_FLOWS 16384
+/* Silence that ends a flow when nobody says otherwise: the stock connector's 210 s. */
+#define LIMIT_UDP_IDLE_MS (210 * 1000)
+/* The connector is told so much more than the edge waits, so that the edge ends a flow first and no datagram
+ * meets one that has just gone. */
+#define LIMIT_UDP_IDLE_SLACK_MS 5000
+/* Datagrams that wait for the connector's word, of one flow: a handshake's worth. */
+#define LIMIT_UDP_FLOW_EARLY 16
+/* The connector's word on a flow must come in this time; datagrams that ask for it (version 3) are sent
+ * again this often meanwhile. */
+#define LIMIT_UDP_OPEN_MS 5000
+#define LIMIT_UDP_REGISTER_AGAIN_MS 500
+
 /* --- Replicas -------------------------------------------------------------------------------- */
 
 /* Of a request's body so much is kept until somebody has taken the request, where there are replicas that

@@ -18,6 +18,10 @@ struct session;
 struct stream;
 struct loop;
 struct quic_conn;
+/* See transport/udp_flow.h. */
+struct udp_flow;
+struct udp_flow_events;
+struct udp_target;
 
 /* --- Heads ----------------------------------------------------------------------------------- */
 
@@ -89,6 +93,11 @@ struct session_events {
 	 * Set the stream's context and answer now or later. */
 	void (*on_stream)(struct session *s, struct stream *st, enum stream_kind kind,
 			  const struct head *head, bool fin);
+	/* Connector only: the edge opened a UDP flow. Set its events and context, then udp_flow_accept() or
+	 * udp_flow_close(), now or later. Borrowed target. NULL: all are refused. */
+	void (*on_udp)(struct session *s, struct udp_flow *f, const struct udp_target *target);
+	/* A datagram of the peer was dropped; `why` is an enum udp_drop. NULL: nobody counts. */
+	void (*on_udp_dropped)(struct session *s, int why);
 	/* The peer takes (edge side: connector unregistered) or gives no new streams. */
 	void (*on_draining)(struct session *s);
 	/* Once, last; the session is gone after return. */
@@ -158,6 +167,16 @@ struct transport {
 	/* Connector, once registered: `json` reaches the edge's on_local_config. False when it is not taken
 	 * now; NULL: this driver cannot. */
 	bool (*report)(struct session *s, struct bytes json);
+	/* UDP; all NULL: this driver cannot. See transport/udp_flow.h, which is how users call them. */
+	bool (*can_open_udp)(const struct session *s, bool is_hostname);
+	struct udp_flow *(*open_udp)(struct session *s, const struct udp_target *target,
+				     int64_t idle_ms, const struct udp_flow_events *events,
+				     void *ctx);
+	void (*udp_accept)(struct udp_flow *f);
+	int64_t (*udp_idle_ms)(const struct udp_flow *f);
+	bool (*udp_send)(struct udp_flow *f, struct bytes payload);
+	size_t (*udp_max_payload)(const struct udp_flow *f);
+	void (*udp_close)(struct udp_flow *f, enum reason why, struct bytes text);
 };
 
 /* Drivers put these first in their structs. Read-only for users. */
@@ -252,9 +271,12 @@ static inline void stream_reset(struct stream *st, enum reason why)
 #define FEATURE_HALF_CLOSE "adit_half_close"
 /* The connector says when a service that it checks goes down or comes back: session_report(). */
 #define FEATURE_HEALTH "adit_health"
+/* UDP flows to ingress rules; over QUIC only. */
+#define FEATURE_UDP "adit_udp"
 /* All of them, as both programs announce them. */
-#define FEATURES_ALL \
-	FEATURE_REASON, FEATURE_INTERIM, FEATURE_TRAILERS, FEATURE_HALF_CLOSE, FEATURE_HEALTH
+#define FEATURES_ALL                                                                           \
+	FEATURE_REASON, FEATURE_INTERIM, FEATURE_TRAILERS, FEATURE_HALF_CLOSE, FEATURE_HEALTH, \
+		FEATURE_UDP
 /* What a connector says about itself as a replica, as "adit_label=NAME" and "adit_weight=N" among its
  * features; only our edge looks at them. */
 #define FEATURE_LABEL "adit_label"
