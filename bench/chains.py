@@ -6,13 +6,15 @@ from lab import HOST, Chain, CannotMeasure, free_port
 
 REGISTERED = "Registered tunnel connection"
 CLOUDFLARED_HOST = "stock.example.com"
+TUNNELS = {"ours": HOST, "stock": CLOUDFLARED_HOST}  # name: host
 
 
 class Edge:
-    """An adit-edge with two tunnels, `ours` for adit and `stock` for cloudflared."""
+    """An adit-edge with two tunnels, `ours` for adit and `stock` for cloudflared, or with those of `tunnels`."""
 
-    def __init__(self, lab, name="edge"):
+    def __init__(self, lab, name="edge", tunnels=None):
         self.lab = lab
+        self.tunnels = tunnels or TUNNELS
         self.data = lab.scratch / name
         self.home = lab.scratch / f"{name}-home"
         self.https, self.tunnel, self.metrics = free_port(), free_port(), free_port()
@@ -48,32 +50,41 @@ class Edge:
         path.write_text(cert)
         path.chmod(0o600)
         self.tokens = {}
-        for tunnel, host in (("ours", HOST), ("stock", CLOUDFLARED_HOST)):
+        for tunnel, host in self.tunnels.items():
             self._adit("tunnel", "create", tunnel)
             self._adit("tunnel", "route", "dns", tunnel, host)
             self.tokens[tunnel] = self._adit("tunnel", "token", tunnel).strip()
         self.ingress = self.lab.template("ingress.yml", "ingress.yml")
 
-    def connector(self, stock=False):
+    def connector(self, stock=False, tunnel=None, protocol="http2"):
         """(argv, environment) of a connector, ours or cloudflared: both by token, told the same."""
         program, options = self.lab.bin / "adit", []
         if stock:
             program, options = self.lab.cloudflared, ["--no-autoupdate", "--no-prechecks"]
-        argv = [program, "--config", self.ingress, "tunnel", *options, "--protocol", "http2", "run"]
+        argv = [program, "--config", self.ingress, "tunnel", *options, "--protocol", protocol, "run"]
         return argv, {
             "HOME": str(self.lab.scratch),
-            "TUNNEL_TOKEN": self.tokens["stock" if stock else "ours"],
+            "TUNNEL_TOKEN": self.tokens[tunnel or ("stock" if stock else "ours")],
             "TUNNEL_EDGE": ",".join([f"127.0.0.1:{self.tunnel}"] * 4),
             "TUNNEL_CACERT": str(self.ca),
             "TUNNEL_METRICS": "127.0.0.1:0",
             "TUNNEL_ACCESS_LOG": "off",
         }
 
-    def start_connector(self, stock=False):
-        argv, env = self.connector(stock)
-        program = self.lab.start("cloudflared" if stock else "connector", argv, env)
+    def start_connector(self, stock=False, tunnel=None, protocol="http2"):
+        argv, env = self.connector(stock, tunnel, protocol)
+        name = tunnel or ("cloudflared" if stock else "connector")
+        program = self.lab.start(name, argv, env)
         program.wait_logged(REGISTERED, count=4)
         return program
+
+
+def of_protocol(edge, stock, protocol):
+    """One way through an edge that has a tunnel for each; see claim_tunnel.py."""
+    tunnel = f"{'stock' if stock else 'ours'}-{protocol}"
+    connector = edge.start_connector(stock, tunnel, protocol)
+    name = f"{'cloudflared' if stock else 'adit'}, {'QUIC' if protocol == 'quic' else 'HTTP/2'}"
+    return Chain(name, edge.https, {"edge": edge.program, "connector": connector}, edge.tunnels[tunnel], edge.ca)
 
 
 def ours(lab, edge):

@@ -22,9 +22,9 @@ def load(lab, chain, connections, seconds, log):
     )  # fmt: skip
 
 
-def finish(lab, client):
+def finish(lab, client, seconds=30):
     try:
-        code = client.process.wait(30)
+        code = client.process.wait(seconds)
     except Exception as e:
         raise CannotMeasure("h2load does not end") from e
     finally:

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Us beside our peers: CPU, speed and memory of HTTP through the tunnel.
 #
-#   ./dev bench                   everything, 15 to 20 minutes; writes docs/benchmarks.md
-#   ./dev bench --only small      one claim again: small bulk memory start handshakes syscalls profile
+#   ./dev bench                   everything, half an hour; writes docs/benchmarks.md
+#   ./dev bench --only small      one claim again: small bulk tunnel crowd memory start handshakes syscalls
+#                                 profile
 #   ./dev bench --quick           does it all work? About a minute, writes build/bench/ only
 #
 # It runs in a network of its own that has nothing but loopback, with a hosts file of its own that knows

@@ -22,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 HOST = "app.example.com"
 GIB = 1 << 30
+PARTS = 64  # of the bulk, when many carry it together
 CORES = len(os.sched_getaffinity(0))
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -227,8 +228,9 @@ class Lab:
 
     def _start_origin(self):
         self.origin_port, self.counter_port, self.sink_port = (free_port() for _ in range(3))
-        with open(self.scratch / "bulk", "wb") as bulk:
-            bulk.truncate(self.bulk_bytes)
+        for name, size in (("bulk", self.bulk_bytes), ("part", self.bulk_bytes // PARTS)):
+            with open(self.scratch / name, "wb") as bulk:
+                bulk.truncate(size)
         self.origin = self.nginx(
             "origin", self.template("nginx-origin.conf", "origin.conf", KIB="0123456789abcdef" * 64)
         )

@@ -19,7 +19,7 @@ import report
 from lab import CORES, ROOT, CannotMeasure, Lab
 from results import Results
 
-CLAIMS = ("small", "bulk", "memory", "start", "handshakes", "syscalls", "profile")
+CLAIMS = ("small", "bulk", "tunnel", "crowd", "memory", "start", "handshakes", "syscalls", "profile")
 
 
 def output(*argv):
@@ -63,7 +63,7 @@ def keep_programs(folder):
     """Copies what is measured, so that a build meanwhile does not change it. Says what it is."""
     built = pathlib.Path(os.environ["ADIT_BIN_DIR"])
     sums = []
-    for name in ("adit", "adit-edge"):
+    for name in ("adit", "adit-edge", "bench-crowd"):
         if (built / name).exists():
             copy = pathlib.Path(shutil.copy2(built / name, folder))
             sums.append(f"{name} {hashlib.sha256(copy.read_bytes()).hexdigest()[:12]}")
