@@ -5,9 +5,11 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "base/limits.h"
+#include "base/encode.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/random.h"
+#include "base/secret.h"
 #include "edge/control/control.h"
 #include "edge/control/gateway.h"
 #include "edge/forward/dispatch.h"
@@ -15,6 +17,7 @@
 #include "edge/listen/local.h"
 #include "edge/listen/visitor.h"
 #include "edge/tunnels/accept.h"
+#include "edge/tunnels/quic_listener.h"
 #include "edge/tunnels/service_report.h"
 #include "edge/worker.h"
 #include "io/conn.h"
@@ -178,33 +181,43 @@ static void drop_snapshot(void *ctx)
 	snapshot_unref(ctx);
 }
 
+static void drop_tls(struct worker_tls *tls)
+{
+	tls_context_unref(tls->https);
+	tls_context_unref(tls->tunnel);
+	tls_context_unref(tls->quic);
+}
+
 /* Builds a snapshot and gives it to every worker. */
 static int spread_snapshot(struct edge *e, struct err *err)
 {
 	static const char *const https_alpn[] = { "h2", "http/1.1", NULL };
+	static const char *const quic_alpn[] = { "argotunnel", NULL };
 	struct snapshot *s = snapshot_build(e->store, e->snapshot, err);
 
 	if (!s)
 		return err_wrap(err, "reading the routes");
-	struct tls_context *https =
-		tls_context_server(choose_https, snapshot_ref(s), drop_snapshot, https_alpn, err);
-	struct tls_context *tunnel =
-		tls_context_server(choose_tunnel, snapshot_ref(s), drop_snapshot, NULL, err);
-	if (!https || !tunnel) {
-		tls_context_unref(https);
-		tls_context_unref(tunnel);
+	struct worker_tls tls = {
+		.https = tls_context_server(choose_https, snapshot_ref(s), drop_snapshot,
+					    https_alpn, err),
+		.tunnel = tls_context_server(choose_tunnel, snapshot_ref(s), drop_snapshot, NULL,
+					     err),
+		.quic = tls_context_server(choose_tunnel, snapshot_ref(s), drop_snapshot, quic_alpn,
+					   err),
+	};
+	if (!tls.https || !tls.tunnel || !tls.quic) {
+		drop_tls(&tls);
 		snapshot_unref(s);
 		return err_wrap(err, "preparing TLS");
 	}
 	/* At the start directly: a worker that accepts must have certificates. */
-	void (*give)(struct worker *, struct snapshot *, struct tls_context *,
-		     struct tls_context *) =
+	void (*give)(struct worker *, struct snapshot *, const struct worker_tls *) =
 		e->threads_started ? worker_post_snapshot : worker_set_snapshot;
 	for (size_t i = 0; i < e->worker_count; i++)
-		give(e->workers[i], snapshot_ref(s), tls_context_ref(https),
-		     tls_context_ref(tunnel));
-	tls_context_unref(https);
-	tls_context_unref(tunnel);
+		give(e->workers[i], snapshot_ref(s),
+		     &(struct worker_tls){ tls_context_ref(tls.https), tls_context_ref(tls.tunnel),
+					   tls_context_ref(tls.quic) });
+	drop_tls(&tls);
 	snapshot_unref(e->snapshot);
 	e->snapshot = s;
 	int64_t wait_ms = (snapshot_renew_at(s) - clock_wall_now()) / USEC_PER_MSEC;
@@ -285,10 +298,10 @@ static void on_connector(void *worker, int fd, const struct address *peer)
 	worker_post_connector(edge_next_worker(w->edge), fd, peer);
 }
 
-/* Each worker gets a socket of its own on the address. */
+/* Each worker gets a socket of its own on the address; *ret has its port then. */
 static int listen_on_all(struct edge *e, const char *text, const char *what,
 			 void (*on_accept)(void *worker, int fd, const struct address *peer),
-			 struct err *err)
+			 struct address *ret, struct err *err)
 {
 	struct address address;
 	char shown[ADDRESS_TEXT_SIZE];
@@ -309,6 +322,7 @@ static int listen_on_all(struct edge *e, const char *text, const char *what,
 	}
 	log_info(COMPONENT, "listening", LOG_STR("for", what),
 		 LOG_STR("address", address_text(&address, shown)));
+	*ret = address;
 	return 0;
 }
 
@@ -316,10 +330,76 @@ static int listen_on_texts(struct edge *e, const struct edge_texts *texts, const
 			   void (*on_accept)(void *worker, int fd, const struct address *peer),
 			   struct err *err)
 {
+	struct address address;
+
 	for (size_t i = 0; i < texts->count; i++)
-		if (listen_on_all(e, texts->list[i], what, on_accept, err) < 0)
+		if (listen_on_all(e, texts->list[i], what, on_accept, &address, err) < 0)
 			return err->code;
 	return 0;
+}
+
+/* Kept in the store, as a restarted edge knows by it which connections were its own. */
+static int get_quic_secret(struct store *store, uint8_t ret[QUIC_SECRET_BYTES], struct err *err)
+{
+	struct err why = { 0 };
+	char *text = store_setting_get(store, "quic.secret", &why);
+	int rc = 0;
+
+	if (!text && why.code != E_NOT_FOUND) {
+		if (err)
+			*err = why;
+		return why.code;
+	}
+	if (!text || strlen(text) != 2 * QUIC_SECRET_BYTES || !hex_decode(bytes_str(text), ret)) {
+		mem_free(text);
+		random_bytes(ret, QUIC_SECRET_BYTES);
+		text = hex_text(bytes_of(ret, QUIC_SECRET_BYTES));
+		rc = store_setting_put(store, "quic.secret", text, true, err);
+	}
+	secret_wipe(text, strlen(text));
+	mem_free(text);
+	return rc;
+}
+
+/* UDP on the address that a tunnel listener has. */
+static int listen_quic(struct edge *e, const struct address *address, struct bytes secret,
+		       struct err *err)
+{
+	struct err why = { 0 };
+	char shown[ADDRESS_TEXT_SIZE];
+
+	address_text(address, shown);
+	if (e->config->tunnel_quic == EDGE_QUIC_OFF || address->any.sa_family == AF_UNIX)
+		return 0;
+	if (quic_listen_on_all(e->workers, e->worker_count, address, secret, &why) == 0) {
+		log_info(COMPONENT, "listening", LOG_STR("for", "tunnel over QUIC"),
+			 LOG_STR("address", shown));
+		return 0;
+	}
+	if (e->config->tunnel_quic == EDGE_QUIC_ON) {
+		*err = why;
+		return err_wrap(err, "tunnel");
+	}
+	log_warn(COMPONENT,
+		 "no QUIC here, connectors use HTTP/2 (tunnel-quic: off is without this warning)",
+		 LOG_STR("address", shown), LOG_STR("error", why.text));
+	return 0;
+}
+
+static int listen_for_connectors(struct edge *e, struct err *err)
+{
+	const struct edge_texts *texts = &e->config->tunnel;
+	uint8_t secret[QUIC_SECRET_BYTES];
+	struct address address;
+	int rc = get_quic_secret(e->store, secret, err);
+
+	for (size_t i = 0; rc == 0 && i < texts->count; i++) {
+		rc = listen_on_all(e, texts->list[i], "tunnel", on_connector, &address, err);
+		if (rc == 0)
+			rc = listen_quic(e, &address, bytes_of(secret, sizeof(secret)), err);
+	}
+	secret_wipe(secret, sizeof(secret));
+	return rc;
 }
 
 static uint16_t first_https_port(const struct edge_config *cfg)
@@ -451,7 +531,7 @@ static int start(struct edge *e, struct err *err)
 		return err->code;
 	if (listen_on_texts(e, &cfg->https, "https", visitor_accept_https, err) < 0 ||
 	    listen_on_texts(e, &cfg->http, "http", visitor_accept_http, err) < 0 ||
-	    listen_on_texts(e, &cfg->tunnel, "tunnel", on_connector, err) < 0)
+	    listen_for_connectors(e, err) < 0)
 		return err->code;
 	e->local = local_listeners_new(e->loop, e->gateway, cfg, err);
 	if (!e->local)

@@ -27,6 +27,9 @@ static const struct edge_setting settings[] = {
 	  offsetof(struct edge_config, http) },
 	{ "tunnel", "ADDR", ":7844", "where connectors dial in", EDGE_SETTING_ADDRESSES,
 	  offsetof(struct edge_config, tunnel) },
+	{ "tunnel-quic", "MODE", "auto",
+	  "QUIC for connectors, on UDP of the same addresses: auto (where UDP can be opened), on, off",
+	  EDGE_SETTING_QUIC, offsetof(struct edge_config, tunnel_quic) },
 	{ "metrics", "ADDR", "127.0.0.1:20249", "/metrics and /ready; \"off\" for none",
 	  EDGE_SETTING_ADDRESSES, offsetof(struct edge_config, metrics) },
 	{ "admin-socket", "PATH", NULL, "UNIX socket for these commands (DIR/admin.sock)",
@@ -214,6 +217,23 @@ static int access_format_set(enum edge_access_format *at, const char *value, str
 		       value);
 }
 
+static int quic_set(enum edge_quic *at, const char *value, struct err *err)
+{
+	static const char *const names[] = {
+		[EDGE_QUIC_AUTO] = "auto",
+		[EDGE_QUIC_ON] = "on",
+		[EDGE_QUIC_OFF] = "off",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (!strcmp(value, names[i])) {
+			*at = (enum edge_quic)i;
+			return 0;
+		}
+	}
+	return err_set(err, E_INVALID, "'%.100s' is not one of auto, on, off", value);
+}
+
 static int set_value(struct edge_config *c, const struct edge_setting *s, const char *value,
 		     struct err *err)
 {
@@ -231,6 +251,8 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 		return 0;
 	case EDGE_SETTING_URL:
 		return url_set(at, value, err);
+	case EDGE_SETTING_QUIC:
+		return quic_set(at, value, err);
 	case EDGE_SETTING_WORKERS:
 		if (!bytes_to_u64(bytes_str(value), &number) || number < 1 || number > WORKERS_MAX)
 			return err_set(err, E_INVALID,

@@ -28,6 +28,9 @@ enum edge_access_format {
 	EDGE_ACCESS_VCOMBINED, /* the same behind "host:port " */
 };
 
+/* Whether connectors may use QUIC. AUTO: where UDP cannot be opened a warning says so, and TCP goes on. */
+enum edge_quic { EDGE_QUIC_AUTO, EDGE_QUIC_ON, EDGE_QUIC_OFF };
+
 /* Room for every row of the table, with some to spare (edge_config.c checks). */
 #define EDGE_SETTINGS_MAX 24
 
@@ -42,6 +45,8 @@ struct edge_config {
 	char *control_host; /* owned; from the store, by edge_config_complete() */
 	char *public_url;   /* owned; "https://adit.example.com:8443", no slash at the end */
 	struct edge_texts advertise; /* "host:port" of the tunnel listener, as connectors shall dial it */
+
+	enum edge_quic tunnel_quic;
 
 	int workers;      /* at least 1 */
 	char location[9]; /* what connectors and CF-Ray call this node: 1 to 8 of a-z 0-9 - */
@@ -60,6 +65,7 @@ enum edge_setting_type {
 	EDGE_SETTING_HOST_PORTS, /* list */
 	EDGE_SETTING_PATH,
 	EDGE_SETTING_URL, /* https://host[:port] */
+	EDGE_SETTING_QUIC,
 	EDGE_SETTING_WORKERS,
 	EDGE_SETTING_LOCATION,
 	EDGE_SETTING_LOG_LEVEL,

@@ -9,6 +9,7 @@
 #include "edge/route/error_page.h"
 #include "edge/route/route.h"
 #include "edge/tunnels/accept.h"
+#include "edge/tunnels/quic_listener.h"
 #include "edge/tunnels/registry.h"
 #include "io/conn.h"
 #include "tls/tls.h"
@@ -60,10 +61,16 @@ struct worker *worker_free(struct worker *w)
 	for (size_t i = 0; i < w->listener_count; i++)
 		listener_free(w->listeners[i]);
 	mem_free(w->listeners);
+	for (size_t i = 0; i < w->quic_count; i++)
+		quic_listener_close(w->quic[i]);
 	loop_free(w->loop);
+	for (size_t i = 0; i < w->quic_count; i++)
+		quic_listener_free(w->quic[i]);
+	mem_free(w->quic);
 	registry_free(w);
 	tls_context_unref(w->https_tls);
 	tls_context_unref(w->tunnel_tls);
+	tls_context_unref(w->quic_tls);
 	snapshot_unref(w->snapshot);
 	return mem_free(w);
 }
@@ -80,19 +87,22 @@ void worker_listen(struct worker *w, int fd,
 struct new_snapshot {
 	struct worker *worker;
 	struct snapshot *snapshot;
-	struct tls_context *https_tls, *tunnel_tls;
+	struct worker_tls tls;
 };
 
-void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, struct tls_context *https_tls,
-			 struct tls_context *tunnel_tls)
+void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, const struct worker_tls *tls)
 {
 	/* Running exchanges and handshakes hold references of their own. */
 	snapshot_unref(w->snapshot);
 	tls_context_unref(w->https_tls);
 	tls_context_unref(w->tunnel_tls);
+	tls_context_unref(w->quic_tls);
 	w->snapshot = snapshot;
-	w->https_tls = https_tls;
-	w->tunnel_tls = tunnel_tls;
+	w->https_tls = tls->https;
+	w->tunnel_tls = tls->tunnel;
+	w->quic_tls = tls->quic;
+	for (size_t i = 0; i < w->quic_count; i++)
+		quic_listener_set_tls(w->quic[i], w->quic_tls);
 	registry_drop_deleted(w);
 }
 
@@ -100,16 +110,15 @@ static void on_snapshot(void *arg)
 {
 	struct new_snapshot *n = arg;
 
-	worker_set_snapshot(n->worker, n->snapshot, n->https_tls, n->tunnel_tls);
+	worker_set_snapshot(n->worker, n->snapshot, &n->tls);
 	mem_free(n);
 }
 
-void worker_post_snapshot(struct worker *w, struct snapshot *snapshot,
-			  struct tls_context *https_tls, struct tls_context *tunnel_tls)
+void worker_post_snapshot(struct worker *w, struct snapshot *snapshot, const struct worker_tls *tls)
 {
 	struct new_snapshot *n = mem_alloc(sizeof(*n));
 
-	*n = (struct new_snapshot){ w, snapshot, https_tls, tunnel_tls };
+	*n = (struct new_snapshot){ w, snapshot, *tls };
 	loop_post(w->loop, on_snapshot, n);
 }
 
@@ -204,6 +213,8 @@ static void on_drain(void *arg)
 	for (size_t i = 0; i < w->listener_count; i++)
 		listener_free(w->listeners[i]);
 	w->listener_count = 0;
+	for (size_t i = 0; i < w->quic_count; i++)
+		quic_listener_stop(w->quic[i]);
 	arrival_cancel_all(w);
 	visitor_drain_all(w);
 	worker_check_drained(w);

@@ -16,6 +16,7 @@ struct address;
 struct control_gateway;
 struct edge;
 struct listener;
+struct quic_listener;
 struct tls_context;
 struct worker;
 
@@ -31,15 +32,17 @@ struct worker {
 	struct control_gateway *control; /* borrowed; thread-safe to ask */
 
 	struct map *tunnels; /* tunnel id -> struct tunnel_entry (edge/tunnels/registry.c) */
-	struct tls_context *https_tls, *tunnel_tls; /* counted */
-	struct handler_chain visitors;              /* route -> control | forward */
-	struct handler_chain redirect;              /* plain HTTP */
+	struct tls_context *https_tls, *tunnel_tls, *quic_tls; /* counted */
+	struct handler_chain visitors;                         /* route -> control | forward */
+	struct handler_chain redirect;                         /* plain HTTP */
 	struct list visitors_open; /* visitors' connections (edge/listen/visitor.c) */
 	struct list handshakes;    /* TLS handshakes under way (edge/listen/arrival.c) */
 	size_t visitor_count;
 	size_t session_count;        /* tunnel connections, registered or not */
 	struct listener **listeners; /* owned */
 	size_t listener_count;
+	struct quic_listener **quic; /* owned; fixed before threads start */
+	size_t quic_count;
 	/* Leaving: its own visitors are served; so many workers have said that of theirs, this one too. */
 	bool is_draining, has_served, is_aborting;
 	size_t served_count;
@@ -61,15 +64,18 @@ struct worker *worker_free(struct worker *w);
 void worker_listen(struct worker *w, int fd,
 		   void (*on_accept)(void *worker, int fd, const struct address *peer));
 
+/* Certificates: of visitors, of connectors over TCP, and over QUIC. */
+struct worker_tls {
+	struct tls_context *https, *tunnel, *quic;
+};
+
 /* Before the thread starts: the first routes and certificates; takes one reference of each over. */
-void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, struct tls_context *https_tls,
-			 struct tls_context *tunnel_tls);
+void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, const struct worker_tls *tls);
 
 /* --- From other threads --- */
 
 /* worker_set_snapshot() on the worker's own thread, in a later turn. */
-void worker_post_snapshot(struct worker *w, struct snapshot *snapshot,
-			  struct tls_context *https_tls, struct tls_context *tunnel_tls);
+void worker_post_snapshot(struct worker *w, struct snapshot *snapshot, const struct worker_tls *tls);
 /* A connection accepted elsewhere that shall live here. */
 void worker_post_connector(struct worker *w, int fd, const struct address *peer);
 /* Closes live connections of the tunnel, of one connector when not NULL. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/errqueue.h>
+#include <linux/filter.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
 #include <unistd.h>
@@ -108,6 +109,18 @@ int udp_open(struct address *address, bool shared, struct err *err)
 	address->len = sizeof(address->v6);
 	getsockname(fd, &address->any, &address->len);
 	return fd;
+}
+
+int udp_steer(int fd, const struct sock_filter *program, size_t len, struct err *err)
+{
+	const struct sock_fprog filter = {
+		.len = (unsigned short)len,
+		.filter = (struct sock_filter *)(uintptr_t)program,
+	};
+
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &filter, sizeof(filter)) < 0)
+		return err_set_errno(err, E_UNSUPPORTED, errno, "choosing among UDP sockets");
+	return 0;
 }
 
 /* --- Receiving ------------------------------------------------------------------------------- */

@@ -11,6 +11,11 @@
  * picks one; *address is updated. Returns the descriptor or an error. */
 int udp_open(struct address *address, bool shared, struct err *err);
 
+/* Which of the sockets that share a port gets a packet: the program (classic BPF) sees the payload and returns
+ * the number of a socket, in the order they were bound. For all of them, `fd` is any. */
+struct sock_filter;
+int udp_steer(int fd, const struct sock_filter *program, size_t len, struct err *err);
+
 struct udp_packet {
 	struct address from, to; /* `to` has our address where the kernel told it */
 	uint8_t ecn;             /* the two ECN bits */

@@ -457,6 +457,14 @@ size_t quic_endpoint_connection_count(const struct quic_endpoint *e)
 	return e->conn_count;
 }
 
+void quic_endpoint_set_tls(struct quic_endpoint *e, struct tls_context *tls)
+{
+	CHECK(e, ENDPOINT_MAGIC);
+	BUG_IF(!e->is_server);
+	tls_context_unref(e->tls);
+	e->tls = tls_context_ref(tls);
+}
+
 void quic_endpoint_stop_accepting(struct quic_endpoint *e)
 {
 	CHECK(e, ENDPOINT_MAGIC);

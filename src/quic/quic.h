@@ -85,8 +85,9 @@ struct quic_server_options {
 	 * that a worker can answer for another, and kept over a restart if the caller keeps it. */
 	struct bytes secret;
 	/* Packets whose connection belongs to another endpoint (by its id, whose first byte is `index` of its
-	 * endpoint): called instead of a stateless reset. Must copy. NULL: there are no others. */
-	void (*on_foreign)(void *ctx, unsigned index, const struct address *from,
+	 * endpoint): called instead of a stateless reset. Must copy. False: nobody has that index, a reset is
+	 * the answer after all. NULL: there are no others. */
+	bool (*on_foreign)(void *ctx, unsigned index, const struct address *from,
 			   const struct address *to, uint8_t ecn, struct bytes packet);
 	unsigned index; /* of this endpoint, 0 to 255 */
 };
@@ -97,6 +98,13 @@ struct quic_endpoint *quic_endpoint_new(struct loop *l, int fd, const struct qui
 					const struct quic_events *events, void *ctx);
 void *quic_endpoint_ctx(struct quic_endpoint *e);
 struct loop *quic_endpoint_loop(struct quic_endpoint *e);
+/* For handshakes from now on; counted. Server. */
+void quic_endpoint_set_tls(struct quic_endpoint *e, struct tls_context *tls);
+/* `count` endpoints have sockets that share a port (udp_open), opened in the order of their indices: the kernel
+ * then gives each packet to the endpoint its connection id names, so that few are foreign. For one of the
+ * sockets, before or after quic_endpoint_new(). It is a hint: once sockets of the port come or go the order may
+ * differ. Without it (E_UNSUPPORTED) addresses decide. */
+int quic_steer(int fd, unsigned count, struct err *err);
 /* A packet that another endpoint was handed and that is ours: see on_foreign. */
 void quic_endpoint_feed(struct quic_endpoint *e, const struct address *from,
 			const struct address *to, uint8_t ecn, struct bytes packet);

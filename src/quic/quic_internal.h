@@ -60,7 +60,7 @@ struct quic_endpoint {
 	bool is_server, is_accepting;
 	struct tls_context *tls; /* counted; NULL: no server */
 	size_t retry_above;
-	void (*on_foreign)(void *ctx, unsigned index, const struct address *from,
+	bool (*on_foreign)(void *ctx, unsigned index, const struct address *from,
 			   const struct address *to, uint8_t ecn, struct bytes packet);
 	uint8_t index;
 	uint8_t secret[SECRET_BYTES];

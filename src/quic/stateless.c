@@ -154,10 +154,9 @@ void quic_stranger(struct quic_endpoint *e, const struct quic_packet *p,
 		return;
 	}
 	if (e->on_foreign && !p->is_foreign && ids->dcidlen == CID_BYTES &&
-	    ids->dcid[0] != e->index) {
-		e->on_foreign(e->ctx, ids->dcid[0], p->from, p->to, p->ecn, p->data);
+	    ids->dcid[0] != e->index &&
+	    e->on_foreign(e->ctx, ids->dcid[0], p->from, p->to, p->ecn, p->data))
 		return;
-	}
 	if (!is_long)
 		reset(e, p, ids);
 }

@@ -10,7 +10,8 @@ struct tunnel_attempt;
  * gets none (a probe) stays until it closes itself or goes idle. */
 typedef void tunnel_accept(void *ctx, struct quic_conn *c);
 
-/* Takes a UDP socket over (udp_open). `server` and `accept` are NULL for a connector. */
+/* Takes a UDP socket over (udp_open). `server` and `accept` are NULL for a connector. `ctx` is that of accept()
+ * and of server->on_foreign(). */
 struct tunnel_endpoint *tunnel_endpoint_new(struct loop *l, int fd,
 					    const struct quic_server_options *server,
 					    tunnel_accept *accept, void *ctx);

@@ -7,6 +7,7 @@
 #include "edge/tunnels/service_report.h"
 #include "edge/worker.h"
 #include "io/address.h"
+#include "quic/quic.h"
 
 #define COMPONENT "edge/tunnels"
 
@@ -38,6 +39,20 @@ static const struct session_events events = {
 	.on_closed = on_closed,
 };
 
+static void start_session(struct worker *w, const struct transport *transport,
+			  struct session_start *how)
+{
+	struct tunnel_session *ts = mem_alloc(sizeof(*ts));
+
+	list_init(&ts->node);
+	ts->worker = w;
+	how->side = SESSION_EDGE;
+	how->events = &events;
+	how->ctx = ts;
+	w->session_count++;
+	ts->session = transport->start(w->loop, how);
+}
+
 static void on_tls(struct worker *w, struct byte_stream *stream, const struct err *err)
 {
 	if (!stream) {
@@ -45,22 +60,25 @@ static void on_tls(struct worker *w, struct byte_stream *stream, const struct er
 			  LOG_STR("error", err->text));
 		return;
 	}
-	struct tunnel_session *ts = mem_alloc(sizeof(*ts));
-	list_init(&ts->node);
-	ts->worker = w;
-	const struct session_start start = {
-		.side = SESSION_EDGE,
-		.stream = stream,
-		.events = &events,
-		.ctx = ts,
-	};
-	w->session_count++;
-	ts->session = h2_transport.start(w->loop, &start);
+	start_session(w, &h2_transport, &(struct session_start){ .stream = stream });
 }
 
 void accept_connector(struct worker *w, int fd, const struct address *peer)
 {
 	arrival_start(w, fd, peer, w->tunnel_tls, on_tls);
+}
+
+void accept_quic_connector(struct worker *w, struct quic_conn *c)
+{
+	char peer[ADDRESS_TEXT_SIZE];
+
+	/* Stock connectors try out whether QUIC gets through before they register, and say nothing. */
+	if (bytes_eq(quic_conn_server_name(c), BYTES_LIT("probe.cftunnel.com"))) {
+		log_debug(COMPONENT, "connector tries QUIC",
+			  LOG_STR("peer", address_text(quic_conn_peer(c), peer)));
+		return;
+	}
+	start_session(w, &quic_transport, &(struct session_start){ .quic = c });
 }
 
 /* Stock connectors go on trying when the text says "Unauthorized", and exit on any other refusal: the

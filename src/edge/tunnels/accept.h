@@ -4,9 +4,13 @@
 #include "base/metrics.h"
 
 struct address;
+struct quic_conn;
 struct worker;
 
 /* Takes a fresh socket over on the worker's loop. */
 void accept_connector(struct worker *w, int fd, const struct address *peer);
+
+/* A QUIC connection whose handshake is done. */
+void accept_quic_connector(struct worker *w, struct quic_conn *c);
 
 extern struct metric metric_tunnel_sessions, metric_tunnel_registered, metric_tunnel_refused;

@@ -4,6 +4,8 @@
 struct tunnel_endpoint {
 	struct quic_endpoint *quic; /* owned */
 	tunnel_accept *accept;
+	bool (*on_foreign)(void *ctx, unsigned index, const struct address *from,
+			   const struct address *to, uint8_t ecn, struct bytes packet);
 	void *ctx;
 };
 
@@ -16,19 +18,34 @@ struct tunnel_attempt {
 	struct deferred deferred;
 };
 
+static bool on_foreign(void *ctx, unsigned index, const struct address *from,
+		       const struct address *to, uint8_t ecn, struct bytes packet)
+{
+	struct tunnel_endpoint *e = ctx;
+
+	return e->on_foreign(e->ctx, index, from, to, ecn, packet);
+}
+
 struct tunnel_endpoint *tunnel_endpoint_new(struct loop *l, int fd,
 					    const struct quic_server_options *server,
 					    tunnel_accept *accept, void *ctx)
 {
 	struct tunnel_endpoint *e = mem_alloc(sizeof(*e));
+	struct quic_server_options options = { .tls = NULL };
 	struct quic_limits limits;
 
+	if (server) {
+		options = *server;
+		e->on_foreign = options.on_foreign;
+		options.on_foreign = options.on_foreign ? on_foreign : NULL;
+	}
 	quic_limits_default(&limits);
 	/* A connector's own streams are the control stream and short calls; the edge's are requests. */
 	limits.peer_streams = server ? 16 : LIMIT_TUNNEL_STREAMS;
 	e->accept = accept;
 	e->ctx = ctx;
-	e->quic = quic_endpoint_new(l, fd, &limits, server, &quic_tunnel_events, e);
+	e->quic =
+		quic_endpoint_new(l, fd, &limits, server ? &options : NULL, &quic_tunnel_events, e);
 	return e;
 }
 

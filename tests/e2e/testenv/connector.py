@@ -90,11 +90,14 @@ class Cli:
         for host in hosts:
             self.check("tunnel", "route", "dns", tunnel.name, host)
 
-    def connect(self, tunnel, config, name=None, wait=4, args=(), env=None, by=None):
-        """Starts `tunnel run` and waits for its connections."""
+    def connect(self, tunnel, config, name=None, wait=4, args=(), env=None, by=None, protocol=None):
+        """Starts `tunnel run` and waits for its connections. A stock one uses HTTP/2 unless told otherwise."""
         argv = [self.program, "--config", config, "tunnel"]
         if self.kind == "stock":
-            argv += ["--no-autoupdate", "--no-prechecks", "--protocol", "http2"]
+            argv += ["--no-autoupdate", "--no-prechecks"]
+            protocol = protocol or "http2"
+        if protocol:
+            argv += ["--protocol", protocol]
         argv += ["--loglevel", "debug", "--metrics", "127.0.0.1:0", "run", *args]
         if by != "nothing":
             argv.append(by or tunnel.id)

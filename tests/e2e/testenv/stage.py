@@ -18,22 +18,26 @@ from .origin import Origin, TcpService
 class Site:
     """What one kind of connector serves."""
 
-    def __init__(self, stage, kind):
-        self.stage, self.kind = stage, kind
-        self.cli = Cli(kind, stage.edge, stage.folder).log_in()
-        self.tunnel = self.cli.create(f"{kind}-tunnel")
-        self.config = write_config(stage.folder / f"{kind}.yml", self.tunnel, stage.rules(self))
-        self.cli.route(self.tunnel, *[self.host(name) for name in stage.HOSTS], f"*.{kind}.{ZONE}")
+    def __init__(self, stage, kind, protocol=None):
+        self.stage, self.kind, self.protocol = stage, kind, protocol
+        self.name = f"{kind}-{protocol}" if protocol else kind
+        folder = stage.folder / self.name if protocol else stage.folder
+        self.cli = Cli(kind, stage.edge, folder).log_in()
+        self.tunnel = self.cli.create(f"{self.name}-tunnel")
+        self.config = write_config(stage.folder / f"{self.name}.yml", self.tunnel, stage.rules(self))
+        self.cli.route(self.tunnel, *[self.host(name) for name in stage.HOSTS], f"*.{self.name}.{ZONE}")
         self.connector = None
 
     def host(self, name):
-        return f"{self.kind}-{name}.{ZONE}"
+        return f"{self.name}-{name}.{ZONE}"
 
     def ensure(self):
         if not self.connector or not self.connector.is_running():
             if self.connector:
                 self.connector.kill()
-            self.connector = self.cli.connect(self.tunnel, self.config, name=f"connector-{self.kind}")
+            self.connector = self.cli.connect(
+                self.tunnel, self.config, name=f"connector-{self.name}", protocol=self.protocol
+            )
         return self
 
 
@@ -99,17 +103,19 @@ class Stage:
             rule("socks", "socks-proxy", ipRules=[{"prefix": "127.0.0.1/32", "ports": [self.tcp.port, port], "allow": True}]),
             rule("bastion", "bastion"),
             rule("hello", "hello_world"),
-            {"hostname": f"*.{site.kind}.{ZONE}", "service": self.second.service},
+            {"hostname": f"*.{site.name}.{ZONE}", "service": self.second.service},
         ]
 
-    def site(self, kind):
+    def site(self, kind, protocol=None):
+        """Without `protocol` what the kind uses by itself; a stock one HTTP/2."""
         assert kind in KINDS
+        name = f"{kind}-{protocol}" if protocol else kind
         if not self.edge.program.is_running():
             self.edge.program.kill()
             self.edge.start()
-        if kind not in self.sites:
-            self.sites[kind] = Site(self, kind)
-        return self.sites[kind].ensure()
+        if name not in self.sites:
+            self.sites[name] = Site(self, kind, protocol)
+        return self.sites[name].ensure()
 
     def connections(self):
         return sum(4 for s in self.sites.values() if s.connector and s.connector.is_running())

@@ -253,14 +253,15 @@ static void a_server_does_not_change_its_address(void **state)
 static struct quic_endpoint *workers[2];
 static size_t handed_over;
 
-static void on_foreign(void *ctx, unsigned index, const struct address *from,
+static bool on_foreign(void *ctx, unsigned index, const struct address *from,
 		       const struct address *to, uint8_t ecn, struct bytes packet)
 {
 	assert_ptr_equal(ctx, &server);
 	if (index > 1)
-		return;
+		return false;
 	handed_over++;
 	DO(quic_endpoint_feed(workers[index], from, to, ecn, packet));
+	return true;
 }
 
 static void packets_find_their_endpoint(void **state)

@@ -1,0 +1,182 @@
+#include "edge/tunnels/quic_listener.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "edge/tunnels/accept.h"
+#include "edge/worker.h"
+#include "io/udp.h"
+#include "transport/quic_endpoint.h"
+
+#define COMPONENT "edge/tunnels"
+
+/* A packet that the kernel gave to another worker than the one whose connection it is for. */
+struct foreign_packet {
+	struct list node;
+	struct address from, to;
+	uint8_t ecn;
+	size_t len;
+	uint8_t data[];
+};
+
+struct quic_listener {
+	struct worker *worker;            /* borrowed */
+	size_t number;                    /* the same in every worker of one address */
+	struct tunnel_endpoint *endpoint; /* owned; NULL once closed */
+
+	pthread_mutex_t lock; /* of the rest: other workers put packets there */
+	struct list packets;  /* struct foreign_packet */
+	size_t packet_count;
+};
+
+/* --- Packets for other workers --------------------------------------------------------------- */
+
+static void on_packets(void *arg)
+{
+	struct quic_listener *l = arg;
+	struct list packets, *node;
+
+	list_init(&packets);
+	pthread_mutex_lock(&l->lock);
+	while ((node = list_pop(&l->packets)))
+		list_append(&packets, node);
+	l->packet_count = 0;
+	pthread_mutex_unlock(&l->lock);
+	while ((node = list_pop(&packets))) {
+		struct foreign_packet *p = LIST_ENTRY(node, struct foreign_packet, node);
+		if (l->endpoint)
+			quic_endpoint_feed(tunnel_endpoint_quic(l->endpoint), &p->from, &p->to,
+					   p->ecn, bytes_of(p->data, p->len));
+		mem_free(p);
+	}
+}
+
+/* Any thread. What does not fit is lost, as packets may be. */
+static void put_packet(struct quic_listener *l, const struct address *from,
+		       const struct address *to, uint8_t ecn, struct bytes data)
+{
+	struct foreign_packet *p = mem_try_alloc(1, sizeof(*p) + data.len);
+
+	if (!p)
+		return;
+	p->from = *from;
+	p->to = *to;
+	p->ecn = ecn;
+	p->len = data.len;
+	memcpy(p->data, data.ptr, data.len);
+	pthread_mutex_lock(&l->lock);
+	bool is_full = l->packet_count == LIMIT_QUIC_HANDED_OVER;
+	bool is_first = l->packet_count == 0;
+	if (!is_full) {
+		list_append(&l->packets, &p->node);
+		l->packet_count++;
+	}
+	pthread_mutex_unlock(&l->lock);
+	if (is_full)
+		mem_free(p);
+	else if (is_first)
+		loop_post(l->worker->loop, on_packets, l);
+}
+
+static bool on_foreign(void *ctx, unsigned index, const struct address *from,
+		       const struct address *to, uint8_t ecn, struct bytes packet)
+{
+	const struct quic_listener *l = ctx;
+	struct worker *const *peers = l->worker->peers;
+
+	if (index >= l->worker->peer_count)
+		return false;
+	put_packet(peers[index]->quic[l->number], from, to, ecn, packet);
+	return true;
+}
+
+/* --- Opening --------------------------------------------------------------------------------- */
+
+static void on_accept(void *ctx, struct quic_conn *c)
+{
+	const struct quic_listener *l = ctx;
+
+	accept_quic_connector(l->worker, c);
+}
+
+static void add_listener(struct worker *w, int fd, struct bytes secret)
+{
+	struct quic_listener *l = mem_alloc(sizeof(*l));
+	const struct quic_server_options options = {
+		.tls = w->quic_tls,
+		.retry_above = LIMIT_QUIC_RETRY_ABOVE,
+		.secret = secret,
+		.on_foreign = on_foreign,
+		.index = (unsigned)w->index,
+	};
+
+	l->worker = w;
+	l->number = w->quic_count;
+	list_init(&l->packets);
+	pthread_mutex_init(&l->lock, NULL);
+	l->endpoint = tunnel_endpoint_new(w->loop, fd, &options, on_accept, l);
+	w->quic = mem_resize(w->quic, (w->quic_count + 1) * sizeof(w->quic[0]));
+	w->quic[w->quic_count++] = l;
+}
+
+int quic_listen_on_all(struct worker *const *workers, size_t count, const struct address *address,
+		       struct bytes secret, struct err *err)
+{
+	struct address own = *address;
+	struct err why = { 0 };
+	/* Sockets that share a port do so with any other program of the same user that wants to: one that does
+	 * not share tells whether somebody is there already. */
+	int *fds, probe = udp_open(&own, false, err);
+
+	if (probe < 0)
+		return probe;
+	close(probe); /* allowed: it never reached a loop */
+	fds = mem_alloc_array(count, sizeof(fds[0]));
+	for (size_t i = 0; i < count; i++) {
+		fds[i] = udp_open(&own, true, err);
+		if (fds[i] >= 0)
+			continue;
+		int ret = fds[i];
+		while (i-- > 0)
+			close(fds[i]); /* allowed: as above */
+		mem_free(fds);
+		return ret;
+	}
+	if (quic_steer(fds[0], (unsigned)count, &why) < 0)
+		log_debug(COMPONENT, "the kernel does not sort QUIC packets, workers do",
+			  LOG_STR("error", why.text));
+	for (size_t i = 0; i < count; i++)
+		add_listener(workers[i], fds[i], secret);
+	mem_free(fds);
+	return 0;
+}
+
+/* --- Life ------------------------------------------------------------------------------------ */
+
+void quic_listener_set_tls(struct quic_listener *l, struct tls_context *tls)
+{
+	quic_endpoint_set_tls(tunnel_endpoint_quic(l->endpoint), tls);
+}
+
+void quic_listener_stop(struct quic_listener *l)
+{
+	quic_endpoint_stop_accepting(tunnel_endpoint_quic(l->endpoint));
+}
+
+void quic_listener_close(struct quic_listener *l)
+{
+	l->endpoint = tunnel_endpoint_free(l->endpoint);
+}
+
+struct quic_listener *quic_listener_free(struct quic_listener *l)
+{
+	struct list *node;
+
+	while ((node = list_pop(&l->packets)))
+		mem_free(LIST_ENTRY(node, struct foreign_packet, node));
+	pthread_mutex_destroy(&l->lock);
+	return mem_free(l);
+}

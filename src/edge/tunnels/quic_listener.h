@@ -1,0 +1,30 @@
+/* Connectors over QUIC: a UDP socket per worker on each address of the tunnel listeners. */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+struct address;
+struct quic_listener;
+struct tls_context;
+struct worker;
+
+/* Seals Retry and stateless reset tokens: one for all workers. With the same one after a restart connectors learn
+ * at once that their connections are gone. */
+#define QUIC_SECRET_BYTES 32
+
+/* Before the threads start, and after the workers have their TLS contexts: the address (its port is not 0) for
+ * every worker. E_IO when somebody else has it; nothing is open then. */
+int quic_listen_on_all(struct worker *const *workers, size_t count, const struct address *address,
+		       struct bytes secret, struct err *err);
+
+/* --- On the worker's thread --- */
+
+/* Certificates for handshakes from now on. */
+void quic_listener_set_tls(struct quic_listener *l, struct tls_context *tls);
+/* New connections are refused; those that are there go on. */
+void quic_listener_stop(struct quic_listener *l);
+
+/* After its thread has ended; the loop is freed between the two, and what other workers have posted runs then. */
+void quic_listener_close(struct quic_listener *l);
+struct quic_listener *quic_listener_free(struct quic_listener *l);
