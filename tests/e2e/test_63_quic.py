@@ -1,5 +1,7 @@
 """QUIC between edge and connector: what the tests of HTTP/2 ask for, and what only QUIC has."""
 
+import re
+
 import pytest
 from conftest import need
 
@@ -19,6 +21,5 @@ def site(request, stage):
 
 
 def test_it_is_quic(site, stage):
-    text = stage.edge.program.text()
-    registered = [line for line in text.splitlines() if "connector registered" in line and f"tunnel={site.tunnel.name}" in line]
-    assert len(registered) == 4 and all("protocol=quic" in line for line in registered), text[-3000:]
+    registered = re.findall(rf"connector registered.*{site.tunnel.id}.*", stage.edge.program.text())
+    assert len(registered) >= 4 and all("quic" in line for line in registered), registered
