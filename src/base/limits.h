@@ -135,10 +135,14 @@
 #define LIMIT_UDP_IDLE_SLACK_MS 5000
 /* Datagrams that wait for the connector's word, of one flow: a handshake's worth. */
 #define LIMIT_UDP_FLOW_EARLY 16
+/* And of all flows of a session together. */
+#define LIMIT_UDP_EARLY_BYTES (1024 * 1024)
 /* The connector's word on a flow must come in this time; datagrams that ask for it (version 3) are sent
  * again this often meanwhile. */
 #define LIMIT_UDP_OPEN_MS 5000
 #define LIMIT_UDP_REGISTER_AGAIN_MS 500
+/* A short call on a stream of its own: the stock connector's limit. */
+#define LIMIT_QUIC_RPC_MS 5000
 
 /* --- Replicas -------------------------------------------------------------------------------- */
 

@@ -63,9 +63,9 @@ void udp_flow_accept(struct udp_flow *f)
 	f->session->transport->udp_accept(f);
 }
 
-int64_t udp_flow_idle_ms(const struct udp_flow *f)
+void udp_flow_limit_idle(struct udp_flow *f, int64_t idle_ms)
 {
-	return f->session->transport->udp_idle_ms(f);
+	f->session->transport->udp_limit_idle(f, idle_ms);
 }
 
 bool udp_flow_send(struct udp_flow *f, struct bytes payload)

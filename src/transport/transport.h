@@ -173,7 +173,7 @@ struct transport {
 				     int64_t idle_ms, const struct udp_flow_events *events,
 				     void *ctx);
 	void (*udp_accept)(struct udp_flow *f);
-	int64_t (*udp_idle_ms)(const struct udp_flow *f);
+	void (*udp_limit_idle)(struct udp_flow *f, int64_t idle_ms);
 	bool (*udp_send)(struct udp_flow *f, struct bytes payload);
 	size_t (*udp_max_payload)(const struct udp_flow *f);
 	void (*udp_close)(struct udp_flow *f, enum reason why, struct bytes text);

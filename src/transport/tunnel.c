@@ -58,7 +58,7 @@ void tunnel_check_drained(struct tunnel *t)
 {
 	bool is_edge = t->base.side == SESSION_EDGE;
 
-	if (!t->base.is_draining || t->streams || t->is_closing)
+	if (!t->base.is_draining || t->streams || t->flows || t->is_closing)
 		return;
 	if (!t->is_leaving) {
 		if (is_edge)
@@ -78,6 +78,8 @@ void tunnel_set_draining(struct tunnel *t)
 	t->base.is_draining = true;
 	if (t->base.events->on_draining)
 		t->base.events->on_draining(&t->base);
+	if (t->driver->draining)
+		t->driver->draining(t);
 }
 
 /* --- Features -------------------------------------------------------------------------------- */
@@ -95,6 +97,15 @@ void tunnel_add_peer_features(struct tunnel *t, struct bytes list)
 		    buf_append(&t->peer_features, word) < 0 ||
 		    buf_append(&t->peer_features, BYTES_LIT(",")) < 0)
 			return;
+	}
+}
+
+/* The stock features that say how UDP travels. */
+static void note_datagrams(struct tunnel *t, const struct registration *r)
+{
+	for (size_t i = 0; i < r->feature_count; i++) {
+		t->has_datagrams_v2 |= bytes_eq(r->features[i], BYTES_LIT("support_datagram_v2"));
+		t->has_datagrams_v3 |= bytes_eq(r->features[i], BYTES_LIT("support_datagram_v3_2"));
 	}
 }
 
@@ -162,6 +173,7 @@ static void on_register(void *ctx, const struct registration *r)
 
 	for (size_t i = 0; i < r->feature_count; i++)
 		tunnel_add_peer_features(t, r->features[i]);
+	note_datagrams(t, r);
 	if (t->is_closing || !t->base.events->on_register)
 		return;
 	t->base.events->on_register(&t->base, r);
@@ -248,6 +260,8 @@ void tunnel_init(struct tunnel *t, struct loop *l, const struct tunnel_driver *d
 	buf_init(&t->local_config, LIMIT_RPC_BYTES);
 	timer_init(&t->deadline, l, on_deadline);
 	t->control = control_new(how->side, &control_events, t, how->registration);
+	if (how->side == SESSION_CONNECTOR)
+		note_datagrams(t, how->registration);
 	/* Larger than an edge takes: none is sent. */
 	if (how->side == SESSION_CONNECTOR && how->registration->index == 0 &&
 	    buf_append(&t->local_config, how->local_config) < 0)

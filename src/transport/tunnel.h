@@ -27,6 +27,8 @@ struct tunnel_driver {
 	void (*disconnect)(struct tunnel *t, enum reason why);
 	/* Edge, leaving: tells the connector that no more streams will be opened. NULL: cannot be said. */
 	void (*say_leaving)(struct tunnel *t);
+	/* The peer leaves, after the session's user was told. NULL: it does not matter. */
+	void (*draining)(struct tunnel *t);
 };
 
 struct tunnel {
@@ -35,7 +37,9 @@ struct tunnel {
 	const struct tunnel_driver *driver; /* static */
 	struct control *control;            /* owned */
 	size_t streams;                     /* without the control stream */
-	bool has_control_stream;            /* it is open, on either side */
+	size_t flows; /* connector: UDP flows that its leaving waits for; they are no streams */
+	bool has_datagrams_v2, has_datagrams_v3; /* the connector's word, PROTOCOL.md §1.10 */
+	bool has_control_stream;                 /* it is open, on either side */
 	bool is_registered;
 	bool is_refused;      /* edge: the answer was no; connector: it came */
 	bool control_is_over; /* the peer ended it */

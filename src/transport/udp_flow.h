@@ -67,8 +67,8 @@ struct udp_flow *session_open_udp(struct session *s, const struct udp_target *ta
 /* Answers session_events.on_udp, in it or later; exactly one of udp_flow_accept() and udp_flow_close(), which
  * refuses. What comes before is dropped. */
 void udp_flow_accept(struct udp_flow *f);
-/* What the edge asked for: silence that ends the flow. Never 0. The connector's user keeps the time. */
-int64_t udp_flow_idle_ms(const struct udp_flow *f);
+/* The flow ends (REASON_TIMEOUT) after so much silence, if that is less than what the edge has asked for. */
+void udp_flow_limit_idle(struct udp_flow *f, int64_t idle_ms);
 
 /* --- Both -------------------------------------------------------------------------------------- */
 

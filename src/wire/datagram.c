@@ -169,3 +169,37 @@ int datagram_v3_encode(struct buf *out, const struct datagram_v3 *d)
 	}
 	return append(out, &w);
 }
+
+/* --- Either ---------------------------------------------------------------------------------- */
+
+bool datagram_get_payload(unsigned version, struct bytes datagram, struct bytes *ret_id,
+			  struct bytes *ret_payload)
+{
+	size_t len = datagram.len;
+
+	if (len < DATAGRAM_OVERHEAD)
+		return false;
+	if (version == 3) {
+		*ret_id = bytes_of(datagram.ptr + 1, DATAGRAM_ID_BYTES);
+		*ret_payload = bytes_from(datagram, DATAGRAM_OVERHEAD);
+		return datagram.ptr[0] == DATAGRAM_V3_PAYLOAD;
+	}
+	*ret_id = bytes_of(datagram.ptr + len - DATAGRAM_OVERHEAD, DATAGRAM_ID_BYTES);
+	*ret_payload = bytes_first(datagram, len - DATAGRAM_OVERHEAD);
+	return datagram.ptr[len - 1] == DATAGRAM_V2_UDP;
+}
+
+void datagram_put_payload(unsigned version, struct bytes id, struct bytes payload, uint8_t *dst)
+{
+	uint8_t *at = dst + (version == 3 ? DATAGRAM_OVERHEAD : 0);
+
+	if (payload.len)
+		memcpy(at, payload.ptr, payload.len);
+	if (version == 3) {
+		dst[0] = DATAGRAM_V3_PAYLOAD;
+		memcpy(dst + 1, id.ptr, DATAGRAM_ID_BYTES);
+	} else {
+		memcpy(dst + payload.len, id.ptr, DATAGRAM_ID_BYTES);
+		dst[payload.len + DATAGRAM_ID_BYTES] = DATAGRAM_V2_UDP;
+	}
+}

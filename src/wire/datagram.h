@@ -73,3 +73,15 @@ struct datagram_v3 {
  * stock connectors: the encoder cannot make one. */
 int datagram_v3_decode(struct bytes datagram, struct datagram_v3 *ret) MUST_USE;
 int datagram_v3_encode(struct buf *out, const struct datagram_v3 *d) MUST_USE;
+
+/* --- Payloads of either version ----------------------------------------------------------------- */
+
+/* Id and type around a payload. */
+#define DATAGRAM_OVERHEAD 17
+#define DATAGRAM_ID_BYTES 16
+
+/* The hot path: a UDP payload and the id of its flow, of any size. False when it is another datagram. */
+bool datagram_get_payload(unsigned version, struct bytes datagram, struct bytes *ret_id,
+			  struct bytes *ret_payload);
+/* Writes payload.len + DATAGRAM_OVERHEAD bytes. */
+void datagram_put_payload(unsigned version, struct bytes id, struct bytes payload, uint8_t *dst);

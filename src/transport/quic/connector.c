@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/limits.h"
-#include "transport/quic/quic_tunnel.h"
+#include "transport/quic/quic_udp.h"
 
 /* Longer names are sent as they came. */
 #define CANONICAL_NAME_BYTES 256
@@ -11,7 +11,7 @@
 
 struct reading {
 	struct head head;
-	bool is_chunked, is_framed;
+	bool is_chunked, is_framed, is_udp;
 	struct bytes features;
 };
 
@@ -57,6 +57,8 @@ static int read_pairs(const struct connect_head *from, struct arena *a, struct r
 			r->features = pair.value;
 		else if (pair.key == CONNECT_OTHER && bytes_eq(pair.name, QUIC_KEY_FRAMED))
 			r->is_framed = true;
+		else if (pair.key == CONNECT_OTHER && bytes_eq(pair.name, QUIC_KEY_UDP))
+			r->is_udp = true;
 		if (rc < 0)
 			return rc;
 	}
@@ -138,6 +140,8 @@ bool quic_connector_on_head(struct quic_tunnel_stream *ts, struct bytes bytes, b
 	ts->has_head = true;
 	if (rc < 0) {
 		quic_tunnel_stream_reset(ts, REASON_PROTOCOL);
+	} else if (r.is_udp && ts->kind == STREAM_TCP) {
+		(void)quic_udp_on_request(ts, &from);
 	} else {
 		/* The edge says on every request what it said on the first. */
 		if (r.features.len && t->peer_features.len == 0)

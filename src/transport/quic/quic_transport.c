@@ -1,7 +1,7 @@
 /* Tunnel sessions over QUIC: the session, its control stream, what the streams' events mean. */
 #include "base/limits.h"
 #include "base/mem.h"
-#include "transport/quic/quic_tunnel.h"
+#include "transport/quic/quic_udp.h"
 #include "wire/heads.h"
 
 /* --- Reasons and codes ----------------------------------------------------------------------- */
@@ -36,8 +36,14 @@ static void disconnect(struct tunnel *t, enum reason why)
 	quic_conn_close(of_base(t)->conn, QUIC_CODE_NONE, reason_text(why));
 }
 
+static void draining(struct tunnel *t)
+{
+	quic_udp_draining(of_base(t));
+}
+
 /* There is no word for an edge that leaves: its connections end when their streams have. */
 static const struct tunnel_driver driver = {
+	.draining = draining,
 	.transport = &quic_transport,
 	.write_control = write_control,
 	.disconnect = disconnect,
@@ -175,6 +181,10 @@ void quic_tunnel_body(struct quic_tunnel_stream *ts, struct bytes data, bool fin
 {
 	bool is_edge = ts->base.session->side == SESSION_EDGE;
 
+	if (ts->is_udp) {
+		quic_udp_stream_data(ts, data, fin);
+		return;
+	}
 	if (ts->is_reset)
 		return;
 	if (ts->skips_body || ts->peer_ended) {
@@ -210,6 +220,23 @@ void quic_tunnel_body(struct quic_tunnel_stream *ts, struct bytes data, bool fin
 		report_end(ts);
 }
 
+/* Is it a short call? Then the signature is taken off the front, and no head follows. */
+static bool starts_call(struct quic_tunnel_stream *ts, size_t received, bool fin)
+{
+	enum connect_stream kind = CONNECT_STREAM_UNKNOWN;
+
+	if (ts->flow || connect_stream_of(buf_bytes(&ts->head_in), &kind) < 0 ||
+	    kind != CONNECT_STREAM_RPC)
+		return false;
+	struct buf in = ts->head_in;
+	buf_init(&ts->head_in, 0);
+	quic_stream_consume(ts->q, received); /* what came before has been */
+	quic_rpc_serve(ts);
+	quic_rpc_data(ts, bytes_from(buf_bytes(&in), CONNECT_SIGNATURE_BYTES), fin);
+	buf_done(&in);
+	return true;
+}
+
 /* The head is taken off the front; what follows it is body. */
 static void on_head_bytes(struct quic_tunnel_stream *ts, struct bytes data, bool fin)
 {
@@ -221,7 +248,11 @@ static void on_head_bytes(struct quic_tunnel_stream *ts, struct bytes data, bool
 		quic_tunnel_stream_reset(ts, REASON_PROTOCOL);
 		return;
 	}
+	if (ts->is_peers && starts_call(ts, data.len, fin))
+		return;
 	int rc = connect_head_size(buf_bytes(&ts->head_in), &size, &err);
+	if (rc == 0 && is_edge && ts->is_peers)
+		rc = E_PROTOCOL; /* a connector has no requests */
 	if (rc == E_AGAIN || (rc == 0 && size > ts->head_in.len)) {
 		quic_stream_consume(ts->q, data.len);
 		if (fin)
@@ -277,10 +308,10 @@ static void on_stream(struct quic_conn *c, struct quic_stream *q)
 	if (is_edge && quic_stream_id(q) == 0 && !t->control_stream) {
 		set_control(t, q);
 		tunnel_pump_control(&t->base);
-	} else if (t && !is_edge && tunnel_may_serve(&t->base) && !t->base.is_closing) {
-		quic_tunnel_stream_new(t, STREAM_HTTP, q);
+	} else if (t && !t->base.is_closing &&
+		   (is_edge ? t->base.is_registered : tunnel_may_serve(&t->base))) {
+		quic_tunnel_stream_new(t, STREAM_HTTP, q)->is_peers = true;
 	} else {
-		/* Short calls of a connector concern UDP sessions, which there are none of. */
 		uint64_t code = t && !is_edge ? QUIC_CODE_REFUSED : QUIC_CODE_NONE;
 		quic_stream_stop(q, code);
 		quic_stream_reset(q, code);
@@ -295,6 +326,9 @@ static void on_data(struct quic_stream *q, struct bytes data, bool fin)
 	if (t && q == t->control_stream) {
 		quic_stream_consume(q, data.len);
 		tunnel_feed_control(&t->base, data, fin);
+	} else if (ts && ts->rpc) {
+		quic_stream_consume(q, data.len);
+		quic_rpc_data(ts, data, fin);
 	} else if (ts && !ts->is_reset) {
 		if (ts->has_head)
 			quic_tunnel_body(ts, data, fin);
@@ -355,6 +389,13 @@ static void on_stream_closed(struct quic_stream *q, uint64_t code)
 	enum reason why = ts->is_reset ? ts->reset_reason : REASON_DONE;
 	if (!ts->is_reset && quic_conn_is_over(t->conn))
 		why = REASON_LOST;
+	if (ts->is_udp) {
+		quic_udp_stream_closed(ts, why);
+		stream_free(ts);
+		return;
+	}
+	if (ts->rpc)
+		quic_rpc_closed(ts);
 	t->base.lost_streams |= why == REASON_LOST;
 	t->base.streams--;
 	if (ts->base.events && ts->base.events->on_closed)
@@ -381,9 +422,18 @@ static void on_closed(struct quic_conn *c, const struct err *why)
 		quic_attempt_closed(c, why);
 	if (!t)
 		return;
+	quic_udp_done(t);
 	tunnel_closed(&t->base, why);
 	tunnel_done(&t->base);
 	mem_free(t);
+}
+
+static void on_datagram(struct quic_conn *c, struct bytes data)
+{
+	struct quic_tunnel *t = tunnel_of_conn(c);
+
+	if (t)
+		quic_udp_on_datagram(t, data);
 }
 
 const struct quic_events quic_tunnel_events = {
@@ -395,6 +445,7 @@ const struct quic_events quic_tunnel_events = {
 	.on_peer_reset = on_peer_reset,
 	.on_peer_stop = on_peer_stop,
 	.on_stream_closed = on_stream_closed,
+	.on_datagram = on_datagram,
 	.on_closed = on_closed,
 };
 
@@ -408,6 +459,7 @@ static struct session *quic_start(struct loop *l, const struct session_start *ho
 	t->conn = how->quic;
 	tunnel_init(&t->base, l, &driver, how, quic_conn_peer(how->quic));
 	quic_conn_set_ctx(t->conn, &t->owner);
+	quic_udp_init(t);
 	if (how->side == SESSION_CONNECTOR) {
 		/* The first stream, without a preamble. Every edge allows one. */
 		struct quic_stream *control = quic_open(t->conn, NULL);
@@ -450,4 +502,11 @@ const struct transport quic_transport = {
 	.can_open = quic_can_open,
 	.stream_count = tunnel_stream_count,
 	.has_feature = tunnel_has_feature,
+	.can_open_udp = quic_can_open_udp,
+	.open_udp = quic_udp_open,
+	.udp_accept = quic_udp_accept,
+	.udp_limit_idle = quic_udp_limit_idle,
+	.udp_send = quic_udp_send_payload,
+	.udp_max_payload = quic_udp_max_payload,
+	.udp_close = quic_udp_close,
 };

@@ -3,6 +3,7 @@
  * The connector is the QUIC client (PROTOCOL.md §4). quic_transport.c: session, control stream, events.
  * edge.c: opening streams and reading answers. connector.c: reading requests and writing answers.
  * framing.c: bodies that may end in trailers, between our own two programs. endpoint.c: sockets.
+ * quic_udp.h and its files: UDP flows; rpc_stream.c: the short calls that some of them need.
  */
 #pragma once
 
@@ -26,11 +27,22 @@
 /* What a connection's context points to. */
 enum quic_holder { QUIC_HELD_BY_ATTEMPT, QUIC_HELD_BY_SESSION };
 
+struct quic_flow;
+struct quic_rpc;
+
+/* The UDP flows of a session. */
+struct quic_udp {
+	struct map *by_id;  /* owned; NULL before the first; struct quic_flow */
+	struct list flows;  /* the same */
+	size_t early_bytes; /* payloads that wait for the connector's word */
+};
+
 struct quic_tunnel {
 	enum quic_holder owner; /* QUIC_HELD_BY_SESSION; first */
 	struct tunnel base;
 	struct quic_conn *conn;             /* owned until its on_closed */
 	struct quic_stream *control_stream; /* borrowed; NULL before and after */
+	struct quic_udp udp;
 };
 
 /* The pieces a framed body is cut into: see framing.c. */
@@ -48,6 +60,7 @@ struct quic_tunnel_stream {
 	uint32_t magic;
 	struct quic_stream *q; /* borrowed, until its on_stream_closed */
 	enum stream_kind kind;
+	bool is_peers;      /* the peer opened it */
 	struct buf head_in; /* until the peer's head is whole */
 	bool has_head;      /* it was read */
 	bool is_reset;      /* by us: only on_closed follows */
@@ -59,6 +72,11 @@ struct quic_tunnel_stream {
 	bool has_length;
 	uint64_t length_left; /* of what the peer sends, with has_length */
 	struct quic_frames in, out;
+
+	struct quic_rpc *rpc; /* owned; it is a short call, nobody's request */
+	bool is_udp;          /* it is a UDP flow's, */
+	struct quic_flow *
+		flow; /* which is borrowed, and NULL once it has ended; with rpc: the one it registers */
 };
 
 static inline struct quic_tunnel *quic_tunnel_of(struct session *s)
