@@ -104,7 +104,8 @@ int connector_run(const struct connector_config *cfg)
 	log_info(COMPONENT, "Version " ADIT_VERSION);
 	log_info(COMPONENT, "Generated Connector ID",
 		 LOG_STR("connectorID", uuid_text(&connector_id, id)));
-	log_info(COMPONENT, "Initial protocol http2");
+	log_info(COMPONENT, cfg->protocol == CONNECTOR_HTTP2 ? "Initial protocol http2"
+							     : "Initial protocol quic");
 
 	c.loop = loop_new(&err);
 	struct origin_set *origins = c.loop ? origin_set_new(c.loop, cfg->ingress, &err) : NULL;

@@ -31,7 +31,7 @@ bool host_has_address(const struct address *a)
 	return has;
 }
 
-bool host_has_route(const struct address *to, const struct address *from)
+bool host_source_of(const struct address *to, const struct address *from, struct address *ret)
 {
 	int fd = socket(to->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	bool has = false;
@@ -41,8 +41,21 @@ bool host_has_route(const struct address *to, const struct address *from)
 	if (!from ||
 	    (from->any.sa_family == to->any.sa_family && bind(fd, &from->any, from->len) == 0))
 		has = connect(fd, &to->any, to->len) == 0;
+	*ret = (struct address){ .len = sizeof(ret->v6) };
+	has = has && getsockname(fd, &ret->any, &ret->len) == 0;
 	close(fd);
+	if (has && ret->any.sa_family == AF_INET)
+		ret->v4.sin_port = 0;
+	else if (has)
+		ret->v6.sin6_port = 0;
 	return has;
+}
+
+bool host_has_route(const struct address *to, const struct address *from)
+{
+	struct address ours;
+
+	return host_source_of(to, from, &ours);
 }
 
 /* --- Messages of the kernel ------------------------------------------------------------------ */

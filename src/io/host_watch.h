@@ -27,6 +27,8 @@ struct host_watch *host_watch_free(struct host_watch *w);
 bool host_has_address(const struct address *a);
 /* Is there a route to it (from `from`, which may be NULL)? Nothing is sent. */
 bool host_has_route(const struct address *to, const struct address *from);
+/* Which address of ours packets to it leave from now; the port is 0. False: there is no route. Nothing is sent. */
+bool host_source_of(const struct address *to, const struct address *from, struct address *ret);
 
 /* --- For host_watch.c and its tests -------------------------------------------------------------- */
 

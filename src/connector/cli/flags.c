@@ -179,7 +179,8 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_TRANSPORT_PROTOCOL",
 		.preset = "auto",
 		.value = "NAME",
-		.help = "How to speak to the edge: auto, http2.",
+		.help = "How to speak to the edge: quic, http2, or auto: QUIC where UDP gets through, else "
+			"HTTP/2.",
 	},
 	[FLAG_HA_CONNECTIONS] = {
 		.name = "ha-connections",

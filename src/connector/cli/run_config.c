@@ -130,6 +130,11 @@ static int configure_proxy(const struct settings *s, struct connector_config *cf
 	}
 	if (!cfg->edge_proxy)
 		return 0;
+	if (cfg->protocol == CONNECTOR_QUIC && cfg->always_proxied)
+		return err_set(
+			err, E_INVALID,
+			"QUIC cannot pass a proxy, which takes TCP alone: with --edge-proxy the "
+			"protocol has to be auto or http2");
 	arena_init(&arena);
 	r = proxy_parse(&arena, cfg->edge_proxy, cfg->edge_proxy_setting, &proxy, err);
 	arena_done(&arena);
@@ -172,13 +177,13 @@ static int configure_protocol(const struct settings *s, struct connector_config 
 	else if (strcmp(name, "http2") == 0 || strcmp(name, "h2mux") == 0)
 		cfg->protocol = CONNECTOR_HTTP2;
 	else if (strcmp(name, "quic") == 0)
-		return err_set(err, E_UNSUPPORTED,
-			       "The protocol quic is not supported yet; use http2 or auto");
+		cfg->protocol = CONNECTOR_QUIC;
 	else
 		return err_set(
 			err, E_INVALID,
-			"unknown protocol %.60s, Available protocols: 'auto' - the best that both "
-			"sides have; 'http2' - HTTP/2 over TLS",
+			"unknown protocol %.60s, Available protocols: 'auto' - QUIC where UDP gets "
+			"through to the edge, else HTTP/2; 'quic' - QUIC alone; 'http2' - HTTP/2 over "
+			"TLS alone",
 			name);
 	if (strcmp(version, "4") == 0)
 		cfg->ip_version = CONNECTOR_IP_4;

@@ -8,8 +8,6 @@
 #include "base/random.h"
 #include "connector/connector_metrics.h"
 #include "connector/dial/dial_internal.h"
-#include "connector/origin/health.h"
-#include "connector/serve/serve.h"
 
 #define COMPONENT "connector"
 
@@ -24,12 +22,18 @@
  * closes would be dialled ten times a second. */
 #define STEADY_USEC (5 * USEC_PER_SEC)
 
+/* Links of a connection that finish their streams; beyond it the oldest is closed. An edge that lets go of us all the
+ * time, or connections that move all the time, must not gather sessions without end. */
+#define RETIRING_MAX 16
+/* All connectors of an edge that leaves come to the next one: not in the same moment. */
+#define REPLACE_JITTER_MS 100
+
 /* What we can do, as registration says it; the stock names first (PROTOCOL §1.10). */
 static const char *const features[] = { "serialized_headers", FEATURES_ALL };
 
 static void dial(struct connection *c);
 
-static const char *edge_text(const struct connection *c)
+const char *connection_edge(const struct connection *c)
 {
 	const struct connector_config *config = c->dialer->config;
 
@@ -38,31 +42,31 @@ static const char *edge_text(const struct connection *c)
 	return config->edges[c->index % config->edge_count];
 }
 
-/* Steps on the way, for --transport-loglevel debug. */
-static void trace(const struct connection *c, const char *step)
-{
-	log_debug("transport/dial", step, LOG_INT("connIndex", c->index),
-		  LOG_STR("edge", edge_text(c)));
-}
-
 /* --- Ends ------------------------------------------------------------------------------------ */
+
+static bool is_over(const struct connection *c)
+{
+	return !c->current && !c->next && list_is_empty(&c->retiring);
+}
 
 static void check_drained(struct dialer *d)
 {
 	if (!d->is_draining || d->has_drained)
 		return;
 	for (size_t i = 0; i < d->count; i++)
-		if (d->connections[i].state != DIAL_DONE)
+		if (!is_over(&d->connections[i]))
 			return;
 	d->has_drained = true;
 	d->events->on_drained(d->ctx);
 }
 
-static void connection_done(struct connection *c)
+/* Dials no more. What has a session keeps it. */
+static void connection_rest(struct connection *c)
 {
 	timer_stop(&c->retry);
 	timer_stop(&c->deadline);
-	c->attempt = edge_dial_cancel(c->attempt);
+	if (c->next && !c->next->session)
+		c->next = link_free(c->next);
 	c->state = DIAL_DONE;
 }
 
@@ -75,7 +79,7 @@ static void try_later(struct connection *c)
 
 	timer_stop(&c->deadline);
 	if (d->is_draining) {
-		connection_done(c);
+		connection_rest(c);
 		check_drained(d);
 		return;
 	}
@@ -85,14 +89,14 @@ static void try_later(struct connection *c)
 	c->backoff++;
 	c->state = DIAL_WAITING;
 	log_info(COMPONENT, "Retrying connection", LOG_INT("connIndex", c->index),
-		 LOG_INT("inMs", wait), LOG_STR("edge", edge_text(c)));
+		 LOG_INT("inMs", wait), LOG_STR("edge", connection_edge(c)));
 	timer_set(&c->retry, wait);
 }
 
 static void dial_failed(struct connection *c, const struct err *err)
 {
 	log_error(COMPONENT, "Unable to establish connection with the edge",
-		  LOG_INT("connIndex", c->index), LOG_STR("edge", edge_text(c)),
+		  LOG_INT("connIndex", c->index), LOG_STR("edge", connection_edge(c)),
 		  LOG_STR("error", err->text));
 	connector_metrics_dial_failed(c->index, err_name(err->code));
 	c->last_error = *err;
@@ -104,35 +108,11 @@ static void dial_failed(struct connection *c, const struct err *err)
 
 void connection_redial(struct connection *c, int64_t wait_ms)
 {
-	c->attempt = edge_dial_cancel(c->attempt);
+	if (c->next && !c->next->session)
+		c->next = link_free(c->next);
 	timer_stop(&c->deadline);
 	c->state = DIAL_WAITING;
 	timer_set(&c->retry, wait_ms);
-}
-
-static void drain(struct connection *c)
-{
-	if (c->state == DIAL_REGISTERED)
-		connector_metrics_rpc("unregister_connection");
-	session_drain(c->session);
-}
-
-/* --- The session ----------------------------------------------------------------------------- */
-
-/* True when there is nothing that this edge should hear and has not heard. */
-static bool report_health(const struct connection *c)
-{
-	struct buf report;
-	bool is_told = true;
-
-	if (!session_has_feature(c->session, FEATURE_HEALTH))
-		return true;
-	buf_init(&report, LIMIT_HEALTH_REPORT_BYTES);
-	/* Larger than an edge takes: it goes without. */
-	if (health_report(server_health(c->dialer->server), &report) == 0 && report.len)
-		is_told = session_report(c->session, buf_bytes(&report));
-	buf_done(&report);
-	return is_told;
 }
 
 bool dialer_report_health(struct dialer *d)
@@ -140,54 +120,95 @@ bool dialer_report_health(struct dialer *d)
 	bool is_told = true;
 
 	for (size_t i = 0; i < d->count; i++)
-		if (d->connections[i].state == DIAL_REGISTERED && !d->is_draining)
-			is_told &= report_health(&d->connections[i]);
+		if (d->connections[i].current && !d->is_draining)
+			is_told &= link_report_health(d->connections[i].current);
 	return is_told;
 }
 
-static void on_registered(struct session *s, const struct registered *r)
-{
-	struct connection *c = s->ctx;
-	struct dialer *d = c->dialer;
-	char uuid[UUID_TEXT_SIZE], ip[ADDRESS_TEXT_SIZE];
+/* --- What becomes of links ------------------------------------------------------------------- */
 
-	timer_stop(&c->deadline);
-	histogram_observe(&connector_metrics.register_latency,
-			  loop_now(d->loop) - c->registering_at);
-	if (!r->ok) {
-		connector_metrics_refused(r->is_duplicate);
-		err_set(&c->last_error, E_DENIED, "the edge refused the registration: " BYTES_FMT,
-			BYTES_ARG(r->cause));
-		c->was_refused = true;
-		c->avoids_place = r->is_duplicate;
-		log_error(COMPONENT, "Register tunnel error from server side",
-			  LOG_INT("connIndex", c->index), LOG_BYTES("error", r->cause),
-			  LOG_STR("edge", edge_text(c)));
-		return; /* the session closes itself */
+/* Did it work long enough to be a working one? */
+static bool was_steady(const struct link *l)
+{
+	return loop_now(l->connection->dialer->loop) - l->registered_at >= STEADY_USEC;
+}
+
+/* QUIC was tried for a connection that works: it goes on working. */
+static void move_failed(struct link *l, const struct err *err)
+{
+	struct connection *c = l->connection;
+	struct dialer *d = c->dialer;
+	bool was_refused = l->was_refused;
+
+	d->moving = NULL;
+	c->next = link_free(l);
+	c->state = d->is_draining ? DIAL_DONE : DIAL_STEADY;
+	log_debug(COMPONENT, "QUIC does not reach the edge yet", LOG_INT("connIndex", c->index),
+		  LOG_STR("error", err->text));
+	if (was_refused)
+		protocol_refused(&d->protocol, loop_now(d->loop));
+	else
+		dialer_say_protocol(d, protocol_failed(&d->protocol, loop_now(d->loop), err));
+	dialer_move_arm(d);
+	check_drained(d);
+}
+
+void connection_link_failed(struct link *l, const struct err *err)
+{
+	struct connection *c = l->connection;
+	struct err copy = *err;
+
+	if (l->is_move) {
+		move_failed(l, &copy);
+		return;
 	}
+	c->next = link_free(l);
+	dial_failed(c, &copy);
+}
+
+/* The edge has another one of ours now, of the same index, and sends it what comes. */
+static void retire(struct link *l)
+{
+	struct connection *c = l->connection;
+	size_t count = 0;
+
+	l->state = LINK_RETIRING;
+	list_append(&c->retiring, &l->node);
+	link_drain(l);
+	LIST_FOR_EACH(node, &c->retiring)
+		count++;
+	if (count > RETIRING_MAX)
+		session_close(LIST_ENTRY(c->retiring.next, struct link, node)->session, REASON_DONE);
+}
+
+void connection_link_registered(struct link *l)
+{
+	struct connection *c = l->connection;
+	struct dialer *d = c->dialer;
+	struct link *old = c->current;
+
+	BUG_IF(c->next != l);
+	c->next = NULL;
+	c->current = l;
+	l->is_move = false;
+	c->state = DIAL_STEADY;
 	c->was_refused = false;
 	c->avoids_place = false;
 	c->failures = 0;
-	c->registered_at = loop_now(d->loop);
-	c->state = DIAL_REGISTERED;
-	edge_pool_worked(d->pool, &c->place);
 	c->last_error = (struct err){ 0 };
-	c->id = r->connection;
-	(void)snprintf(c->location, sizeof(c->location), BYTES_FMT, BYTES_ARG(r->location));
-	connector_metrics_registered(c->index, &d->config->tunnel_id, r->location);
-	if (c->index == 0 && !r->remotely_managed && d->local_config.len) {
-		metric_add(&connector_metrics.local_config_pushes, 1);
-		connector_metrics_rpc("update_local_configuration");
-	}
-	log_info(COMPONENT, "Registered tunnel connection", LOG_INT("connIndex", c->index),
-		 LOG_STR("connection", uuid_text(&r->connection, uuid)), LOG_INT("event", 0),
-		 LOG_STR("ip", address_ip_text(s->peer, ip)), LOG_BYTES("location", r->location),
-		 LOG_STR("protocol", s->transport->name));
+	edge_pool_worked(d->pool, &l->place);
+	if (d->moving == l)
+		d->moving = NULL;
+	if (l->transport == &quic_transport)
+		dialer_say_protocol(d, protocol_registered(&d->protocol, loop_now(d->loop)));
+	if (old)
+		retire(old);
 	if (d->is_draining) {
-		drain(c);
+		link_drain(l);
 		return;
 	}
-	(void)report_health(c);
+	(void)link_report_health(l);
+	dialer_move_arm(d);
 	if (d->has_registered)
 		return;
 	d->has_registered = true;
@@ -197,141 +218,112 @@ static void on_registered(struct session *s, const struct registered *r)
 	d->events->on_first_registered(d->ctx);
 }
 
-static void on_stream(struct session *s, struct stream *st, enum stream_kind kind,
-		      const struct head *head, bool fin)
+/* What was a try is what the connection depends on now. */
+static void need_next(struct connection *c)
 {
-	struct connection *c = s->ctx;
+	struct dialer *d = c->dialer;
 
-	server_on_stream(c->dialer->server, st, kind, head, fin, c->index);
+	c->next->is_move = false;
+	c->state = DIAL_DIALLING;
+	if (d->moving == c->next)
+		d->moving = NULL;
 }
 
-static void on_draining(struct session *s)
+void connection_link_left(struct link *l)
 {
-	struct connection *c = s->ctx;
+	struct connection *c = l->connection;
 
-	log_info(COMPONENT, "Edge is draining the connection", LOG_INT("connIndex", c->index));
+	if (l != c->current || c->dialer->is_draining)
+		return;
+	/* Elsewhere, if there is anywhere else: this edge may be going down for good. */
+	c->avoids_place = true;
+	if (c->next) {
+		need_next(c);
+	} else if (!was_steady(l)) {
+		try_later(c);
+	} else {
+		c->backoff = 0;
+		connection_redial(c, (int64_t)random_below(REPLACE_JITTER_MS));
+	}
 }
 
-static void on_session_closed(struct session *s, enum reason why, const struct err *err)
+/* A connection that worked has ended. */
+static void current_closed(struct link *l, enum reason why)
 {
-	struct connection *c = s->ctx;
+	struct connection *c = l->connection;
+	struct dialer *d = c->dialer;
 
-	c->session = NULL;
-	if (c->dialer->is_draining) {
+	c->current = NULL;
+	if (was_steady(l))
+		c->backoff = 0;
+	/* A host without a way to the edge says nothing about UDP. */
+	if (l->transport == &quic_transport && why == REASON_TIMEOUT &&
+	    host_has_route(&l->place.address, d->way.from.len ? &d->way.from : NULL))
+		dialer_say_protocol(
+			d, protocol_silent(&d->protocol, loop_now(d->loop), l->registered_at));
+	if (c->next)
+		need_next(c);
+}
+
+static void log_lost(const struct link *l, enum reason why, const struct err *err)
+{
+	const struct connection *c = l->connection;
+
+	log_warn(COMPONENT, "Lost connection with the edge", LOG_INT("connIndex", c->index),
+		 LOG_STR("edge", connection_edge(c)), LOG_STR("reason", reason_text(why)),
+		 LOG_STR("error", err && err->code ? err->text : ""));
+}
+
+void connection_link_closed(struct link *l, enum reason why, const struct err *err)
+{
+	struct connection *c = l->connection;
+	struct dialer *d = c->dialer;
+	bool is_current = l == c->current, was_refused = l->was_refused;
+	struct err cause;
+
+	err_set(&cause, err && err->code ? err->code : E_CLOSED, "%s the edge: %s%s%s",
+		is_current ? "lost the connection with" : "no registration at", reason_text(why),
+		err && err->code ? ": " : "", err && err->code ? err->text : "");
+	if (d->is_draining || l->state == LINK_RETIRING) {
 		log_info(COMPONENT, "Unregistered tunnel connection",
 			 LOG_INT("connIndex", c->index), LOG_INT("event", 0));
-		connection_done(c);
-		check_drained(c->dialer);
+		c->current = is_current ? NULL : c->current;
+		d->moving = d->moving == l ? NULL : d->moving;
+		c->next = c->next == l ? NULL : c->next;
+		link_free(l);
+		check_drained(d);
 		return;
 	}
-	if (c->state == DIAL_REGISTERING && !c->was_refused)
-		connector_metrics_register_lost(reason_text(why));
-	if (c->state == DIAL_REGISTERED || !c->was_refused)
-		err_set(&c->last_error, err && err->code ? err->code : E_CLOSED,
-			"%s the edge: %s%s%s",
-			c->state == DIAL_REGISTERED ? "lost the connection with"
-						    : "no registration at",
-			reason_text(why), err && err->code ? ": " : "",
-			err && err->code ? err->text : "");
-	log_warn(COMPONENT, "Lost connection with the edge", LOG_INT("connIndex", c->index),
-		 LOG_STR("edge", edge_text(c)), LOG_STR("reason", reason_text(why)),
-		 LOG_STR("error", err && err->code ? err->text : ""));
-	if (c->state == DIAL_REGISTERED &&
-	    loop_now(c->dialer->loop) - c->registered_at >= STEADY_USEC)
-		c->backoff = 0;
-	if (c->state == DIAL_REGISTERING && !c->was_refused)
-		edge_pool_failed(c->dialer->pool, &c->place);
-	edge_pool_refresh(c->dialer->pool, false);
-	try_later(c);
-}
-
-static const struct session_events session_events = {
-	.on_registered = on_registered,
-	.on_stream = on_stream,
-	.on_draining = on_draining,
-	.on_closed = on_session_closed,
-};
-
-/* Of a look-up, or of a registration. */
-static void on_deadline(struct timer *t)
-{
-	struct connection *c = CONTAINER_OF(t, struct connection, deadline);
-	struct err err;
-
-	if (c->state == DIAL_RESOLVING) {
-		err_set(&err, E_TIMEOUT, "looking up the edge: no answer in time");
-		dial_failed(c, &err);
+	if (l->is_move) {
+		move_failed(l, &cause);
 		return;
 	}
-	log_error(COMPONENT, "The edge did not answer the registration in time",
-		  LOG_INT("connIndex", c->index), LOG_STR("edge", edge_text(c)));
-	if (c->session)
-		session_close(c->session, REASON_TIMEOUT);
-}
-
-/* --- An attempt ------------------------------------------------------------------------------ */
-
-static void register_at(struct connection *c, struct byte_stream *stream)
-{
-	struct dialer *d = c->dialer;
-	const struct connector_config *config = d->config;
-	const struct registration registration = {
-		.account = bytes_str(config->account_tag),
-		.secret = bytes_of(config->tunnel_secret.ptr, config->tunnel_secret.len),
-		.tunnel = config->tunnel_id,
-		.index = (uint8_t)c->index,
-		.connector = d->connector,
-		.version = BYTES_LIT(ADIT_VERSION),
-#if defined(__x86_64__)
-		.arch = BYTES_LIT("linux_amd64"),
-#elif defined(__aarch64__)
-		.arch = BYTES_LIT("linux_arm64"),
-#else
-		.arch = BYTES_LIT("linux"),
-#endif
-		.features = d->features,
-		.feature_count = d->feature_count,
-		.attempts = (uint8_t)(c->failures < 255 ? c->failures : 255),
-	};
-	const struct session_start start = {
-		.side = SESSION_CONNECTOR,
-		.stream = stream,
-		.events = &session_events,
-		.ctx = c,
-		.registration = &registration,
-		.local_config = buf_bytes(&d->local_config),
-	};
-
-	c->state = DIAL_REGISTERING;
-	trace(c, "TLS handshake done, registering");
-	c->registering_at = loop_now(d->loop);
-	timer_set(&c->deadline, config->rpc_timeout / USEC_PER_MSEC);
-	c->session = h2_transport.start(d->loop, &start);
-}
-
-static void on_dialled(void *ctx, const struct edge_dial_end *end)
-{
-	struct connection *c = ctx;
-	struct dialer *d = c->dialer;
-
-	c->attempt = NULL;
-	if (end->place >= 0)
-		c->place = c->tried[end->place];
-	if (end->stream) {
-		c->local = end->local;
-		register_at(c, end->stream);
-		return;
+	log_lost(l, why, err);
+	if (is_current || !was_refused)
+		c->last_error = cause;
+	if (is_current) {
+		current_closed(l, why);
+	} else {
+		c->next = NULL;
+		if (!was_refused)
+			edge_pool_failed(d->pool, &l->place);
+		if (!was_refused && l->transport == &quic_transport)
+			dialer_say_protocol(
+				d, protocol_failed(&d->protocol, loop_now(d->loop), &cause));
 	}
-	for (size_t i = 0; i < c->tried_count; i++)
-		if (end->place < 0 || end->place == (int)i)
-			edge_pool_failed(d->pool, &c->tried[i]);
-	dial_failed(c, &end->err);
+	link_free(l);
+	edge_pool_refresh(d->pool, false);
+	/* Unless the next one is under way, or its wait. */
+	if (!c->next && !timer_is_set(&c->retry) && c->state != DIAL_RESOLVING)
+		try_later(c);
+	dialer_move_arm(d);
 }
 
-/* The best places for it, the others' considered. */
-static size_t pick(struct connection *c)
+/* --- Dialling -------------------------------------------------------------------------------- */
+
+size_t connection_pick(const struct connection *c, struct edge_place *ret, size_t max)
 {
-	struct dialer *d = c->dialer;
+	const struct dialer *d = c->dialer;
 	const struct edge_place *others[CONNECTOR_MAX_CONNECTIONS];
 	struct edge_wish wish = {
 		.index = c->index,
@@ -342,37 +334,52 @@ static size_t pick(struct connection *c)
 
 	for (size_t i = 0; i < d->count; i++) {
 		const struct connection *o = &d->connections[i];
-		if (o != c && (o->state == DIAL_CONNECTING || o->state == DIAL_REGISTERING ||
-			       o->state == DIAL_REGISTERED))
+		if (o != c && (o->current || o->next))
 			others[wish.other_count++] = &o->place;
 	}
-	return edge_pool_pick(d->pool, &wish, c->tried, EDGE_DIAL_PLACES);
+	return edge_pool_pick(d->pool, &wish, ret, max);
 }
 
 static void dial(struct connection *c)
 {
+	struct edge_place places[EDGE_DIAL_PLACES];
 	struct dialer *d = c->dialer;
-	int64_t timeout_ms = d->config->dial_timeout / USEC_PER_MSEC;
+	struct err err;
 
-	c->dialled_at = loop_now(d->loop);
-	c->local = (struct address){ 0 };
-	c->tried_count = pick(c);
-	if (c->tried_count == 0) {
+	size_t count = connection_pick(c, places, EDGE_DIAL_PLACES);
+	if (count == 0) {
 		c->state = DIAL_RESOLVING;
-		trace(c, "No address is known, looking up");
-		timer_set(&c->deadline, timeout_ms);
+		c->looked_up_at = loop_now(d->loop);
+		timer_set(&c->deadline, d->config->dial_timeout / USEC_PER_MSEC);
 		edge_pool_refresh(d->pool, false);
 		return;
 	}
-	c->place = c->tried[0];
-	c->state = DIAL_CONNECTING;
-	trace(c, "Dialling");
-	c->attempt = edge_dial(&d->way, c->tried, c->tried_count, timeout_ms, on_dialled, c);
+	c->place = places[0];
+	enum protocol_plan plan = protocol_plan(&d->protocol, places[0].is_proxied);
+	if (plan == PLAN_QUIC && places[0].is_proxied) {
+		err_set(&err, E_UNSUPPORTED,
+			"QUIC cannot pass the proxy (%s), which takes TCP alone: --protocol auto or "
+			"http2 can, and NO_PROXY may list the edge",
+			d->config->edge_proxy_setting);
+		dial_failed(c, &err);
+		return;
+	}
+	c->state = DIAL_DIALLING;
+	c->next = link_new(c, places, count, plan, false);
 }
 
 static void on_retry(struct timer *t)
 {
 	dial(CONTAINER_OF(t, struct connection, retry));
+}
+
+/* Of a look-up. */
+static void on_deadline(struct timer *t)
+{
+	struct err err;
+
+	err_set(&err, E_TIMEOUT, "looking up the edge: no answer in time");
+	dial_failed(CONTAINER_OF(t, struct connection, deadline), &err);
 }
 
 /* A look-up has ended. */
@@ -389,8 +396,8 @@ static void on_addresses(void *ctx)
 			dial(c);
 		} else if (c->state == DIAL_RESOLVING) {
 			dial_failed(c, edge_pool_error(d->pool));
-		} else if (c->state == DIAL_CONNECTING && has_place &&
-			   !edge_pool_has(d->pool, &c->place)) {
+		} else if (c->next && !c->next->is_move && c->next->state == LINK_CONNECTING &&
+			   has_place && !edge_pool_has(d->pool, &c->place)) {
 			/* It is not there any more. Registered connections stay: they work. */
 			connection_redial(c, 0);
 		}
@@ -413,6 +420,8 @@ struct dialer *dialer_new(struct loop *loop, const struct connector_config *conf
 	d->server = server;
 	d->events = events;
 	d->ctx = ctx;
+	protocol_init(&d->protocol, config->protocol);
+	dialer_move_init(d);
 	if (dialer_way_init(d, on_addresses, err) < 0) {
 		dialer_way_done(d);
 		return mem_free(d);
@@ -434,6 +443,7 @@ struct dialer *dialer_new(struct loop *loop, const struct connector_config *conf
 		struct connection *c = &d->connections[i];
 		c->dialer = d;
 		c->index = (unsigned)i;
+		list_init(&c->retiring);
 		timer_init(&c->retry, loop, on_retry);
 		timer_init(&c->deadline, loop, on_deadline);
 	}
@@ -445,7 +455,8 @@ struct dialer *dialer_free(struct dialer *d)
 	if (!d)
 		return NULL;
 	for (size_t i = 0; i < d->count; i++)
-		connection_done(&d->connections[i]);
+		connection_rest(&d->connections[i]);
+	timer_stop(&d->move);
 	host_watch_free(d->network);
 	dialer_way_done(d);
 	buf_done(&d->local_config);
@@ -464,21 +475,30 @@ void dialer_drain(struct dialer *d)
 	if (d->is_draining)
 		return;
 	d->is_draining = true;
+	timer_stop(&d->move);
+	d->moving = NULL;
 	for (size_t i = 0; i < d->count; i++) {
 		struct connection *c = &d->connections[i];
-		if (c->session)
-			drain(c);
-		else
-			connection_done(c);
+		connection_rest(c);
+		if (c->current)
+			link_drain(c->current);
+		if (c->next)
+			link_drain(c->next);
 	}
 	check_drained(d);
 }
 
 void dialer_abort(struct dialer *d)
 {
-	for (size_t i = 0; i < d->count; i++)
-		if (d->connections[i].session)
-			session_close(d->connections[i].session, REASON_DONE);
+	for (size_t i = 0; i < d->count; i++) {
+		struct connection *c = &d->connections[i];
+		if (c->current)
+			session_close(c->current->session, REASON_DONE);
+		if (c->next && c->next->session)
+			session_close(c->next->session, REASON_DONE);
+		LIST_FOR_EACH(node, &c->retiring)
+			session_close(LIST_ENTRY(node, struct link, node)->session, REASON_DONE);
+	}
 }
 
 size_t dialer_registered_count(const struct dialer *d)
@@ -486,7 +506,7 @@ size_t dialer_registered_count(const struct dialer *d)
 	size_t count = 0;
 
 	for (size_t i = 0; i < d->count; i++)
-		count += d->connections[i].state == DIAL_REGISTERED;
+		count += d->connections[i].current && !d->connections[i].current->is_left;
 	return count;
 }
 
@@ -497,32 +517,52 @@ size_t dialer_connection_count(const struct dialer *d)
 	return d->count;
 }
 
+static const char *state_text(const struct connection *c)
+{
+	if (c->current)
+		return c->current->is_left ? "draining" : "registered";
+	switch (c->state) {
+	case DIAL_IDLE:
+		return "idle";
+	case DIAL_RESOLVING:
+		return "resolving";
+	case DIAL_DIALLING:
+		return c->next->state == LINK_CONNECTING ? "connecting" : "registering";
+	case DIAL_WAITING:
+		return "waiting";
+	default:
+		return "done";
+	}
+}
+
 void dialer_connection(const struct dialer *d, size_t index, struct dialer_connection *ret)
 {
-	static const char *const states[] = {
-		[DIAL_IDLE] = "idle",
-		[DIAL_RESOLVING] = "resolving",
-		[DIAL_CONNECTING] = "connecting",
-		[DIAL_REGISTERING] = "registering",
-		[DIAL_REGISTERED] = "registered",
-		[DIAL_WAITING] = "waiting",
-		[DIAL_DONE] = "done",
-	};
 	const struct connection *c = &d->connections[index];
+	const struct link *l = c->current ? c->current : c->next;
 
 	BUG_IF(index >= d->count);
 	*ret = (struct dialer_connection){
-		.state = states[c->state],
-		.is_registered = c->state == DIAL_REGISTERED,
-		.edge = edge_text(c),
-		.protocol = h2_transport.name,
+		.state = state_text(c),
+		.is_registered = c->current != NULL,
+		.edge = connection_edge(c),
 		.failures = c->failures,
 		.last_error = c->last_error,
 	};
-	if (c->state != DIAL_REGISTERED)
+	if (l)
+		ret->protocol = l->transport->name;
+	else
+		ret->protocol = protocol_plan(&d->protocol, c->place.is_proxied) == PLAN_HTTP2
+					? h2_transport.name
+					: quic_transport.name;
+	if (!c->current)
 		return;
-	if (c->session->peer)
-		ret->peer = *c->session->peer;
-	ret->id = c->id;
-	memcpy(ret->location, c->location, sizeof(ret->location));
+	if (l->session->peer)
+		ret->peer = *l->session->peer;
+	ret->id = l->id;
+	memcpy(ret->location, l->location, sizeof(ret->location));
+}
+
+const struct protocol *dialer_protocol(const struct dialer *d)
+{
+	return &d->protocol;
 }

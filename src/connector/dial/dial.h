@@ -11,6 +11,7 @@
 struct connector_config;
 struct dialer;
 struct loop;
+struct protocol;
 struct server;
 struct edge_place;
 struct edge_way;
@@ -45,7 +46,8 @@ size_t dialer_registered_count(const struct dialer *d);
 
 /* One connection as it is now. */
 struct dialer_connection {
-	const char *state; /* "idle", "resolving", "connecting", "registering", "registered", "waiting", "done" */
+	const char *state; /* "idle", "resolving", "connecting", "registering", "registered", "draining" (the edge
+			    * leaves, and another one is dialled), "waiting", "done" */
 	bool is_registered;
 	const char *edge;     /* HOST:PORT it is or was dialled at; "" before that; borrowed */
 	const char *protocol; /* "http2", … */
@@ -61,6 +63,8 @@ struct dialer_connection {
 size_t dialer_connection_count(const struct dialer *d);
 void dialer_connection(const struct dialer *d, size_t index, struct dialer_connection *ret);
 
+/* Which protocol is tried, and why. Borrowed. */
+const struct protocol *dialer_protocol(const struct dialer *d);
 /* How edges are reached, for edge_dial(). Borrowed. */
 const struct edge_way *dialer_way(const struct dialer *d);
 /* Every edge, each once: the entries HOST:PORT of the configuration by name, and what was found where it names a

@@ -7,6 +7,8 @@
 
 /* The name edges have a certificate for, whatever address they are dialled at. */
 static const struct bytes edge_server_name = BYTES_LIT("h2.cftunnel.com");
+static const struct bytes quic_server_name = BYTES_LIT("quic.cftunnel.com");
+static const char *const quic_alpn[] = { "argotunnel", NULL };
 
 static int init_proxy(struct dialer *d, struct err *err)
 {
@@ -38,7 +40,7 @@ static int init_proxy(struct dialer *d, struct err *err)
 int dialer_way_init(struct dialer *d, void (*on_addresses)(void *ctx), struct err *err)
 {
 	const struct connector_config *config = d->config;
-	const struct tls_client_options options = {
+	struct tls_client_options options = {
 		.ca_pem = config->edge_ca_pem ? bytes_str(config->edge_ca_pem) : BYTES_NONE,
 	};
 	static const int families[] = {
@@ -59,7 +61,10 @@ int dialer_way_init(struct dialer *d, void (*on_addresses)(void *ctx), struct er
 		way->family = way->from.any.sa_family;
 	}
 	way->tls = tls_context_client(&options, err);
-	if (!way->tls)
+	options.alpn = quic_alpn;
+	way->quic_server_name = quic_server_name;
+	way->quic_tls = way->tls ? tls_context_client(&options, err) : NULL;
+	if (!way->quic_tls)
 		return err_wrap(err, "trusting the edge");
 	int r = init_proxy(d, err);
 	if (r < 0)
@@ -82,6 +87,7 @@ void dialer_way_done(struct dialer *d)
 {
 	d->pool = edge_pool_free(d->pool);
 	tls_context_unref(d->way.tls);
+	tls_context_unref(d->way.quic_tls);
 	tls_context_unref(d->way.proxy_tls);
 	arena_done(&d->arena);
 }

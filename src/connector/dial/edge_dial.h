@@ -15,6 +15,8 @@ struct edge_way {
 	struct loop *loop;
 	struct tls_context *tls; /* trusts the edge */
 	struct bytes server_name; /* that its certificate has to be for, whatever address is dialled */
+	struct tls_context *quic_tls;  /* the same roots, for QUIC */
+	struct bytes quic_server_name; /* QUIC's */
 	const struct proxy *proxy;     /* NULL: none */
 	struct tls_context *proxy_tls; /* trusts an https proxy; NULL: there is none */
 	struct address from;           /* our own address; len 0: any */

@@ -158,13 +158,18 @@ static void member_drop_if_empty(struct worker *w, struct member *m)
 
 /* --- Who tells whom --------------------------------------------------------------------------- */
 
-/* The connector came back on a new connection: its old one of that index is dead, whatever TCP says. */
-static void close_replaced(struct member *m, uint8_t index, uint64_t order)
+/* The connector came on a new connection. Either it moves over from the old one of that index, whose streams go on,
+ * or it has lost that one, whatever TCP says: who does not answer now is gone. */
+static void let_go_replaced(struct member *m, uint8_t index, uint64_t order)
 {
 	LIST_FOR_EACH(node, &m->sessions) {
 		struct tunnel_session *ts = LIST_ENTRY(node, struct tunnel_session, node);
-		if (ts->index == index && ts->order < order)
-			session_close(ts->session, REASON_LOST);
+		if (ts->index != index || ts->order >= order || ts->is_replaced)
+			continue;
+		ts->is_replaced = true;
+		registry_leave(ts);
+		session_check(ts->session, LIMIT_TUNNEL_CHECK_MS);
+		session_drain(ts->session);
 	}
 }
 
@@ -188,7 +193,7 @@ static void on_notice(void *arg)
 		m->remote[n->from]++;
 		m->remote_total++;
 		m->entry->session_count++;
-		close_replaced(m, n->index, n->order);
+		let_go_replaced(m, n->index, n->order);
 	} else if (n->change < 0) {
 		BUG_IF(m->remote[n->from] == 0);
 		m->remote[n->from]--;
@@ -236,7 +241,7 @@ int registry_add(struct tunnel_session *ts, const struct directory_record *recor
 	ts->member = member_make(w, r);
 	replica_unref(r); /* the member has one */
 	ts->order = ++registrations;
-	close_replaced(ts->member, ts->index, ts->order);
+	let_go_replaced(ts->member, ts->index, ts->order);
 	list_append(&ts->member->sessions, &ts->node);
 	ts->member->local_count++;
 	ts->member->entry->session_count++;

@@ -29,10 +29,12 @@ struct tunnel_session {
 	uint64_t order;        /* set by registry_add(): later registrations have higher ones */
 	struct member *member; /* set by registry_add(): its replica, as this worker sees it */
 	bool has_left;         /* it takes no new requests */
+	bool is_replaced;      /* by a later one of its connector and index */
 };
 
 /* Makes it choosable and tells everybody. An older session of the same connector and index, on
- * whichever worker, is closed: it is a leftover of a lost connection. E_LIMIT over
+ * whichever worker, takes no new requests any more and ends with its last one, or when its connector does not
+ * answer: it may be a leftover of a lost connection. E_LIMIT over
  * LIMIT_SESSIONS_PER_TUNNEL. `record` is copied. */
 int registry_add(struct tunnel_session *ts, const struct directory_record *record, struct err *err);
 /* It drains: nobody chooses it any more, on whichever worker. */

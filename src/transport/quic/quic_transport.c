@@ -33,6 +33,7 @@ static size_t write_control(struct tunnel *t, struct bytes data, bool fin)
 
 static void disconnect(struct tunnel *t, enum reason why)
 {
+	timer_stop(&of_base(t)->check);
 	quic_conn_close(of_base(t)->conn, QUIC_CODE_NONE, reason_text(why));
 }
 
@@ -423,6 +424,7 @@ static void on_closed(struct quic_conn *c, const struct err *why)
 	if (!t)
 		return;
 	quic_udp_done(t);
+	timer_stop(&t->check);
 	tunnel_closed(&t->base, why);
 	tunnel_done(&t->base);
 	mem_free(t);
@@ -451,6 +453,26 @@ const struct quic_events quic_tunnel_events = {
 
 /* --- Life ------------------------------------------------------------------------------------ */
 
+/* Whoever is there has answered a PING by now: one leaves after a second of silence at the latest. */
+static void on_check(struct timer *timer)
+{
+	struct quic_tunnel *t = CONTAINER_OF(timer, struct quic_tunnel, check);
+
+	if (quic_conn_last_heard(t->conn) < t->checked_at)
+		tunnel_close(&t->base, REASON_TIMEOUT);
+}
+
+static void quic_check(struct session *s, int64_t timeout_ms)
+{
+	struct quic_tunnel *t = quic_tunnel_of(s);
+	usec until = loop_now(s->loop) + timeout_ms * USEC_PER_MSEC;
+
+	if (t->base.is_closing || (timer_is_set(&t->check) && t->check.at <= until))
+		return;
+	t->checked_at = loop_now(s->loop);
+	timer_set(&t->check, timeout_ms);
+}
+
 static struct session *quic_start(struct loop *l, const struct session_start *how)
 {
 	struct quic_tunnel *t = mem_alloc(sizeof(*t));
@@ -458,6 +480,7 @@ static struct session *quic_start(struct loop *l, const struct session_start *ho
 	t->owner = QUIC_HELD_BY_SESSION;
 	t->conn = how->quic;
 	tunnel_init(&t->base, l, &driver, how, quic_conn_peer(how->quic));
+	timer_init(&t->check, l, on_check);
 	quic_conn_set_ctx(t->conn, &t->owner);
 	quic_udp_init(t);
 	if (how->side == SESSION_CONNECTOR) {
@@ -498,6 +521,7 @@ const struct transport quic_transport = {
 	.reset = quic_reset,
 	.drain = tunnel_drain,
 	.close = quic_close,
+	.check = quic_check,
 	.reply = tunnel_reply,
 	.can_open = quic_can_open,
 	.stream_count = tunnel_stream_count,

@@ -203,8 +203,6 @@ static void refuses_what_it_cannot_keep(void **state)
 	static const struct {
 		const char *flag, *value, *text;
 	} cases[] = {
-		{ "--protocol", "quic",
-		  "The protocol quic is not supported yet; use http2 or auto" },
 		{ "--protocol", "foo", "unknown protocol foo, Available protocols:" },
 		{ "--edge-ip-version", "5", "invalid value for edge-ip-version: 5" },
 		{ "--edge-bind-address", "x", "invalid value for edge-bind-address: x" },
@@ -235,6 +233,37 @@ static void refuses_what_it_cannot_keep(void **state)
 			fail_msg("\"%s\" does not contain \"%s\"", t.err.text, cases[i].text);
 		done(&t);
 	}
+}
+
+static void takes_every_protocol(void **state)
+{
+	static const struct {
+		const char *name;
+		enum connector_protocol protocol;
+	} cases[] = {
+		{ "auto", CONNECTOR_AUTO },
+		{ "quic", CONNECTOR_QUIC },
+		{ "http2", CONNECTOR_HTTP2 },
+		{ "h2mux", CONNECTOR_HTTP2 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct run t;
+		RUN(t, NULL, "--protocol", (char *)cases[i].name);
+		assert_int_equal(t.result, 0);
+		assert_int_equal(t.cfg.protocol, cases[i].protocol);
+		done(&t);
+	}
+}
+
+static void quic_and_a_proxy_for_all_is_refused(void **state)
+{
+	struct run t;
+
+	RUN(t, NULL, "--protocol", "quic", "--edge-proxy", "http://p:3128");
+	assert_true(t.result < 0);
+	assert_non_null(strstr(t.err.text, "QUIC cannot pass a proxy"));
+	done(&t);
 }
 
 static void a_reload_takes_the_new_rules_or_keeps_the_old(void **state)
@@ -351,6 +380,8 @@ int main(void)
 		cmocka_unit_test(rules_of_the_file_win_over_a_single_origin),
 		cmocka_unit_test(bad_rules_are_told_with_their_place),
 		cmocka_unit_test(refuses_what_it_cannot_keep),
+		cmocka_unit_test(takes_every_protocol),
+		cmocka_unit_test(quic_and_a_proxy_for_all_is_refused),
 		cmocka_unit_test(a_reload_takes_the_new_rules_or_keeps_the_old),
 		cmocka_unit_test(own_directories_come_first),
 		cmocka_unit_test(credentials_are_found_by_id_and_never_overwritten),
