@@ -128,7 +128,7 @@ def test_every_page_tells_what_is(served):
     assert ours["pid"] == connector.pid and ours["edges"] == [f"127.0.0.1:{edge_port}"]
     for c in ours["connections"]:
         assert c["state"] == "registered" and c["peer"] == f"127.0.0.1:{edge_port}"
-        assert c["location"] == LOCATION and c["protocol"] == "http2" and "lastError" not in c
+        assert c["location"] == LOCATION and c["protocol"] in ("quic", "http2") and "lastError" not in c
     logged = set(re.findall(r"Registered tunnel connection .*? connection=(\S+)", connector.text()))
     assert {c["connectionID"] for c in ours["connections"]} == logged
 

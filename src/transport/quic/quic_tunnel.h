@@ -43,8 +43,8 @@ struct quic_tunnel {
 	struct quic_conn *conn;             /* owned until its on_closed */
 	struct quic_stream *control_stream; /* borrowed; NULL before and after */
 	struct quic_udp udp;
-	struct timer check;                 /* set: the peer was asked whether it is there, */
-	usec checked_at;                    /* then */
+	struct timer check; /* set: the peer was asked whether it is there, */
+	usec checked_at;    /* then */
 };
 
 /* The pieces a framed body is cut into: see framing.c. */
