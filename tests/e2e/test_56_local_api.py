@@ -122,9 +122,11 @@ def test_every_page_tells_what_is(served):
     tunnel = Answer(connector, "/diag/tunnel").json
     assert tunnel["tunnelID"] == served.tunnel.id and tunnel["connectorID"] == ready.json["connectorId"]
     assert sorted(c["index"] for c in tunnel["connections"]) == [0, 1, 2, 3]
-    for c in tunnel["connections"]:
-        assert c == {"isConnected": True, "protocol": 0, "edgeAddress": "127.0.0.1", "index": c["index"]}
     ours = tunnel["adit"]
+    numbers = {c["index"]: {"http2": 0, "quic": 1}[c["protocol"]] for c in ours["connections"]}
+    for c in tunnel["connections"]:
+        number = numbers[c["index"]]
+        assert c == {"isConnected": True, "protocol": number, "edgeAddress": "127.0.0.1", "index": c["index"]}
     assert ours["pid"] == connector.pid and ours["edges"] == [f"127.0.0.1:{edge_port}"]
     for c in ours["connections"]:
         assert c["state"] == "registered" and c["peer"] == f"127.0.0.1:{edge_port}"
