@@ -244,6 +244,7 @@ bool control_reply(struct control *c, const struct registered *r)
 					    .connection = uuid_bytes(&r->connection),
 					    .location = r->location,
 					    .remotely_managed = r->remotely_managed,
+					    .features = r->features,
 					    .cause = r->is_duplicate ? CAUSE_DUPLICATE : r->cause,
 					    .should_retry = r->should_retry,
 				    });
@@ -449,6 +450,7 @@ static int on_register_return(struct control *c, const struct rpc_return *r, str
 							 .connection = uuid_from(wire.connection),
 							 .location = wire.location,
 							 .remotely_managed = wire.remotely_managed,
+							 .features = wire.features,
 						 });
 	return 0;
 }

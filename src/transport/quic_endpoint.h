@@ -7,7 +7,7 @@ struct tunnel_endpoint;
 struct tunnel_attempt;
 
 /* A connector has connected. A session is started on it with session_start.quic, at once or never: one that
- * gets none (a probe) stays until it closes itself or goes idle. */
+ * gets none stays until it closes itself or goes idle. */
 typedef void tunnel_accept(void *ctx, struct quic_conn *c);
 
 /* Takes a UDP socket over (udp_open). `server` and `accept` are NULL for a connector. `ctx` is that of accept()

@@ -73,9 +73,10 @@ struct registered {
 	struct uuid connection; /* ok */
 	struct bytes location;  /* ok: the edge node's name */
 	bool remotely_managed;  /* ok */
-	struct bytes cause;     /* not ok: for a person */
-	bool should_retry;      /* not ok */
-	bool is_duplicate;      /* not ok: EDUPCONN */
+	struct bytes features; /* ok; what the edge can do, comma-separated: the drivers' own business */
+	struct bytes cause; /* not ok: for a person */
+	bool should_retry;  /* not ok */
+	bool is_duplicate;  /* not ok: EDUPCONN */
 };
 
 /* --- Events ---------------------------------------------------------------------------------- */
@@ -273,10 +274,12 @@ static inline void stream_reset(struct stream *st, enum reason why)
 #define FEATURE_HEALTH "adit_health"
 /* UDP flows to ingress rules; over QUIC only. */
 #define FEATURE_UDP "adit_udp"
+/* The edge says over QUIC that it leaves: it opens no more streams (HTTP/2 has GOAWAY for that). */
+#define FEATURE_LEAVING "adit_leaving"
 /* All of them, as both programs announce them. */
 #define FEATURES_ALL                                                                           \
 	FEATURE_REASON, FEATURE_INTERIM, FEATURE_TRAILERS, FEATURE_HALF_CLOSE, FEATURE_HEALTH, \
-		FEATURE_UDP
+		FEATURE_UDP, FEATURE_LEAVING
 /* What a connector says about itself as a replica, as "adit_label=NAME" and "adit_weight=N" among its
  * features; only our edge looks at them. */
 #define FEATURE_LABEL "adit_label"

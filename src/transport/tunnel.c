@@ -202,6 +202,9 @@ static void on_registered(void *ctx, const struct registered *r)
 	timer_stop(&t->deadline);
 	t->is_registered = r->ok;
 	t->is_refused = !r->ok;
+	/* A request may have been faster, and said the same. */
+	if (r->ok && t->peer_features.len == 0)
+		tunnel_add_peer_features(t, r->features);
 	if (r->ok && !r->remotely_managed && t->local_config.len &&
 	    control_send_local_config(t->control, buf_bytes(&t->local_config), &err) < 0)
 		buf_clear(&t->local_config); /* too large: the edge goes without, it only shows it to people */
@@ -222,8 +225,11 @@ static const struct control_events control_events = {
 void tunnel_reply(struct session *s, const struct registered *r)
 {
 	struct tunnel *t = tunnel_of(s);
+	struct registered answer = *r;
 
-	if (t->is_closing || !control_reply(t->control, r))
+	if (r->ok && t->driver->features && t->peer_features.len)
+		answer.features = bytes_str(t->driver->features);
+	if (t->is_closing || !control_reply(t->control, &answer))
 		return;
 	timer_stop(&t->deadline);
 	t->is_registered = r->ok;

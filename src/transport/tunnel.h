@@ -25,6 +25,9 @@ struct tunnel_driver {
 	size_t (*write_control)(struct tunnel *t, struct bytes data, bool fin);
 	/* Closes the connection; its closed event comes later and is the driver's to handle. */
 	void (*disconnect)(struct tunnel *t, enum reason why);
+	/* Edge: what it can do, as the answer to the registration of a connector of ours says it. NULL: such
+	 * a connector knows it by other means. */
+	const char *features;
 	/* Edge, leaving: tells the connector that no more streams will be opened. NULL: cannot be said. */
 	void (*say_leaving)(struct tunnel *t);
 	/* The peer leaves, after the session's user was told. NULL: it does not matter. */

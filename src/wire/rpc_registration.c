@@ -99,6 +99,7 @@ int rpc_get_registered(const struct rpc_return *r, struct rpc_registered *ret, s
 		ret->connection = capnp_data(member, 0);
 		ret->location = capnp_text(member, 1);
 		ret->remotely_managed = capnp_bool(member, 0);
+		ret->features = capnp_text(member, 2);
 	} else {
 		ret->cause = capnp_text(member, 0);
 		ret->retry_after_ns = (int64_t)capnp_u64(member, 0);
@@ -121,10 +122,14 @@ int rpc_put_registered(struct buf *out, uint32_t answer, const struct rpc_regist
 
 	capnp_put_u16(&w, response, 0, r->ok);
 	if (r->ok) {
-		struct capnp_ref details = capnp_put_struct(&w, response, 0, 1, 2);
+		/* A third pointer is there only when somebody looks for it: stock messages stay as they are. */
+		struct capnp_ref details =
+			capnp_put_struct(&w, response, 0, 1, r->features.len ? 3 : 2);
 		capnp_put_bool(&w, details, 0, r->remotely_managed);
 		capnp_put_data(&w, details, 0, r->connection);
 		capnp_put_text(&w, details, 1, r->location);
+		if (r->features.len)
+			capnp_put_text(&w, details, 2, r->features);
 	} else {
 		struct capnp_ref error = capnp_put_struct(&w, response, 0, 2, 1);
 		capnp_put_u64(&w, error, 0, (uint64_t)r->retry_after_ns);

@@ -34,6 +34,7 @@ struct rpc_registered {
 	struct bytes connection; /* 16 bytes; the decoder checks */
 	struct bytes location;
 	bool remotely_managed;
+	struct bytes features; /* of ours: the edge's, comma-separated; a stock edge sends none */
 	/* not ok */
 	struct bytes cause;
 	bool should_retry;

@@ -7,7 +7,6 @@
 #include "edge/tunnels/service_report.h"
 #include "edge/worker.h"
 #include "io/address.h"
-#include "quic/quic.h"
 
 #define COMPONENT "edge/tunnels"
 
@@ -70,14 +69,8 @@ void accept_connector(struct worker *w, int fd, const struct address *peer)
 
 void accept_quic_connector(struct worker *w, struct quic_conn *c)
 {
-	char peer[ADDRESS_TEXT_SIZE];
-
-	/* Stock connectors try out whether QUIC gets through before they register, and say nothing. */
-	if (bytes_eq(quic_conn_server_name(c), BYTES_LIT("probe.cftunnel.com"))) {
-		log_debug(COMPONENT, "connector tries QUIC",
-			  LOG_STR("peer", address_text(quic_conn_peer(c), peer)));
-		return;
-	}
+	/* Stock connectors first try out whether QUIC gets through, and close it without a word. They get a
+	 * session, too: its deadline is theirs. */
 	start_session(w, &quic_transport, &(struct session_start){ .quic = c });
 }
 

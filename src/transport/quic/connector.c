@@ -11,7 +11,7 @@
 
 struct reading {
 	struct head head;
-	bool is_chunked, is_framed, is_udp;
+	bool is_chunked, is_framed, is_udp, is_leaving;
 	struct bytes features;
 };
 
@@ -59,6 +59,8 @@ static int read_pairs(const struct connect_head *from, struct arena *a, struct r
 			r->is_framed = true;
 		else if (pair.key == CONNECT_OTHER && bytes_eq(pair.name, QUIC_KEY_UDP))
 			r->is_udp = true;
+		else if (pair.key == CONNECT_OTHER && bytes_eq(pair.name, QUIC_KEY_LEAVING))
+			r->is_leaving = true;
 		if (rc < 0)
 			return rc;
 	}
@@ -142,6 +144,10 @@ bool quic_connector_on_head(struct quic_tunnel_stream *ts, struct bytes bytes, b
 		quic_tunnel_stream_reset(ts, REASON_PROTOCOL);
 	} else if (r.is_udp && ts->kind == STREAM_TCP) {
 		(void)quic_udp_on_request(ts, &from);
+	} else if (r.is_leaving) {
+		ts->skips_body = true;
+		(void)quic_stream_write(ts->q, BYTES_NONE, true);
+		tunnel_set_draining(t);
 	} else {
 		/* The edge says on every request what it said on the first. */
 		if (r.features.len && t->peer_features.len == 0)

@@ -41,8 +41,6 @@ static void add_length(struct pairs *p, const struct head *head, bool fin, char 
 static int put_request(struct buf *out, struct quic_tunnel_stream *ts, const struct head *head,
 		       bool fin)
 {
-	static const char features[] =
-		FEATURE_REASON "," FEATURE_INTERIM "," FEATURE_TRAILERS "," FEATURE_HALF_CLOSE;
 	const struct session *s = ts->base.session;
 	struct pairs pairs = { .count = 0 };
 	struct arena a;
@@ -63,7 +61,7 @@ static int put_request(struct buf *out, struct quic_tunnel_stream *ts, const str
 	if (ts->kind == STREAM_HTTP)
 		add_length(&pairs, head, fin, number);
 	if (is_ours(s)) {
-		add(&pairs, CONNECT_OTHER, QUIC_KEY_FEATURES, bytes_str(features));
+		add(&pairs, CONNECT_OTHER, QUIC_KEY_FEATURES, BYTES_LIT(QUIC_EDGE_FEATURES));
 		if (ts->kind == STREAM_HTTP && !fin && head->length == HEAD_LENGTH_UNKNOWN &&
 		    session_has_feature(s, FEATURE_TRAILERS)) {
 			add(&pairs, CONNECT_OTHER, QUIC_KEY_FRAMED, BYTES_LIT("1"));
@@ -102,6 +100,24 @@ struct stream *quic_edge_open(struct session *s, enum stream_kind kind, const st
 		quic_tunnel_stream_reset(ts, REASON_FAILED);
 	buf_done(&out);
 	return &ts->base;
+}
+
+void quic_edge_say_leaving(struct quic_tunnel *t)
+{
+	const struct connect_pair pair = { CONNECT_OTHER, QUIC_KEY_LEAVING, BYTES_LIT("1") };
+	struct buf out;
+
+	if (!session_has_feature(&t->base.base, FEATURE_LEAVING))
+		return;
+	/* Nobody's stream: what comes on it is of no interest. When none can be opened the connector learns it
+	 * when the connection ends. */
+	struct quic_stream *q = quic_open(t->conn, NULL);
+	if (!q)
+		return;
+	buf_init(&out, CONNECT_BYTES);
+	if (connect_put_request(&out, CONNECT_HTTP, BYTES_NONE, &pair, 1) == 0)
+		(void)quic_stream_write(q, buf_bytes(&out), true);
+	buf_done(&out);
 }
 
 /* --- Answers --------------------------------------------------------------------------------- */

@@ -42,6 +42,9 @@ struct tunnel_endpoint *tunnel_endpoint_new(struct loop *l, int fd,
 	quic_limits_default(&limits);
 	/* A connector's own streams are the control stream and short calls; the edge's are requests. */
 	limits.peer_streams = server ? 16 : LIMIT_TUNNEL_STREAMS;
+	/* Connectors ping, stock ones too: one side is enough. */
+	if (server)
+		limits.keepalive_ms = 0;
 	e->accept = accept;
 	e->ctx = ctx;
 	e->quic =

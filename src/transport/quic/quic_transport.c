@@ -42,12 +42,18 @@ static void draining(struct tunnel *t)
 	quic_udp_draining(of_base(t));
 }
 
-/* There is no word for an edge that leaves: its connections end when their streams have. */
+static void say_leaving(struct tunnel *t)
+{
+	quic_edge_say_leaving(of_base(t));
+}
+
 static const struct tunnel_driver driver = {
 	.draining = draining,
 	.transport = &quic_transport,
 	.write_control = write_control,
 	.disconnect = disconnect,
+	.features = QUIC_EDGE_FEATURES,
+	.say_leaving = say_leaving,
 };
 
 static void set_control(struct quic_tunnel *t, struct quic_stream *q)
@@ -533,4 +539,5 @@ const struct transport quic_transport = {
 	.udp_send = quic_udp_send_payload,
 	.udp_max_payload = quic_udp_max_payload,
 	.udp_close = quic_udp_close,
+	.report = tunnel_report,
 };

@@ -19,6 +19,11 @@
 #define QUIC_KEY_FEATURES BYTES_LIT("AditFeatures") /* request: what the edge can do */
 #define QUIC_KEY_FRAMED BYTES_LIT("AditFramed")     /* the body is framed and may have trailers */
 #define QUIC_KEY_REASON BYTES_LIT("AditReason")     /* response: why there is none, JSON */
+#define QUIC_KEY_LEAVING BYTES_LIT("AditLeaving") /* request: none, the edge says that it leaves */
+/* What the edge can do, said with the answer to the registration, and in requests, which may overtake it. */
+#define QUIC_EDGE_FEATURES                                                             \
+	FEATURE_REASON "," FEATURE_INTERIM "," FEATURE_TRAILERS "," FEATURE_HALF_CLOSE \
+		       "," FEATURE_HEALTH "," FEATURE_UDP "," FEATURE_LEAVING
 
 /* Application codes of resets. Stock peers know 0 alone, and take every other for it. */
 #define QUIC_CODE_NONE 0
@@ -110,6 +115,8 @@ void quic_attempt_closed(struct quic_conn *c, const struct err *why);
 /* --- edge.c --- */
 struct stream *quic_edge_open(struct session *s, enum stream_kind kind, const struct head *head,
 			      bool fin, const struct stream_events *events, void *ctx);
+/* Tells a connector of ours that no more streams will be opened. */
+void quic_edge_say_leaving(struct quic_tunnel *t);
 /* A whole ConnectResponse. Returns false when the stream was reset. */
 bool quic_edge_on_head(struct quic_tunnel_stream *ts, struct bytes head);
 

@@ -75,9 +75,7 @@ static int open_udp(struct address *ret)
 }
 
 static const struct driver_traits traits = {
-	.features_come_with_requests = true,
 	.config_is_no_stream = true,
-	.edge_leaves_silently = true,
 	.send_queue = LIMIT_QUIC_SEND_QUEUE,
 };
 

@@ -66,10 +66,8 @@ static void make_line(struct line *line, const struct session_start *edge,
 		      const struct session_start *connector);
 /* Where drivers differ by their protocol. */
 struct driver_traits {
-	bool features_come_with_requests; /* the edge's, and not before */
-	bool config_is_no_stream;         /* a push travels otherwise */
-	bool edge_leaves_silently;        /* cannot say that it opens no more streams */
-	size_t send_queue;                /* taken beyond the peer's window */
+	bool config_is_no_stream; /* a push travels otherwise */
+	size_t send_queue;        /* taken beyond the peer's window */
 };
 static const struct driver_traits traits;
 static void settle(struct line *line);
@@ -273,6 +271,7 @@ static const struct bytes features[] = {
 	BYTES_LIT("allow_remote_config"),
 	BYTES_LIT("serialized_headers"),
 	BYTES_LIT(FEATURE_REASON),
+	BYTES_LIT(FEATURE_LEAVING),
 };
 
 static struct line *line_new(bool accept)
@@ -397,8 +396,7 @@ static void registers(void **state)
 	assert_true(session_can_open(line->edge.s));
 	assert_false(session_can_open(line->connector.s));
 	assert_true(session_has_feature(line->edge.s, FEATURE_REASON));
-	assert_int_equal(session_has_feature(line->connector.s, FEATURE_REASON),
-			 !traits.features_come_with_requests);
+	assert_true(session_has_feature(line->connector.s, FEATURE_REASON));
 	assert_false(session_has_feature(line->edge.s, "adit_other"));
 	assert_int_equal(session_stream_count(line->edge.s), 0);
 	line_free(line);
@@ -751,7 +749,7 @@ static void leaving_edge_finishes_its_streams(void **state)
 	settle(line);
 	session_drain(line->edge.s);
 	settle(line);
-	assert_int_equal(line->connector.draining, !traits.edge_leaves_silently);
+	assert_true(line->connector.draining);
 	assert_false(session_can_open(line->edge.s));
 	assert_false(line->edge.closed || line->connector.closed);
 	answer_status(newest(line), 200, false);
