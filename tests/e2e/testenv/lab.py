@@ -5,7 +5,7 @@ import struct
 import subprocess
 import threading
 
-from .program import _die_with_parent, check
+from .program import BIN, _die_with_parent, check
 
 OURS4, OURS6 = "10.91.0.1", "fd91::1"
 THEIRS4, THEIRS6 = "10.91.0.2", "fd91::2"
@@ -13,11 +13,12 @@ THEIRS4, THEIRS6 = "10.91.0.2", "fd91::2"
 
 class Lab:
     """`host(argv)` is the argument list of a program that runs on the other host. The cable ends in `lab0` here
-    and `eth0` there. Default routes lead to us."""
+    and `eth0` there. Default routes lead to us. With `line` the cable is a bad one, with settings as Line takes
+    them, and there is no ARP on it."""
 
     count = 0
 
-    def __init__(self, folder, v4=True, v6=True):
+    def __init__(self, folder, v4=True, v6=True, line=None):
         Lab.count += 1
         self.folder = folder
         self.names = {}
@@ -30,7 +31,9 @@ class Lab:
             ["unshare", "-n", "-m", "sh", "-c", script], stdout=subprocess.PIPE, preexec_fn=_die_with_parent
         )
         assert self.holder.stdout.readline() == b"up\n"
-        self.ip("link", "add", "name", self.ours, "type", "veth", "peer", "name", "eth0", "netns", self.holder.pid)
+        if line is None:
+            self.ip("link", "add", "name", self.ours, "type", "veth", "peer", "name", "eth0", "netns", self.holder.pid)
+        self.line = Line(self.holder.pid, self.ours, "eth0", line) if line is not None else None
         # No link-local addresses: they come a second later, and a change is a change.
         self.ip("link", "set", self.ours, "addrgenmode", "none")
         self.there("link", "set", "eth0", "addrgenmode", "none")
@@ -76,9 +79,56 @@ class Lab:
     def close(self):
         if self.dns:
             self.dns.close()
+        if self.line:
+            self.line.close()
         self.holder.kill()
         self.holder.wait()
         subprocess.run(["ip", "link", "del", self.ours], check=False, stderr=subprocess.DEVNULL)
+
+
+class Line:
+    """A bad line: tests/fake/lossy_link. Settings are those of the program: loss and reorder in per cent, delay and
+    jitter in ms each way, rate in Mbit/s, queue in KiB, mtu in bytes, block (none, udp, tcp, all)."""
+
+    PROGRAM = BIN / "lossy_link"
+
+    def __init__(self, pid, ours, theirs, settings):
+        argv = [self.PROGRAM, f"/proc/{pid}/ns/net", ours, theirs, *(f"{k}={v}" for k, v in settings.items())]
+        self.program = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=_die_with_parent
+        )
+        assert self.program.stdout.readline() == "up\n", "no TUN devices here"
+
+    def _ask(self, line):
+        self.program.stdin.write(line + "\n")
+        self.program.stdin.flush()
+        return self.program.stdout.readline().strip()
+
+    def set(self, **settings):
+        answer = self._ask(" ".join(f"{k}={v}" for k, v in settings.items()))
+        assert answer == "ok", answer
+
+    def rebind(self):
+        """The other host is seen with other ports from now on, as behind a NAT that has forgotten."""
+        assert self._ask("rebind") == "ok"
+
+    def counts(self):
+        return {name: int(n) for name, n in (word.split("=") for word in self._ask("counts").split())}
+
+    def close(self):
+        self.program.stdin.close()
+        self.program.wait()
+
+
+def why_no_line():
+    """Why bad lines cannot be had here, or None."""
+    if not Line.PROGRAM.exists():
+        return f"there is no {Line.PROGRAM}"
+    try:
+        with open("/dev/net/tun", "r+b", buffering=0):
+            return None
+    except OSError as e:
+        return f"no TUN devices: {e}"
 
 
 TYPES = {"A": 1, "AAAA": 28, "SRV": 33}
