@@ -128,6 +128,9 @@
 #define LIMIT_UDP_FLOWS 4096
 /* Flows of a connector, all sessions together: half of the descriptors it may open, and no more than this. */
 #define LIMIT_UDP_CONNECTOR_FLOWS 16384
+/* How long what a service's name means is believed: names that move do so by the minute, and a flow may come with
+ * every question to a name server. */
+#define LIMIT_UDP_NAME_MS 5000
 /* Silence that ends a flow when nobody says otherwise: the stock connector's 210 s. */
 #define LIMIT_UDP_IDLE_MS (210 * 1000)
 /* The connector is told so much more than the edge waits, so that the edge ends a flow first and no datagram

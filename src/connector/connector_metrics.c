@@ -56,6 +56,12 @@ struct connector_metrics connector_metrics = {
 	.tcp_total_sessions =
 		COUNTER("cloudflared_tcp_total_sessions",
 			"Total count of TCP sessions that have been proxied to any origin"),
+	.udp_active_sessions =
+		GAUGE("cloudflared_udp_active_sessions",
+		      "Concurrent count of UDP sessions that are being proxied to any origin"),
+	.udp_total_sessions =
+		COUNTER("cloudflared_udp_total_sessions",
+			"Total count of UDP sessions that have been proxied to any origin"),
 	.connect_streams_errors =
 		COUNTER("cloudflared_proxy_connect_streams_errors",
 			"Total count of failure to establish and acknowledge connections"),
@@ -139,6 +145,12 @@ static struct metric_set service_up =
 	SET("adit_connector_service_up",
 	    "Health checks: 1 the service is up, 0 it is down, -1 not known", METRIC_GAUGE, 500,
 	    "rule", "service");
+static struct metric_set udp_dropped =
+	SET("cloudflared_udp_dropped_datagrams", "Datagrams that were dropped", METRIC_COUNTER, 512,
+	    "conn_index", "reason");
+static struct metric_set udp_failed =
+	SET("cloudflared_udp_failed_flows", "UDP flows that failed to be created", METRIC_COUNTER,
+	    64, "conn_index");
 static struct metric_set reloads =
 	SET("adit_connector_reloads_total", "Times that the configuration file was read again",
 	    METRIC_COUNTER, 2, "result");
@@ -160,6 +172,8 @@ void connector_metrics_register(void)
 		&m->connect_streams_errors,
 		&m->tcp_active_sessions,
 		&m->tcp_total_sessions,
+		&m->udp_active_sessions,
+		&m->udp_total_sessions,
 		&m->total_requests,
 		&m->concurrent_requests,
 		&m->request_errors,
@@ -232,6 +246,20 @@ static struct bytes index_text(unsigned index, char text[12])
 {
 	(void)snprintf(text, 12, "%u", index);
 	return bytes_str(text);
+}
+
+struct metric *connector_metrics_udp_dropped(unsigned index, const char *why)
+{
+	char text[12];
+
+	return metric_of(&udp_dropped, index_text(index, text), bytes_str(why));
+}
+
+void connector_metrics_udp_failed(unsigned index)
+{
+	char text[12];
+
+	metric_add(metric_of(&udp_failed, index_text(index, text), BYTES_NONE), 1);
 }
 
 void connector_metrics_dial_failed(unsigned index, const char *why)

@@ -13,6 +13,8 @@ struct connector_metrics {
 	/* TCP; origin/. */
 	struct metric tcp_active_sessions, tcp_total_sessions, connect_streams_errors;
 	struct histogram connect_latency; /* usec */
+	/* UDP flows; origin/. */
+	struct metric udp_active_sessions, udp_total_sessions;
 	/* Connections to the edge; dial/. */
 	struct histogram register_latency; /* usec from the question to the edge's word */
 	struct metric local_config_pushes, local_config_pushes_errors;
@@ -35,6 +37,12 @@ struct metric *connector_metrics_rule_errors(const char *rule);
 
 /* 1: the checked service is up, 0: it is down, -1: not known, or not checked any more. */
 struct metric *connector_metrics_service_up(const char *rule, const char *service);
+
+/* A datagram of connection `index` was dropped; `why` as the stock connector spells it, or udp_drop_name(). Keep
+ * nothing: the index changes. */
+struct metric *connector_metrics_udp_dropped(unsigned index, const char *why);
+/* A UDP flow of connection `index` was refused, or its service could not be reached. */
+void connector_metrics_udp_failed(unsigned index);
 
 /* The configuration file was read again. */
 void connector_metrics_reloaded(bool is_refused);

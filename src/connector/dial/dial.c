@@ -29,7 +29,7 @@
 #define REPLACE_JITTER_MS 100
 
 /* What we can do, as registration says it; the stock names first (PROTOCOL §1.10). */
-static const char *const features[] = { "serialized_headers", FEATURES_ALL };
+static const char *const features[] = { "serialized_headers", "support_datagram_v2", FEATURES_ALL };
 
 static void dial(struct connection *c);
 

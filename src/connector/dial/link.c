@@ -89,6 +89,21 @@ static void on_stream(struct session *s, struct stream *st, enum stream_kind kin
 	server_on_stream(c->dialer->server, st, kind, head, fin, c->index);
 }
 
+static void on_udp(struct session *s, struct udp_flow *f, const struct udp_target *target)
+{
+	const struct link *l = s->ctx;
+
+	server_on_udp(l->connection->dialer->server, f, target, l->connection->index);
+}
+
+static void on_udp_dropped(struct session *s, int why)
+{
+	const struct link *l = s->ctx;
+
+	server_on_udp_dropped(l->connection->dialer->server, (enum udp_drop)why,
+			      l->connection->index);
+}
+
 static void on_draining(struct session *s)
 {
 	struct link *l = s->ctx;
@@ -113,6 +128,8 @@ static void on_closed(struct session *s, enum reason why, const struct err *err)
 static const struct session_events session_events = {
 	.on_registered = on_registered,
 	.on_stream = on_stream,
+	.on_udp = on_udp,
+	.on_udp_dropped = on_udp_dropped,
 	.on_draining = on_draining,
 	.on_closed = on_closed,
 };

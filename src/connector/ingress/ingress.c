@@ -18,7 +18,7 @@ const char *ingress_kind_name(enum ingress_kind kind)
 		[INGRESS_HTTP] = "http",       [INGRESS_UNIX] = "unix",
 		[INGRESS_STATUS] = "status",   [INGRESS_HELLO_WORLD] = "hello_world",
 		[INGRESS_BASTION] = "bastion", [INGRESS_SOCKS] = "socks-proxy",
-		[INGRESS_TCP] = "tcp",
+		[INGRESS_TCP] = "tcp",         [INGRESS_UDP] = "udp",
 	};
 	return names[kind];
 }
@@ -221,6 +221,18 @@ const struct ingress_rule *ingress_match(const struct ingress *in, struct bytes 
 	if (ret_index)
 		*ret_index = i;
 	return r < 0 ? NULL : &in->rules[i];
+}
+
+const struct ingress_rule *ingress_match_udp(const struct ingress *in, struct bytes host)
+{
+	struct bytes name = hostname_without_port(host);
+
+	CHECK(in, MAGIC_INGRESS);
+	for (size_t i = 0; i < in->count; i++)
+		if (in->rules[i].kind == INGRESS_UDP &&
+		    (i + 1 == in->count || hostname_matches(in->rules[i].matcher, name)))
+			return &in->rules[i];
+	return NULL;
 }
 
 /* ------------------------------------------------------------------------------------------

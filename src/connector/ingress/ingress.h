@@ -30,6 +30,7 @@ enum ingress_kind {
 	INGRESS_BASTION,     /* bastion, or bastionMode: true */
 	INGRESS_SOCKS,       /* socks-proxy */
 	INGRESS_TCP,         /* tcp:// ssh:// rdp:// smb:// and any other scheme */
+	INGRESS_UDP,         /* udp://host:port; ours alone: see ingress_match_udp() */
 };
 
 /* "http", "unix", "status", … for logs and messages. */
@@ -94,7 +95,8 @@ struct ingress_origin {
 	size_t set_header_count;
 	const char *const *remove_headers; /* of the request, before set_headers */
 	size_t remove_header_count;
-	enum ingress_proxy_protocol proxy_protocol; /* PROXY header at the start of each connection */
+	/* PROXY header at the start of each connection; UDP: of each datagram, v2 only. */
+	enum ingress_proxy_protocol proxy_protocol;
 	usec idle_timeout; /* no byte either way for so long ends an exchange; 0: never */
 };
 
@@ -123,8 +125,8 @@ struct ingress_rule {
 	enum ingress_kind kind;
 	const char *service; /* as `ingress rule` prints it: "http://localhost:3000" */
 	const char *scheme; /* "http", "https", "ws", "unix", "unix+tls", "ssh", …; "" otherwise */
-	const char *host;   /* HTTP, TCP: name or IP literal without brackets; else "" */
-	uint16_t port;      /* HTTP, TCP: the scheme's default filled in; 0: none and no default */
+	const char *host;   /* HTTP, TCP, UDP: name or IP literal without brackets; else "" */
+	uint16_t port; /* HTTP, TCP, UDP: the scheme's default filled in; 0: none and no default */
 	const char *unix_path; /* INGRESS_UNIX: else "" */
 	uint16_t status;       /* INGRESS_STATUS: 100 to 999; else 0 */
 	bool is_tls;           /* https, wss, unix+tls */
@@ -192,6 +194,10 @@ bool ingress_ip_is_allowed(const struct ingress_origin *origin, const uint8_t ip
  * matched or gave up. Does not allocate in the steady state. */
 const struct ingress_rule *ingress_match(const struct ingress *in, struct bytes host,
 					 struct bytes path, size_t *ret_index);
+
+/* The first rule with a UDP service that has this hostname, whatever rules of other kinds have it too; NULL:
+ * there is none. UDP has no paths. */
+const struct ingress_rule *ingress_match_udp(const struct ingress *in, struct bytes host);
 
 size_t ingress_count(const struct ingress *in);
 const struct ingress_rule *ingress_rule(const struct ingress *in, size_t index);

@@ -54,6 +54,14 @@ static void rule_finish(struct ingress *in, struct ingress_rule *rule, size_t in
 			"Rule #%zu (%s): the service %.200s names no port and its scheme has none, so "
 			"no connection to it can be made",
 			index + 1, rule->label, rule->service);
+	if (rule->kind == INGRESS_UDP && *rule->path)
+		ingress_warn(in, "Rule #%zu (%s): path has no effect on the UDP of %.200s",
+			     index + 1, rule->label, rule->service);
+	if (rule->kind == INGRESS_UDP && origin->access.is_required)
+		ingress_warn(in,
+			     "Rule #%zu (%s): access has no effect on the UDP of %.200s, which "
+			     "carries no token",
+			     index + 1, rule->label, rule->service);
 	if (origin->access.is_required && origin->access.audience_count == 0)
 		ingress_warn(in,
 			     "Rule #%zu (%s): access is required but no audTag is named, so every "
@@ -112,6 +120,10 @@ static int rule_parse(struct parsing *p, const struct yaml_node *n, size_t index
 	if (r < 0)
 		return r;
 	hostname_compile(&in->arena, rule->hostname, m);
+	if (rule->kind == INGRESS_UDP && origin.proxy_protocol == INGRESS_PROXY_V1)
+		return err_set(p->err, E_INVALID,
+			       "Rule #%zu: originRequest.proxyProtocol v1 knows no UDP; v2 does",
+			       index + 1);
 
 	if (*rule->path) {
 		p->place = yaml_get(n, "path");

@@ -11,7 +11,7 @@ static const struct scheme {
 	{ "ws", INGRESS_HTTP, 80, false },   { "wss", INGRESS_HTTP, 443, true },
 	{ "h2c", INGRESS_HTTP, 80, false },  { "tcp", INGRESS_TCP, 7864, false },
 	{ "ssh", INGRESS_TCP, 22, false },   { "rdp", INGRESS_TCP, 3389, false },
-	{ "smb", INGRESS_TCP, 445, false },
+	{ "smb", INGRESS_TCP, 445, false },  { "udp", INGRESS_UDP, 0, false },
 };
 
 static int unix_parse(struct ingress *in, const char *scheme, const char *path, const char *text,
@@ -173,6 +173,10 @@ static int url_parse(struct ingress *in, const char *text, struct ingress_rule *
 		if (port == 0)
 			rule->port = schemes[i].port;
 	}
+	if (rule->kind == INGRESS_UDP && rule->port == 0)
+		return err_set(err, E_INVALID,
+			       "%.200s names no port: a UDP service is written udp://host:port",
+			       text);
 	/* The text for people shows a port that was written, or that raw TCP could not do without; and no
 	 * password. */
 	uint16_t shown = rule->kind == INGRESS_TCP ? rule->port : port;

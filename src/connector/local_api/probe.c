@@ -136,6 +136,8 @@ static const char *why_skipped(const struct ingress_rule *rule)
 {
 	if (rule->kind == INGRESS_BASTION || rule->kind == INGRESS_SOCKS)
 		return "the visitor chooses where to connect";
+	if (rule->kind == INGRESS_UDP)
+		return "UDP has no connections";
 	return "there is nothing to connect to";
 }
 

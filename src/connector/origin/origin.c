@@ -173,6 +173,13 @@ enum handled origin_handle(struct exchange *x, void *ctx)
 	case INGRESS_SOCKS:
 		origin_tcp_start(o, x);
 		break;
+	case INGRESS_UDP:
+		exchange_failed(x, FAILURE_CONNECTOR, 502, 0, "Not a website",
+				"The service %s speaks UDP; it is reached through a UDP port of the "
+				"edge, not by HTTP.",
+				rule->service);
+		x->failure.rule = arena_printf(&x->arena, "%u: %s", rule->index, rule->label);
+		return HANDLED_FAILED;
 	case INGRESS_HELLO_WORLD:
 		hello_world_start(o, x);
 		break;

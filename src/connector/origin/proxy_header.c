@@ -11,7 +11,8 @@ struct ends {
 	bool is_v6;
 	struct in_addr client4, service4;
 	struct in6_addr client6, service6;
-	uint16_t service_port;
+	uint16_t client_port, service_port;
+	bool is_datagram;
 };
 
 static struct in6_addr mapped(struct in_addr v4)
@@ -30,20 +31,18 @@ static struct in_addr unmapped(const struct in6_addr *v6)
 	return v4;
 }
 
-static bool find_ends(struct bytes client_ip, const struct address *service, struct ends *ret)
+static struct ends find_ends(const struct address *client, const struct address *service)
 {
-	struct ends ends = { .service_port = address_port(service) };
-	struct address client;
+	struct ends ends = { .client_port = address_port(client),
+			     .service_port = address_port(service) };
 
-	if (!address_from_ip(client_ip, 0, &client))
-		return false;
-	if (client.any.sa_family == AF_INET) {
-		ends.client4 = client.v4.sin_addr;
-	} else if (IN6_IS_ADDR_V4MAPPED(&client.v6.sin6_addr)) {
-		ends.client4 = unmapped(&client.v6.sin6_addr);
+	if (client->any.sa_family == AF_INET) {
+		ends.client4 = client->v4.sin_addr;
+	} else if (IN6_IS_ADDR_V4MAPPED(&client->v6.sin6_addr)) {
+		ends.client4 = unmapped(&client->v6.sin6_addr);
 	} else {
 		ends.is_v6 = true;
-		ends.client6 = client.v6.sin6_addr;
+		ends.client6 = client->v6.sin6_addr;
 	}
 	if (service->any.sa_family == AF_INET) {
 		ends.service4 = service->v4.sin_addr;
@@ -60,8 +59,7 @@ static bool find_ends(struct bytes client_ip, const struct address *service, str
 			ends.client6 = mapped(ends.client4);
 		}
 	}
-	*ret = ends;
-	return true;
+	return ends;
 }
 
 static size_t write_v1(const struct ends *ends, uint8_t dst[PROXY_HEADER_MAX])
@@ -93,8 +91,9 @@ static size_t write_v2(const struct ends *ends, uint8_t dst[PROXY_HEADER_MAX])
 	struct writer w = writer_of(dst, PROXY_HEADER_MAX);
 
 	writer_put(&w, BYTES_LIT("\r\n\r\n\0\r\nQUIT\n"));
-	writer_u8(&w, ends ? 0x21 : 0x20);                       /* version 2; PROXY or LOCAL */
-	writer_u8(&w, !ends ? 0x00 : ends->is_v6 ? 0x21 : 0x11); /* family, STREAM */
+	writer_u8(&w, ends ? 0x21 : 0x20); /* version 2; PROXY or LOCAL */
+	/* Family, and STREAM (1) or DGRAM (2). */
+	writer_u8(&w, !ends ? 0x00 : (ends->is_v6 ? 0x20 : 0x10) | (ends->is_datagram ? 2 : 1));
 	if (!ends) {
 		writer_u16be(&w, 0);
 	} else if (ends->is_v6) {
@@ -107,7 +106,7 @@ static size_t write_v2(const struct ends *ends, uint8_t dst[PROXY_HEADER_MAX])
 		writer_put(&w, bytes_of(&ends->service4, 4));
 	}
 	if (ends) {
-		writer_u16be(&w, 0);
+		writer_u16be(&w, ends->client_port);
 		writer_u16be(&w, ends->service_port);
 	}
 	BUG_IF(!writer_ok(&w));
@@ -117,9 +116,12 @@ static size_t write_v2(const struct ends *ends, uint8_t dst[PROXY_HEADER_MAX])
 size_t proxy_header_write(enum ingress_proxy_protocol version, struct bytes client_ip,
 			  const struct address *service, uint8_t dst[PROXY_HEADER_MAX])
 {
-	struct ends ends;
-	bool is_known = find_ends(client_ip, service, &ends);
+	struct address client;
+	bool is_known = address_from_ip(client_ip, 0, &client);
+	struct ends ends = { .is_v6 = false };
 
+	if (is_known)
+		ends = find_ends(&client, service);
 	switch (version) {
 	case INGRESS_PROXY_V1:
 		return write_v1(is_known ? &ends : NULL, dst);
@@ -129,4 +131,20 @@ size_t proxy_header_write(enum ingress_proxy_protocol version, struct bytes clie
 		break;
 	}
 	return 0;
+}
+
+size_t proxy_header_datagram(const struct address *client, const struct address *service,
+			     uint8_t dst[PROXY_DATAGRAM_MAX])
+{
+	uint8_t header[PROXY_HEADER_MAX];
+	struct ends ends = { .is_v6 = false };
+
+	if (client->len) {
+		ends = find_ends(client, service);
+		ends.is_datagram = true;
+	}
+	size_t len = write_v2(client->len ? &ends : NULL, header);
+	BUG_IF(len > PROXY_DATAGRAM_MAX);
+	memcpy(dst, header, len);
+	return len;
 }

@@ -13,3 +13,9 @@
  * `service` is the address that was connected to; a Unix socket has none: the any address stands there. */
 size_t proxy_header_write(enum ingress_proxy_protocol version, struct bytes client_ip,
 			  const struct address *service, uint8_t dst[PROXY_HEADER_MAX]);
+
+#define PROXY_DATAGRAM_MAX 52
+
+/* The version 2 header of one datagram (DGRAM): `client` with its port; len 0: not known, LOCAL. As above. */
+size_t proxy_header_datagram(const struct address *client, const struct address *service,
+			     uint8_t dst[PROXY_DATAGRAM_MAX]);

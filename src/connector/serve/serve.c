@@ -11,6 +11,7 @@
 #include "connector/connector_metrics.h"
 #include "connector/origin/health.h"
 #include "connector/origin/origin.h"
+#include "connector/origin/origin_udp.h"
 #include "connector/serve/access_check.h"
 #include "connector/serve/access_keys.h"
 #include "connector/serve/access_log.h"
@@ -408,6 +409,21 @@ void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind
 	exchange_fail(x);
 }
 
+void server_on_udp(struct server *s, struct udp_flow *f, const struct udp_target *target,
+		   unsigned index)
+{
+	origin_udp_open(s->udp, s->origins, f, target, index);
+}
+
+void server_on_udp_dropped(struct server *s, enum udp_drop why, unsigned index)
+{
+	/* The one that the stock connector counts, too. */
+	const char *name = why == UDP_DROP_UNKNOWN_FLOW ? "write_flow_unknown" : udp_drop_name(why);
+
+	(void)s;
+	metric_add(connector_metrics_udp_dropped(index, name), 1);
+}
+
 static bool on_health_changed(void *ctx)
 {
 	const struct server *s = ctx;
@@ -451,6 +467,7 @@ struct server *server_new(struct loop *loop, const struct connector_config *conf
 						   .ctx = s };
 	s->private_network.has_max = config->has_max_active_flows;
 	s->private_network.max = config->max_active_flows;
+	s->udp = origin_udp_new(loop, &s->private_network);
 	return s;
 }
 
@@ -463,6 +480,7 @@ struct server *server_free(struct server *s)
 {
 	if (!s)
 		return NULL;
+	origin_udp_free(s->udp);
 	access_keys_free(s->access_keys);
 	health_free(s->health);
 	origin_set_unref(s->origins);

@@ -4,7 +4,7 @@
 
 #include "base/uuid.h"
 #include "http/exchange.h"
-#include "transport/transport.h"
+#include "transport/udp_flow.h"
 
 struct address;
 struct connector_config;
@@ -31,3 +31,7 @@ void server_set_own_api(struct server *s, const struct address *at);
 /* For session_events.on_stream; `index` is the connection's, for the log. */
 void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind,
 		      const struct head *head, bool fin, unsigned index);
+/* For session_events.on_udp and on_udp_dropped. */
+void server_on_udp(struct server *s, struct udp_flow *f, const struct udp_target *target,
+		   unsigned index);
+void server_on_udp_dropped(struct server *s, enum udp_drop why, unsigned index);

@@ -18,6 +18,7 @@ struct server {
 
 	struct handler_chain private_chain; /* of streams to addresses */
 	struct origin_private private_network;
+	struct origin_udp *udp; /* owned */
 };
 
 /* Handler (headers.c): what the origin sees beside and instead of the visitor's own fields. Its context is
