@@ -320,6 +320,11 @@ static void on_request_head(struct h2_session *s, struct h2_stream *st, bool fin
 
 static void on_response_head(struct h2_session *s, struct h2_stream *st, bool fin)
 {
+	/* nghttp2 takes any three digits; below 100 there is no class of them (RFC 9110 §15). */
+	if (s->head.status < 100) {
+		h2_stream_reset(st, H2_PROTOCOL_ERROR);
+		return;
+	}
 	h2_head_finish_response(s, fin);
 	st->has_head = s->head.status >= 200;
 	s->events->on_response(st, &s->head, fin);

@@ -236,7 +236,7 @@ static bool starts_call(struct quic_tunnel_stream *ts, size_t received, bool fin
 	    kind != CONNECT_STREAM_RPC)
 		return false;
 	struct buf in = ts->head_in;
-	buf_init(&ts->head_in, 0);
+	buf_init(&ts->head_in, CONNECT_BYTES + CONNECT_PREAMBLE_BYTES);
 	quic_stream_consume(ts->q, received); /* what came before has been */
 	quic_rpc_serve(ts);
 	quic_rpc_data(ts, bytes_from(buf_bytes(&in), CONNECT_SIGNATURE_BYTES), fin);

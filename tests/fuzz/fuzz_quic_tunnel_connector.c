@@ -1,0 +1,47 @@
+/* What a hostile edge may do to a connector over QUIC: see quic_tunnel_peer.h. */
+#include "quic_tunnel_peer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void user_acts(struct tunnel_user *u)
+{
+	if (!u->is_closed && u->how & 2)
+		session_drain(u->session);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct loop *loop;
+	static struct tunnel_user user;
+	struct quic_peer peer = { .user = &user, .user_acts = user_acts };
+	struct buf question, answer;
+
+	if (size < 2)
+		return 0;
+	if (!loop)
+		loop = loop_new(NULL);
+	user = (struct tunnel_user){ .how = data[0] };
+	peer.input = bytes_of(data + 2, size - 2);
+	peer.conn = fake_quic_new(loop, true);
+	const struct session_start start = {
+		.side = SESSION_CONNECTOR,
+		.quic = peer.conn,
+		.events = &connector_user_events,
+		.ctx = &user,
+		.registration = a_registration(),
+		.local_config = BYTES_LIT("{}"),
+	};
+	user.session = quic_transport.start(loop, &start);
+	if (data[0] & REGISTERS_FIRST) {
+		buf_init(&question, 65536);
+		buf_init(&answer, 65536);
+		a_conversation(&question, &answer);
+		fake_quic_data(&peer.conn->streams[0], buf_bytes(&answer), false);
+		settle(&peer);
+		buf_done(&question);
+		buf_done(&answer);
+	}
+	peer.conn->room = (size_t)data[1] << 6;
+	run_peer(&peer);
+	return 0;
+}
