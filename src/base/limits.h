@@ -81,6 +81,8 @@
 /* Silence that ends a connection: stock connectors say 5 s and ping every second. */
 #define LIMIT_QUIC_IDLE_MS 15000
 #define LIMIT_QUIC_KEEPALIVE_MS 1000
+/* The same at a connector, which pings every second and can go on at once by another way: eight of them. */
+#define LIMIT_QUIC_CONNECTOR_IDLE_MS 8000
 #define LIMIT_QUIC_HANDSHAKE_MS 5000
 /* Handshakes under way above which every new address has to answer a Retry. */
 #define LIMIT_QUIC_RETRY_ABOVE 64

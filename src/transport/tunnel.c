@@ -43,6 +43,9 @@ static void on_deadline(struct timer *timer)
 {
 	struct tunnel *t = CONTAINER_OF(timer, struct tunnel, deadline);
 
+	/* A stream that came while we waited to be gone: its end looks again. */
+	if (t->deadline_reason == REASON_DONE && t->streams)
+		return;
 	tunnel_close(t, t->deadline_reason);
 }
 
@@ -53,22 +56,28 @@ static void set_deadline(struct tunnel *t, int64_t ms, enum reason why)
 }
 
 /* A session that drains ends when its streams are done: at once when we leave and have said goodbye,
- * else by the peer, who is the one that leaves. */
+ * else by the peer, who is the one that leaves. Where streams overtake the control stream it is the edge that ends
+ * it: it alone knows whether another one is on its way. */
 void tunnel_check_drained(struct tunnel *t)
 {
 	bool is_edge = t->base.side == SESSION_EDGE;
 
 	if (!t->base.is_draining || t->streams || t->flows || t->is_closing)
 		return;
-	if (!t->is_leaving) {
-		if (is_edge)
+	if (!t->is_leaving && is_edge) {
+		/* A stock connector closes by itself. */
+		if (t->driver->edge_closes && t->control_is_over &&
+		    tunnel_has_feature(&t->base, FEATURE_LEAVING))
+			tunnel_close(t, REASON_DONE);
+		else
 			set_deadline(t, LIMIT_LINGER_MS, REASON_DONE);
-		return;
-	}
-	if (is_edge || t->said_goodbye || !t->has_control_stream)
+	} else if (t->is_leaving && !is_edge && t->said_goodbye && t->driver->edge_closes) {
+		set_deadline(t, LIMIT_LINGER_MS, REASON_DONE);
+	} else if (t->is_leaving && (is_edge || t->said_goodbye || !t->has_control_stream)) {
 		tunnel_close(t, REASON_DONE);
-	else
+	} else if (t->is_leaving) {
 		set_deadline(t, LIMIT_REGISTER_MS, REASON_DONE); /* until the edge has answered */
+	}
 }
 
 void tunnel_set_draining(struct tunnel *t)

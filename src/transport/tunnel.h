@@ -28,6 +28,9 @@ struct tunnel_driver {
 	/* Edge: what it can do, as the answer to the registration of a connector of ours says it. NULL: such
 	 * a connector knows it by other means. */
 	const char *features;
+	/* Streams may overtake what was said before them on the control stream: when a connector has left, the edge
+	 * closes the connection. */
+	bool edge_closes;
 	/* Edge, leaving: tells the connector that no more streams will be opened. NULL: cannot be said. */
 	void (*say_leaving)(struct tunnel *t);
 	/* The peer leaves, after the session's user was told. NULL: it does not matter. */

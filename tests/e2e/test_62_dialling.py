@@ -178,7 +178,8 @@ def test_a_dead_family_does_not_delay(world, lab):
 def test_bind_address(world, lab):
     lab.there("addr", "add", "10.91.0.12/24", "dev", "eth0")
     lab.serve_names({("edge.test", "A"): [labs.OURS4], ("edge.test", "AAAA"): [labs.OURS6]})
-    connector = world.connect(f"edge.test:{world.port}", lab=lab, args=("--edge-bind-address", "10.91.0.12"))
+    args = ("--edge-bind-address", "10.91.0.12", "--protocol", "http2")
+    connector = world.connect(f"edge.test:{world.port}", lab=lab, args=args)
     # Its family is theirs.
     assert set(ips(connector).values()) == {labs.OURS4}
     assert lab.peers_of(world.port) == ["10.91.0.12"] * 4
@@ -446,7 +447,8 @@ def test_a_short_outage_costs_nothing(world, lab):
 
 
 def test_the_address_changes_under_the_connector(world, lab):
-    connector = world.connect(f"{labs.OURS4}:{world.port}", lab=lab)
+    """Over HTTP/2. Over QUIC connections survive it (test_66_protocols.py)."""
+    connector = world.connect(f"{labs.OURS4}:{world.port}", lab=lab, args=("--protocol", "http2"))
     mark = connector.mark()
     # With the first address of a network all others go, too.
     lab.there("addr", "del", f"{labs.THEIRS4}/24", "dev", "eth0")

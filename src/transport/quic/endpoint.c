@@ -45,6 +45,8 @@ struct tunnel_endpoint *tunnel_endpoint_new(struct loop *l, int fd,
 	/* Connectors ping, stock ones too: one side is enough. */
 	if (server)
 		limits.keepalive_ms = 0;
+	else
+		limits.idle_ms = LIMIT_QUIC_CONNECTOR_IDLE_MS;
 	e->accept = accept;
 	e->ctx = ctx;
 	e->quic =

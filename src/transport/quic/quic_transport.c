@@ -53,6 +53,7 @@ static const struct tunnel_driver driver = {
 	.write_control = write_control,
 	.disconnect = disconnect,
 	.features = QUIC_EDGE_FEATURES,
+	.edge_closes = true,
 	.say_leaving = say_leaving,
 };
 
@@ -384,7 +385,6 @@ static void on_stream_closed(struct quic_stream *q, uint64_t code)
 	struct quic_tunnel *t = tunnel_of_conn(quic_stream_conn(q));
 	struct quic_tunnel_stream *ts = stream_of_q(q);
 
-	(void)code; /* on_peer_reset() has seen it */
 	if (t && q == t->control_stream) {
 		set_control(t, NULL);
 		if (!quic_conn_is_over(t->conn))
@@ -394,7 +394,10 @@ static void on_stream_closed(struct quic_stream *q, uint64_t code)
 	if (!ts)
 		return;
 	enum reason why = ts->is_reset ? ts->reset_reason : REASON_DONE;
-	if (!ts->is_reset && quic_conn_is_over(t->conn))
+	/* An edge that we have left closes when it has all of every answer, before its last word for that is here.
+	 * Codes of streams on_peer_reset() has seen. */
+	bool is_taken = t->base.said_goodbye && code == QUIC_CODE_NONE;
+	if (!ts->is_reset && quic_conn_is_over(t->conn) && !is_taken)
 		why = REASON_LOST;
 	if (ts->is_udp) {
 		quic_udp_stream_closed(ts, why);
