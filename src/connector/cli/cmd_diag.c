@@ -112,6 +112,22 @@ static int print_result(const struct diag *d, const char *archive)
 	return diag_first_broken(d) ? 1 : code;
 }
 
+/* What is not in the archive, and why: the checks may all be well nevertheless. */
+static void tell_failures(const struct diag *d)
+{
+	const char *name;
+	json_t *task;
+
+	json_object_foreach(d->tasks, name, task)
+	{
+		if (strcmp(json_text_at(task, "result"), "failure") == 0)
+			log_warn(COMPONENT,
+				 "The diagnostic goes without a part that could not be had",
+				 LOG_STR("part", name),
+				 LOG_STR("error", json_text_at(task, "error")));
+	}
+}
+
 static int diagnose(struct diag *d)
 {
 	struct err err = { 0 };
@@ -133,10 +149,8 @@ static int diagnose(struct diag *d)
 	} else if (d->state) {
 		code = cli_failed(d->cli, &err);
 	}
-	if (d->has_failures)
-		log_warn(COMPONENT, "Diagnostic completed with one or more errors");
-	else
-		log_info(COMPONENT, "Diagnostic completed");
+	tell_failures(d);
+	else log_info(COMPONENT, "Diagnostic completed");
 	mem_free(archive);
 	return code;
 }

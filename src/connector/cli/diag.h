@@ -26,7 +26,6 @@ struct diag {
 	struct diag_file files[DIAG_FILES];
 	size_t file_count;
 	json_t *tasks; /* {"metrics":{"result":"success"},…}: owned */
-	bool has_failures;
 
 	json_t *checks; /* owned; see diag_check() */
 };
