@@ -150,7 +150,7 @@ static int diagnose(struct diag *d)
 		code = cli_failed(d->cli, &err);
 	}
 	tell_failures(d);
-	else log_info(COMPONENT, "Diagnostic completed");
+	log_info(COMPONENT, "Diagnostic completed");
 	mem_free(archive);
 	return code;
 }

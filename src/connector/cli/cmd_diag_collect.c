@@ -35,9 +35,8 @@ void diag_task(struct diag *d, const char *name, const struct err *err)
 	json_t *o = json_object(), *text = err ? json_string(err->text) : NULL;
 
 	json_object_set_new(o, "result", json_string(err ? "failure" : "success"));
-	if (err) {
+	if (err)
 		json_object_set_new(o, "error", text ? text : json_string("(not UTF-8)"));
-	}
 	json_object_set_new(d->tasks, name, o);
 }
 
