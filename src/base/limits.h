@@ -164,6 +164,9 @@
 #define LIMIT_EJECT_MAX_MS 60000
 /* A probe that has no answer by then is one that failed, or whose visitor left: another is sent. */
 #define LIMIT_EJECT_PROBE_MS 10000
+/* After one of a connector's connections has broken off, others of its kind are asked first for so long: when
+ * a process or its machine dies, its other connections are dead, too, but nobody knows yet. */
+#define LIMIT_SHAKY_MS 1000
 /* Shares of the traffic: more than this can be said with fewer connectors. */
 #define LIMIT_REPLICA_WEIGHT 1000
 /* Its name for people: as a label in DNS. */

@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "connector/cli/info_replicas.h"
 #include "connector/cli/rest.h"
 #include "connector/cli/render.h"
 
@@ -122,6 +123,7 @@ static void print_table(const struct cli *cli, struct arena *arena, const struct
 	else
 		(void)fputs("This tunnel has no active connectors.\n", stdout);
 	table_done(&table);
+	info_print_replicas(connectors, count);
 }
 
 static json_t *info_json(const struct rest_tunnel *tunnel, const struct rest_connector *connectors,
@@ -135,11 +137,13 @@ static json_t *info_json(const struct rest_tunnel *tunnel, const struct rest_con
 		json_t *features = json_array();
 		for (size_t k = 0; k < c->feature_count; k++)
 			json_array_append_new(features, json_string(c->features[k]));
-		json_array_append_new(
-			list, json_pack("{s:s, s:o, s:s, s:s, s:s, s:o}", "id", c->id, "features",
-					features, "version", c->version, "arch", c->arch, "run_at",
-					c->run_at.text, "conns",
-					rest_connections_json(c->connections, c->connection_count)));
+		json_t *o = json_pack("{s:s, s:o, s:s, s:s, s:s, s:o}", "id", c->id, "features",
+				      features, "version", c->version, "arch", c->arch, "run_at",
+				      c->run_at.text, "conns",
+				      rest_connections_json(c->connections, c->connection_count));
+		if (c->replica.is_told)
+			json_object_set_new(o, "adit", info_replica_json(&c->replica));
+		json_array_append_new(list, o);
 	}
 	return json_pack("{s:s, s:s, s:s, s:o}", "id", uuid_text(&tunnel->id, id), "name",
 			 tunnel->name, "createdAt", tunnel->created_at.text, "conns", list);

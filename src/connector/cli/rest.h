@@ -44,6 +44,21 @@ struct rest_tunnel {
 	const char *token; /* of a new tunnel; else NULL */
 };
 
+/* A service that a connector checks. */
+struct rest_service {
+	const char *hostname, *path, *service, *state, *error, *since;
+};
+
+/* What an edge of ours says of a connector beside the stock members. */
+struct rest_replica {
+	bool is_told; /* false: the edge is another one's */
+	const char *label;
+	int64_t weight;
+	bool is_backup;
+	struct rest_service *services;
+	size_t service_count;
+};
+
 struct rest_connector {
 	const char *id, *version, *arch;
 	const char **features;
@@ -51,6 +66,7 @@ struct rest_connector {
 	struct rest_time run_at;
 	struct rest_connection *connections;
 	size_t connection_count;
+	struct rest_replica replica;
 };
 
 struct rest_filter {

@@ -53,6 +53,30 @@ static int tunnel_read(struct arena *arena, const json_t *o, struct rest_tunnel 
 	return r;
 }
 
+static void replica_read(struct arena *arena, const json_t *o, struct rest_replica *ret)
+{
+	const json_t *services = json_object_get(o, "services");
+	json_t *item;
+	size_t i;
+
+	*ret = (struct rest_replica){ .is_told = json_is_object(o) };
+	ret->label = rest_text_of(arena, o, "label");
+	ret->weight = json_integer_value(json_object_get(o, "weight"));
+	ret->is_backup = json_is_true(json_object_get(o, "backup"));
+	ret->services = arena_alloc(arena, json_array_size(services) * sizeof(*ret->services) + 1);
+	json_array_foreach(services, i, item)
+	{
+		ret->services[ret->service_count++] = (struct rest_service){
+			.hostname = rest_text_of(arena, item, "hostname"),
+			.path = rest_text_of(arena, item, "path"),
+			.service = rest_text_of(arena, item, "service"),
+			.state = rest_text_of(arena, item, "state"),
+			.error = rest_text_of(arena, item, "error"),
+			.since = rest_text_of(arena, item, "since"),
+		};
+	}
+}
+
 static int connector_read(struct arena *arena, const json_t *o, struct rest_connector *ret,
 			  struct err *err)
 {
@@ -67,6 +91,7 @@ static int connector_read(struct arena *arena, const json_t *o, struct rest_conn
 		const char *text = json_string_value(json_array_get(features, i));
 		ret->features[i] = arena_strdup(arena, bytes_str(text ? text : ""));
 	}
+	replica_read(arena, json_object_get(o, "adit"), &ret->replica);
 	int r = rest_time_of(arena, o, "run_at", &ret->run_at, err);
 	if (r < 0)
 		return r;

@@ -186,7 +186,7 @@ static void on_closed(struct session *s, enum reason why, const struct err *err)
 	char connection[UUID_TEXT_SIZE], peer[ADDRESS_TEXT_SIZE];
 
 	if (list_is_linked(&ts->node)) {
-		registry_remove(ts);
+		registry_remove(ts, why == REASON_LOST || why == REASON_TIMEOUT);
 		metric_add(&metric_tunnel_sessions, -1);
 		log_info(COMPONENT, "connector disconnected",
 			 LOG_STR("connection", uuid_text(&ts->connection, connection)),

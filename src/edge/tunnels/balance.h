@@ -24,6 +24,7 @@ bool balance_policy_parse(struct bytes name, enum balance_policy *ret);
 enum balance_tier {
 	TIER_PRIMARY,
 	TIER_BACKUP,
+	TIER_SHAKY,       /* one of its connections has just broken off */
 	TIER_TRIED,       /* this request has failed there before, but may be repeated */
 	TIER_BAD_PRIMARY, /* out, or with a service that is down: when nobody else is there */
 	TIER_BAD_BACKUP,

@@ -41,7 +41,8 @@ struct member {
 	struct list sessions; /* struct tunnel_session, on this worker, leaving ones too */
 	size_t local_count;   /* of those the choosable ones */
 	size_t remote_total, next_remote;
-	int64_t turn;    /* for balance_candidate */
+	usec shaky_until; /* by loop_now(); one of its connections has broken off */
+	int64_t turn;     /* for balance_candidate */
 	size_t remote[]; /* choosable sessions per worker, by index; the own one stays 0 */
 };
 
@@ -51,6 +52,7 @@ struct notice {
 	struct worker *to;
 	size_t from;
 	int change;
+	bool is_lost;                    /* with -1 */
 	struct replica *replica;         /* counted */
 	struct service_report *services; /* counted; with 0 */
 	uint8_t index;
@@ -184,6 +186,11 @@ static void take_services(struct member *m, struct service_report *report)
 	m->services = report;
 }
 
+static void make_shaky(struct member *m, const struct worker *w)
+{
+	m->shaky_until = loop_now(w->loop) + LIMIT_SHAKY_MS * USEC_PER_MSEC;
+}
+
 static void on_notice(void *arg)
 {
 	struct notice *n = arg;
@@ -199,15 +206,18 @@ static void on_notice(void *arg)
 		m->remote[n->from]--;
 		m->remote_total--;
 		m->entry->session_count--;
-	} else {
+	} else if (n->services) {
 		take_services(m, n->services);
 	}
+	if (n->is_lost)
+		make_shaky(m, n->to);
 	member_drop_if_empty(n->to, m);
 	replica_unref(n->replica);
 	mem_free(n);
 }
 
-static void tell_others(const struct tunnel_session *ts, int change, struct service_report *services)
+static void tell_others(const struct tunnel_session *ts, int change, bool is_lost,
+			struct service_report *services)
 {
 	struct worker *w = ts->worker;
 
@@ -219,6 +229,7 @@ static void tell_others(const struct tunnel_session *ts, int change, struct serv
 			.to = w->peers[i],
 			.from = w->index,
 			.change = change,
+			.is_lost = is_lost,
 			.replica = replica_ref(ts->member->replica),
 			.services = services ? service_report_ref(services) : NULL,
 			.index = ts->index,
@@ -245,28 +256,35 @@ int registry_add(struct tunnel_session *ts, const struct directory_record *recor
 	list_append(&ts->member->sessions, &ts->node);
 	ts->member->local_count++;
 	ts->member->entry->session_count++;
-	tell_others(ts, +1, NULL);
+	tell_others(ts, +1, false, NULL);
 	edge_session_up(w->edge, record);
 	return 0;
 }
 
-void registry_leave(struct tunnel_session *ts)
+static void leave(struct tunnel_session *ts, bool is_lost)
 {
 	if (!ts->member || ts->has_left)
 		return;
 	ts->has_left = true;
 	ts->member->local_count--;
 	ts->member->entry->session_count--;
-	tell_others(ts, -1, NULL);
+	if (is_lost)
+		make_shaky(ts->member, ts->worker);
+	tell_others(ts, -1, is_lost, NULL);
 }
 
-void registry_remove(struct tunnel_session *ts)
+void registry_leave(struct tunnel_session *ts)
+{
+	leave(ts, false);
+}
+
+void registry_remove(struct tunnel_session *ts, bool is_lost)
 {
 	struct worker *w = ts->worker;
 
 	if (!ts->member)
 		return;
-	registry_leave(ts);
+	leave(ts, is_lost);
 	list_remove(&ts->node);
 	edge_session_down(w->edge, &ts->connection);
 	member_drop_if_empty(w, TAKE(ts->member));
@@ -278,7 +296,7 @@ void registry_set_services(struct tunnel_session *ts, struct service_report *rep
 		service_report_unref(report);
 		return;
 	}
-	tell_others(ts, 0, report);
+	tell_others(ts, 0, false, report);
 	edge_connector_services(ts->worker->edge, &ts->connector, report);
 	take_services(ts->member, report);
 }
@@ -323,14 +341,14 @@ static struct tunnel_session *take_session(struct member *m, struct tunnel_sessi
 }
 
 /* Nothing is known that speaks against it, for any host. */
-static bool is_above_suspicion(const struct member *m)
+static bool is_above_suspicion(const struct member *m, usec now)
 {
-	return ejection_is_idle(&m->replica->ejections) &&
+	return ejection_is_idle(&m->replica->ejections) && now >= m->shaky_until &&
 	       (!m->services || m->services->unhealthy == 0);
 }
 
 /* All replicas are alike and well: the least busy one that has sessions here. False: it is not so easy. */
-static bool choose_here(struct tunnel_entry *e, const struct registry_ask *ask,
+static bool choose_here(struct tunnel_entry *e, const struct registry_ask *ask, usec now,
 			struct registry_choice *ret)
 {
 	struct member *best = NULL;
@@ -339,7 +357,7 @@ static bool choose_here(struct tunnel_entry *e, const struct registry_ask *ask,
 
 	LIST_FOR_EACH(node, &e->members) {
 		struct member *m = LIST_ENTRY(node, struct member, node);
-		if (!is_above_suspicion(m))
+		if (!is_above_suspicion(m, now))
 			return false;
 		struct tunnel_session *ts = m->local_count ? least_busy(m, ask, &load) : NULL;
 		if (ts && (!best || load < best_load)) {
@@ -383,6 +401,10 @@ static enum balance_tier tier_of(const struct member *m, const struct registry_a
 	*ret_is_due = out == EJECTION_DUE;
 	if (was_tried)
 		return TIER_TRIED;
+	/* Visitors that belong to it stay: it may be one connection only. */
+	if (now < m->shaky_until &&
+	    (ask->policy == BALANCE_LEAST || ask->policy == BALANCE_ROUND_ROBIN))
+		return TIER_SHAKY;
 	return is_backup ? TIER_BACKUP : TIER_PRIMARY;
 }
 
@@ -478,7 +500,7 @@ bool registry_choose(struct worker *w, const struct registry_ask *ask, struct re
 	if (!e)
 		return false;
 	if (ask->policy == BALANCE_LEAST && e->is_even && ask->try_count == 0 &&
-	    choose_here(e, ask, ret))
+	    choose_here(e, ask, loop_now(w->loop), ret))
 		return true;
 	return choose_among_all(w, e, ask, ret);
 }

@@ -39,7 +39,8 @@ struct tunnel_session {
 int registry_add(struct tunnel_session *ts, const struct directory_record *record, struct err *err);
 /* It drains: nobody chooses it any more, on whichever worker. */
 void registry_leave(struct tunnel_session *ts);
-void registry_remove(struct tunnel_session *ts);
+/* `is_lost`: the connection broke off, and others of that connector may be dead without anybody knowing. */
+void registry_remove(struct tunnel_session *ts, bool is_lost);
 /* The connector's services, as it says on this session; the reference is taken over. */
 void registry_set_services(struct tunnel_session *ts, struct service_report *report);
 

@@ -186,14 +186,14 @@ class Request:
 
 
 class Origin:
-    def __init__(self, tls=None, unix=None):
+    def __init__(self, tls=None, unix=None, port=0):
         self.unix = unix
         if unix:
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(str(unix))
             self.listener.listen(128)
         else:
-            self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+            self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
             self.port = self.listener.getsockname()[1]
         self.tls = tls
         self.handlers = {}
@@ -248,6 +248,13 @@ class Origin:
             sock.close()
         if self.unix:
             os.unlink(self.unix)
+
+    def die(self):
+        """As a process that is killed: its connections end, too."""
+        for sock in list(self.connections):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self.close()
 
     def _accept(self):
         while True:

@@ -122,14 +122,16 @@ class Visitor:
 # --- raw TLS ---------------------------------------------------------------------------------------
 
 
-def tls_connect(edge, host, alpn, seconds=20, port=None, rcvbuf=None, wrap=True):
-    """Without `wrap` the TLS is left to the caller."""
+def tls_connect(edge, host, alpn, seconds=20, port=None, rcvbuf=None, wrap=True, source=None):
+    """Without `wrap` the TLS is left to the caller. `source` is an address of loopback to come from."""
     context = ssl.create_default_context(cafile=str(edge.ca))
     context.set_alpn_protocols(alpn)
     sock = socket.socket()
     if rcvbuf:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
     sock.settimeout(seconds * PATIENCE)
+    if source:
+        sock.bind((source, 0))
     sock.connect(("127.0.0.1", port or edge.https))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return context.wrap_socket(sock, server_hostname=host) if wrap else sock

@@ -263,7 +263,7 @@ static inline void line_on_edge_closed(struct session *s, enum reason why, const
 	struct line *l = s->ctx;
 
 	(void)err;
-	registry_remove(l->ts);
+	registry_remove(l->ts, why == REASON_LOST);
 	l->ts = mem_free(l->ts);
 	l->edge = NULL;
 	l->why = why;

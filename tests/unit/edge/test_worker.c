@@ -25,7 +25,7 @@ static void on_far_edge_closed(struct session *s, enum reason why, const struct 
 	struct line *l = s->ctx;
 	struct worker *w = l->worker;
 
-	registry_remove(l->ts);
+	registry_remove(l->ts, why == REASON_LOST);
 	l->ts = mem_free(l->ts);
 	l->edge = NULL;
 	w->session_count--;

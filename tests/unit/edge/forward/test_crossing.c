@@ -414,7 +414,7 @@ static void far_on_edge_closed(struct session *s, enum reason why, const struct 
 {
 	struct line *l = s->ctx;
 
-	registry_remove(l->ts);
+	registry_remove(l->ts, why == REASON_LOST);
 	l->ts = mem_free(l->ts);
 	l->edge = NULL;
 	if (far_is_leaving)

@@ -444,6 +444,33 @@ static void a_replica_that_leaves_is_chosen_by_nobody(void **state)
 	assert_int_equal(hits[leaving], 0);
 }
 
+/* A process that dies takes all its connections along, of which the edge hears one by one. */
+static void after_a_lost_connection_the_others_of_that_replica_wait(void **state)
+{
+	static const enum balance_policy policies[] = { BALANCE_LEAST, BALANCE_ROUND_ROBIN };
+
+	for (size_t i = 0; i < ARRAY_LEN(policies); i++) {
+		route.balance.policy = policies[i];
+		up(0, &workers[0]);
+		line_up(&lines[0], &workers[0], 1, 1);
+		line_up(&lines[1], &workers[1], 1, 2);
+		up(1, &workers[1]);
+		fake_transport_cut(lines[0].edge);
+		WAIT_FOR(!lines[0].edge);
+		let_it_turn();
+		for (int k = 0; k < 10; k++)
+			assert_int_equal(ask(), 1);
+		/* There is nobody else: then rather it. */
+		line_cut(&replica[1]);
+		struct registry_choice choice;
+		assert_true(choose_on(&workers[0], &tunnel.id, &choice));
+		assert_int_equal(choice.replica->connector.b[0], 1);
+		assert_false(choice.is_probe);
+		line_cut(&replica[0]);
+		line_cut(&lines[1]);
+	}
+}
+
 /* --- Ejection -------------------------------------------------------------------------------- */
 
 static void a_replica_whose_service_fails_is_left_out(void **state)
@@ -656,6 +683,7 @@ int main(void)
 		ON_REPLICAS(three_services_that_are_not_there_are_enough),
 		ON_REPLICAS(the_only_replica_is_asked_once),
 		ON_REPLICAS(a_replica_that_leaves_is_chosen_by_nobody),
+		ON_REPLICAS(after_a_lost_connection_the_others_of_that_replica_wait),
 		ON_REPLICAS(a_replica_whose_service_fails_is_left_out),
 		ON_REPLICAS(the_last_one_is_not_left_out),
 		ON_REPLICAS(backups_count_as_others),
