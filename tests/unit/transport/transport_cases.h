@@ -806,6 +806,25 @@ static void a_thousand_streams(void **state)
 	line_free(line);
 }
 
+/* Over QUIC the connector knows with the first request what the edge can. */
+static void reports_reach_the_edge(void **state)
+{
+	struct line *line = line_new(true);
+
+	open_get(line);
+	settle(line);
+	answer_status(newest(line), 204, true);
+	settle(line);
+	for (int i = 0; i < 40; i++) { /* more than there may be questions at once */
+		char json[64];
+		snprintf(json, sizeof(json), "{\"adit\":{\"health\":%d}}", i);
+		assert_true(session_report(line->connector.s, bytes_str(json)));
+		settle(line);
+		assert_string_equal(line->config, json);
+	}
+	line_free(line);
+}
+
 #define TRANSPORT_CASES                                                                       \
 	cmocka_unit_test(registers), cmocka_unit_test(refused_registration_ends_the_session), \
 		cmocka_unit_test(carries_bodies_both_ways),                                   \
@@ -819,4 +838,5 @@ static void a_thousand_streams(void **state)
 		cmocka_unit_test(leaving_connector_finishes_its_streams),                     \
 		cmocka_unit_test(idle_connector_leaves_at_once),                              \
 		cmocka_unit_test(leaving_edge_finishes_its_streams),                          \
-		cmocka_unit_test(close_ends_streams_first), cmocka_unit_test(a_thousand_streams)
+		cmocka_unit_test(close_ends_streams_first),                                   \
+		cmocka_unit_test(reports_reach_the_edge), cmocka_unit_test(a_thousand_streams)
