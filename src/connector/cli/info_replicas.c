@@ -10,14 +10,13 @@ json_t *info_replica_json(const struct rest_replica *r)
 
 	for (size_t i = 0; i < r->service_count; i++) {
 		const struct rest_service *s = &r->services[i];
-		json_array_append_new(services,
-				      json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "hostname",
-						s->hostname, "path", s->path, "service", s->service,
-						"state", s->state, "error", s->error, "since",
-						s->since));
+		json_array_append_new(services, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}",
+							  "hostname", s->hostname, "path", s->path,
+							  "service", s->service, "state", s->state,
+							  "error", s->error, "since", s->since));
 	}
-	return json_pack("{s:s, s:I, s:b, s:o}", "label", r->label, "weight",
-			 (json_int_t)r->weight, "backup", (int)r->is_backup, "services", services);
+	return json_pack("{s:s, s:I, s:b, s:o}", "label", r->label, "weight", (json_int_t)r->weight,
+			 "backup", (int)r->is_backup, "services", services);
 }
 
 static bool is_plain(const struct rest_replica *r)
@@ -72,8 +71,8 @@ void info_print_replicas(const struct rest_connector *connectors, size_t count)
 		return;
 	print_summary(connectors, count);
 	table_row(&table, 7,
-		  (const char *[]){ "CONNECTOR ID", "LABEL", "WEIGHT", "HOSTNAME", "SERVICE", "STATE",
-				    "ERROR" });
+		  (const char *[]){ "CONNECTOR ID", "LABEL", "WEIGHT", "HOSTNAME", "SERVICE",
+				    "STATE", "ERROR" });
 	for (size_t i = 0; i < count; i++)
 		add_rows(&table, &connectors[i]);
 	table_print(&table, stdout);

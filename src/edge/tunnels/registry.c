@@ -43,7 +43,7 @@ struct member {
 	size_t remote_total, next_remote;
 	usec shaky_until; /* by loop_now(); one of its connections has broken off */
 	int64_t turn;     /* for balance_candidate */
-	size_t remote[]; /* choosable sessions per worker, by index; the own one stays 0 */
+	size_t remote[];  /* choosable sessions per worker, by index; the own one stays 0 */
 };
 
 /* From one worker to another: a session came (+1) or went (-1), or its connector has said how its services
