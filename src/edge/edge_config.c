@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/nearest.h"
 #include "config/yaml.h"
+#include "edge/ports/port_allow.h"
 #include "io/address.h"
 
 enum source { FROM_DEFAULT, FROM_FILE, FROM_FLAG };
@@ -59,6 +60,11 @@ static const struct edge_setting settings[] = {
 	{ "access-log-format", "FORMAT", "auto",
 	  "console, json, common, combined, vcombined; auto: as the log, json in a file",
 	  EDGE_SETTING_ACCESS_FORMAT, offsetof(struct edge_config, access_format) },
+	{ "ports-allow", "PORTS", NULL,
+	  "public ports that tunnels may have: 2222, 20000-20100, 53/udp (none)",
+	  EDGE_SETTING_PORTS, offsetof(struct edge_config, ports_allow) },
+	{ "ports-bind", "IP", NULL, "addresses of this host where those ports listen (all)",
+	  EDGE_SETTING_IPS, offsetof(struct edge_config, ports_bind) },
 	{ "grace-period", "DURATION", "30s", "how long SIGTERM waits for requests in flight",
 	  EDGE_SETTING_DURATION, offsetof(struct edge_config, grace_period) },
 };
@@ -98,7 +104,8 @@ static void text_set(char **at, const char *text)
 
 static bool is_list(const struct edge_setting *s)
 {
-	return s->type == EDGE_SETTING_ADDRESSES || s->type == EDGE_SETTING_HOST_PORTS;
+	return s->type == EDGE_SETTING_ADDRESSES || s->type == EDGE_SETTING_HOST_PORTS ||
+	       s->type == EDGE_SETTING_PORTS || s->type == EDGE_SETTING_IPS;
 }
 
 static bool host_is_valid(struct bytes host)
@@ -118,6 +125,7 @@ static bool host_is_valid(struct bytes host)
 static int list_add(const struct edge_setting *s, struct edge_texts *t, const char *value,
 		    struct err *err)
 {
+	struct port_range range;
 	struct address address;
 	struct bytes host;
 	uint16_t port;
@@ -129,6 +137,13 @@ static int list_add(const struct edge_setting *s, struct edge_texts *t, const ch
 		rc = address_parse(bytes_str(value), &address, err);
 		if (rc < 0)
 			return rc;
+	} else if (s->type == EDGE_SETTING_PORTS) {
+		rc = port_range_parse(bytes_str(value), &range, err);
+		if (rc < 0)
+			return rc;
+	} else if (s->type == EDGE_SETTING_IPS) {
+		if (!address_from_ip(bytes_str(value), 0, &address))
+			return err_set(err, E_INVALID, "'%.100s' is no IP address", value);
 	} else {
 		rc = address_split(bytes_str(value), &host, &port, err);
 		if (rc < 0)
@@ -243,6 +258,8 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 	switch (s->type) {
 	case EDGE_SETTING_ADDRESSES:
 	case EDGE_SETTING_HOST_PORTS:
+	case EDGE_SETTING_PORTS:
+	case EDGE_SETTING_IPS:
 		return list_add(s, at, value, err);
 	case EDGE_SETTING_PATH:
 		if (!value[0])
@@ -363,6 +380,8 @@ void edge_config_done(struct edge_config *c)
 	texts_clear(&c->tunnel);
 	texts_clear(&c->metrics);
 	texts_clear(&c->advertise);
+	texts_clear(&c->ports_allow);
+	texts_clear(&c->ports_bind);
 	mem_free(c->data_dir);
 	mem_free(c->file_name);
 	mem_free(c->admin_socket);

@@ -47,6 +47,8 @@ struct edge_config {
 	struct edge_texts advertise; /* "host:port" of the tunnel listener, as connectors shall dial it */
 
 	enum edge_quic tunnel_quic;
+	struct edge_texts ports_allow; /* as port_range_parse() takes them; none: no public ports */
+	struct edge_texts ports_bind;  /* IP literals; none: all addresses */
 
 	int workers;      /* at least 1 */
 	char location[9]; /* what connectors and CF-Ray call this node: 1 to 8 of a-z 0-9 - */
@@ -63,6 +65,8 @@ struct edge_config {
 enum edge_setting_type {
 	EDGE_SETTING_ADDRESSES,  /* list; "off" alone: none */
 	EDGE_SETTING_HOST_PORTS, /* list */
+	EDGE_SETTING_PORTS,      /* list of "2222", "20000-20100/udp" */
+	EDGE_SETTING_IPS,        /* list of IP literals */
 	EDGE_SETTING_PATH,
 	EDGE_SETTING_URL, /* https://host[:port] */
 	EDGE_SETTING_QUIC,

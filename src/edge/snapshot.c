@@ -33,6 +33,9 @@ struct snapshot {
 	struct snapshot_vnet *vnets; /* in the arena */
 	size_t vnet_count;
 	struct network_table networks;       /* a table for each of vnets, of snapshot_network */
+	struct snapshot_port *ports;         /* in the arena */
+	size_t port_count;
+	struct map *ports_by_key;            /* port_key() -> snapshot_port */
 	struct map *tokens;                  /* hash of an API token -> account id, in the arena */
 	struct map *by_id;                   /* UUID -> snapshot_tunnel */
 	struct map *exact, *below;           /* "a.b" -> snapshot_route, and "b" -> that of "*.b" */
@@ -51,6 +54,7 @@ static struct snapshot *snapshot_new(void)
 	s->magic = MAGIC_SNAPSHOT;
 	atomic_init(&s->refs, 1);
 	arena_init(&s->arena);
+	s->ports_by_key = map_new();
 	s->tokens = map_new();
 	s->by_id = map_new();
 	s->exact = map_new();
@@ -70,6 +74,7 @@ static void snapshot_free(struct snapshot *s)
 		tls_certificate_unref(s->certificates[i].tls);
 	mem_free(s->certificates);
 	network_table_done(&s->networks);
+	map_free(s->ports_by_key);
 	map_free(s->tokens);
 	map_free(s->by_id);
 	map_free(s->exact);
@@ -111,8 +116,9 @@ struct source {
 	struct store_vnet *vnets;
 	struct store_network_route *networks;
 	struct store_token_hash *tokens;
+	struct store_port *ports;
 	size_t zone_count, tunnel_count, route_count, certificate_count;
-	size_t vnet_count, network_count, token_count;
+	size_t vnet_count, network_count, token_count, port_count;
 };
 
 static void source_done(struct source *src)
@@ -129,6 +135,9 @@ static void source_done(struct source *src)
 		store_vnet_done(&src->vnets[i]);
 	for (size_t i = 0; i < src->network_count; i++)
 		store_network_route_done(&src->networks[i]);
+	for (size_t i = 0; i < src->port_count; i++)
+		store_port_done(&src->ports[i]);
+	mem_free(src->ports);
 	mem_free(src->vnets);
 	mem_free(src->networks);
 	mem_free(src->tokens);
@@ -164,6 +173,8 @@ static int read_networks(struct store *store, struct source *src, struct err *er
 					     NULL, err);
 	if (r == 0)
 		r = store_token_hashes(store, &src->tokens, &src->token_count, err);
+	if (r == 0)
+		r = store_port_list(store, NULL, &src->ports, &src->port_count, err);
 	return r;
 }
 
@@ -289,6 +300,39 @@ static void take_networks(struct snapshot *s, const struct source *src)
 	network_table_sort(&s->networks);
 }
 
+#define PORT_KEY_BYTES 3
+
+static struct bytes port_key(enum port_protocol protocol, uint16_t port, uint8_t key[PORT_KEY_BYTES])
+{
+	key[0] = (uint8_t)protocol;
+	key[1] = (uint8_t)(port >> 8);
+	key[2] = (uint8_t)port;
+	return bytes_of(key, PORT_KEY_BYTES);
+}
+
+static void take_ports(struct snapshot *s, const struct source *src)
+{
+	uint8_t key[PORT_KEY_BYTES];
+
+	s->ports = arena_alloc(&s->arena, src->port_count * sizeof(*s->ports) + 1);
+	for (size_t i = 0; i < src->port_count; i++) {
+		const struct store_port *from = &src->ports[i];
+		struct snapshot_port *to = &s->ports[s->port_count];
+		const struct snapshot_tunnel *tunnel =
+			map_find(s->by_id, uuid_bytes(&from->tunnel));
+		/* Its tunnel came or went between the two questions; the next snapshot knows. What a
+		 * newer program may have put there leads nowhere. */
+		if (!tunnel || port_target_parse(bytes_str(from->service), &to->target, NULL) < 0)
+			continue;
+		to->protocol = from->is_udp ? PORT_UDP : PORT_TCP;
+		to->port = from->port;
+		to->has_proxy_header = from->has_proxy_header;
+		to->tunnel = tunnel;
+		map_put(s->ports_by_key, port_key(to->protocol, to->port, key), to);
+		s->port_count++;
+	}
+}
+
 static void take_tokens(struct snapshot *s, const struct source *src)
 {
 	for (size_t i = 0; i < src->token_count; i++) {
@@ -371,6 +415,7 @@ struct snapshot *snapshot_build(struct store *store, const struct snapshot *prev
 		take_routes(s, &src);
 		take_vnets(s, &src);
 		take_networks(s, &src);
+		take_ports(s, &src);
 		take_tokens(s, &src);
 		r = take_certificates(s, store, previous, &src, err);
 	}
@@ -457,6 +502,22 @@ const struct snapshot_network *snapshot_network(const struct snapshot *s,
 size_t snapshot_network_count(const struct snapshot *s)
 {
 	return s->networks.count;
+}
+
+const struct snapshot_port *snapshot_port(const struct snapshot *s, enum port_protocol protocol,
+					  uint16_t port)
+{
+	uint8_t key[PORT_KEY_BYTES];
+
+	CHECK(s, MAGIC_SNAPSHOT);
+	return map_find(s->ports_by_key, port_key(protocol, port, key));
+}
+
+const struct snapshot_port *snapshot_ports(const struct snapshot *s, size_t *ret_count)
+{
+	CHECK(s, MAGIC_SNAPSHOT);
+	*ret_count = s->port_count;
+	return s->ports;
 }
 
 struct tls_certificate *snapshot_certificate(const struct snapshot *s, struct bytes server_name)

@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "base/uuid.h"
+#include "edge/ports/port_allow.h"
+#include "edge/ports/port_target.h"
 #include "edge/tunnels/balance.h"
 #include "io/network.h"
 
@@ -52,6 +54,15 @@ struct snapshot_route {
 	struct snapshot_balance balance; /* the route's own, else the tunnel's */
 };
 
+/* A public port and where it leads. */
+struct snapshot_port {
+	enum port_protocol protocol;
+	uint16_t port;
+	bool has_proxy_header;
+	const struct snapshot_tunnel *tunnel;
+	struct port_target target;
+};
+
 /* Reads the store, and issues and keeps the certificates that are missing or due (edge/certificates.h).
  * What did not change is taken from `previous` (NULL: the first one), which stays the caller's. The
  * revision is that of before such an issue. E_NOT_FOUND when there is no CA yet. Control thread. */
@@ -79,6 +90,11 @@ const struct snapshot_network *snapshot_network(const struct snapshot *s,
 						const struct snapshot_vnet *vnet,
 						const struct address *to);
 size_t snapshot_network_count(const struct snapshot *s);
+/* Of nobody: NULL. */
+const struct snapshot_port *snapshot_port(const struct snapshot *s, enum port_protocol protocol,
+					  uint16_t port);
+/* All of them; borrowed from the snapshot. */
+const struct snapshot_port *snapshot_ports(const struct snapshot *s, size_t *ret_count);
 /* For listeners that visitors reach: exact name, then "*." of its parent; the tunnel names too, as
  * connectors may come by the same port. NULL when nothing covers the name. Without a name (clients that
  * go by IP address) the control host's if that is an address or there is no zone, else the first zone's:

@@ -135,7 +135,7 @@ int store_tunnel_create(struct store *s, const char *account, const char *name, 
 			struct err *err); /* E_EXISTS: a living one has the name */
 int store_tunnel_get(struct store *s, const char *account, const struct uuid *id,
 		     struct store_tunnel *ret, struct err *err);
-/* Marks it deleted, and its network routes, and removes its routes. E_NOT_FOUND. */
+/* Marks it deleted, and its network routes, and removes its routes and ports. E_NOT_FOUND. */
 int store_tunnel_delete(struct store *s, const char *account, const struct uuid *id,
 			struct err *err);
 
@@ -253,6 +253,35 @@ int store_network_route_list(struct store *s, const struct store_network_filter 
 int store_network_route_find(struct store *s, const char *account, const struct uuid *vnet,
 			     const struct network *address, struct store_network_route *ret,
 			     struct err *err);
+
+/* --- Public ports: port of the edge -> service behind a tunnel ------------------------------- */
+
+struct store_port {
+	struct uuid id;
+	char account[33];
+	bool is_udp;
+	uint16_t port;
+	struct uuid tunnel;
+	char *tunnel_name;
+	char *service;         /* a hostname of the tunnel's ingress rules, or IP:PORT */
+	bool has_proxy_header; /* PROXY protocol, version 2 */
+	char *comment;
+	usec created_at;
+};
+void store_port_done(struct store_port *p);
+
+/* id, tunnel_name and created_at of `port` are ignored. E_EXISTS: somebody has the port, of this account or
+ * another; E_NOT_FOUND: no such living tunnel. What a service may look like is the caller's business. */
+int store_port_add(struct store *s, const struct store_port *port, struct store_port *ret,
+		   struct err *err);
+int store_port_get(struct store *s, const char *account, const struct uuid *id,
+		   struct store_port *ret, struct err *err); /* E_NOT_FOUND */
+int store_port_delete(struct store *s, const char *account, const struct uuid *id,
+		      struct err *err); /* E_NOT_FOUND */
+/* By protocol and port; of all accounts when it is NULL. Array owned by the caller: *_done() each, then
+ * mem_free. */
+int store_port_list(struct store *s, const char *account, struct store_port **ret,
+		    size_t *ret_count, struct err *err);
 
 /* --- Certificates ---------------------------------------------------------------------------- */
 

@@ -147,6 +147,9 @@ static int delete_tunnel(struct store *s, const char *account, const struct uuid
 		return r;
 	r = store_query(s, "DELETE FROM routes WHERE tunnel = $1", STORE_PARAMS(store_text(text)),
 			NULL, NULL, err);
+	if (r >= 0)
+		r = store_query(s, "DELETE FROM port_routes WHERE tunnel = $1",
+				STORE_PARAMS(store_text(text)), NULL, NULL, err);
 	if (r < 0)
 		return r;
 	return store_query(
