@@ -207,6 +207,28 @@
 #define LIMIT_ORIGIN_PING_AGAIN_MS 330000
 #define LIMIT_ORIGIN_PONG_MS 15000
 
+/* --- Public ports ---------------------------------------------------------------------------- */
+
+/* Connections of one TCP port, over all workers, and of one visitor's address (IPv6: of one /64). An office
+ * behind one address has a few hundred; each costs the edge about 100 KiB when it is busy. */
+#define LIMIT_PORT_CONNECTIONS 16384
+#define LIMIT_PORT_ADDRESS_CONNECTIONS 512
+/* The connector's answer: as LIMIT_ACCESS_ANSWER_MS. */
+#define LIMIT_PORT_ANSWER_MS 60000
+/* Flows of one UDP port, and of one visitor's address: a resolver asks each question from another port, some
+ * twenty in a second. The one that has been silent longest makes room. */
+#define LIMIT_PORT_FLOWS 16384
+#define LIMIT_PORT_ADDRESS_FLOWS 1024
+/* Silence that ends a flow: every NAT on the way waits as long at least (RFC 4787 §4.3 asks for two minutes,
+ * thirty seconds are common), and keep-alives of what lives longer come more often. */
+#define LIMIT_PORT_FLOW_IDLE_MS 30000
+/* How many flows are looked at for the oldest one of an address. */
+#define LIMIT_PORT_FLOW_SEARCH 64
+/* Public ports of one edge: each is a socket on every worker. */
+#define LIMIT_PORTS 1024
+/* A port that cannot be listened on is tried again after this. */
+#define LIMIT_PORT_RETRY_MS 10000
+
 /* --- Logs ------------------------------------------------------------------------------------ */
 
 /* Lines on their way to the thread that writes them. It wakes every 20 ms, or when there are 64 KiB; the

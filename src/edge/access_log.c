@@ -33,6 +33,14 @@ static struct bytes referer(const struct exchange *x)
 	return redact_url(header(x, BYTES_LIT("referer")));
 }
 
+/* A public port is neither. */
+static const char *scheme_of(const struct exchange *x)
+{
+	if (x->protocol && strcmp(x->protocol, "tcp") == 0)
+		return x->protocol;
+	return x->is_tls ? "https" : "http";
+}
+
 static void write_fields(const struct exchange *x, const struct exchange_outcome *o)
 {
 	const struct snapshot_route *route = x->route;
@@ -42,7 +50,7 @@ static void write_fields(const struct exchange *x, const struct exchange_outcome
 	exchange_line_add(&line, LOG_STR("cfRay", x->id));
 	exchange_line_add(&line, LOG_BYTES("client", x->client_ip));
 	exchange_line_request(&line, x);
-	exchange_line_add(&line, LOG_STR("scheme", x->is_tls ? "https" : "http"));
+	exchange_line_add(&line, LOG_STR("scheme", scheme_of(x)));
 	exchange_line_add(&line, LOG_STR("proto", x->protocol));
 	exchange_line_outcome(&line, o);
 	if (route) {
@@ -139,7 +147,9 @@ static void write_clf(const struct exchange *x, const struct exchange_outcome *o
 	c.len = 0;
 	if (style == EDGE_ACCESS_VCOMBINED) {
 		clf_escaped(&c, x->host);
-		clf_str(&c, x->is_tls ? ":443 " : ":80 ");
+		if (strcmp(scheme_of(x), "tcp") != 0)
+			clf_str(&c, x->is_tls ? ":443" : ":80");
+		clf_str(&c, " ");
 	}
 	clf_escaped(&c, x->client_ip);
 	clf_str(&c, " - - ");
@@ -149,8 +159,11 @@ static void write_clf(const struct exchange *x, const struct exchange_outcome *o
 		clf_escaped(&c, x->request.method);
 		clf_str(&c, " ");
 		clf_escaped(&c, exchange_path(x));
-		clf_str(&c,
-			x->protocol && strcmp(x->protocol, "h2") == 0 ? " HTTP/2.0" : " HTTP/1.1");
+		if (strcmp(scheme_of(x), "tcp") == 0)
+			clf_str(&c, " TCP");
+		else
+			clf_str(&c, x->protocol && strcmp(x->protocol, "h2") == 0 ? " HTTP/2.0"
+										  : " HTTP/1.1");
 	}
 	clf_str(&c, "\" ");
 	clf_number(&c, (uint64_t)o->status);
@@ -177,14 +190,19 @@ void access_log_end(const struct exchange *x)
 {
 	if (x->has_head)
 		exchange_log_head(COMPONENT, "response head", x, &x->response);
+	struct exchange_outcome o = exchange_outcome_of(x);
+	access_log_write(x, &o);
+}
+
+void access_log_write(const struct exchange *x, const struct exchange_outcome *o)
+{
 	if (!log_access_enabled())
 		return;
-	struct exchange_outcome o = exchange_outcome_of(x);
 	if (style == EDGE_ACCESS_COMMON || style == EDGE_ACCESS_COMBINED ||
 	    style == EDGE_ACCESS_VCOMBINED)
-		write_clf(x, &o);
+		write_clf(x, o);
 	else
-		write_fields(x, &o);
+		write_fields(x, o);
 }
 
 /* --- Setting up ------------------------------------------------------------------------------ */

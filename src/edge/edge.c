@@ -16,6 +16,9 @@
 #include "edge/forward/private_tcp.h"
 #include "edge/listen/local.h"
 #include "edge/listen/visitor.h"
+#include "edge/ports/port_tcp.h"
+#include "edge/ports/port_udp.h"
+#include "edge/ports/ports.h"
 #include "edge/tunnels/accept.h"
 #include "edge/tunnels/quic_listener.h"
 #include "edge/tunnels/service_report.h"
@@ -39,6 +42,7 @@ struct edge {
 	struct directory *directory;
 	struct snapshot *snapshot; /* counted: the newest */
 	struct local_listeners *local;
+	struct ports *ports;
 	struct worker **workers;
 	pthread_t *threads;
 	size_t worker_count, threads_started;
@@ -220,6 +224,9 @@ static int spread_snapshot(struct edge *e, struct err *err)
 	drop_tls(&tls);
 	snapshot_unref(e->snapshot);
 	e->snapshot = s;
+	/* At the start the edge's own listeners come first. */
+	if (e->threads_started)
+		ports_update(e->ports, s);
 	int64_t wait_ms = (snapshot_renew_at(s) - clock_wall_now()) / USEC_PER_MSEC;
 	timer_set(&e->renew, wait_ms > RETRY_SNAPSHOT_MS ? wait_ms : RETRY_SNAPSHOT_MS);
 	return 0;
@@ -265,25 +272,36 @@ static void hook_disconnect(void *ctx, const struct uuid *tunnel, const struct u
 		worker_post_disconnect(e->workers[i], tunnel, connector);
 }
 
+static void hook_port_state(void *ctx, enum port_protocol protocol, uint16_t port,
+			    struct ports_state *ret)
+{
+	const struct edge *e = ctx;
+
+	ports_state(e->ports, protocol, port, ret);
+}
+
 static char *hook_status(void *ctx)
 {
 	const struct edge *e = ctx;
 	struct directory_health health;
+	size_t ports_open, ports_failed;
 	int64_t requests = 0;
 
 	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
 		requests += metric_get(&metric_requests[i]);
 	directory_health(e->directory, NULL, &health);
+	ports_count(e->ports, &ports_open, &ports_failed);
 	return mem_printf(
 		"{\"version\":\"%s\",\"tls\":\"%s\",\"location\":\"%s\",\"uptime_seconds\":%lld,\"workers\":%zu,"
 		"\"tunnel_connections\":%zu,\"connectors\":%zu,\"services_checked\":%zu,"
-		"\"services_unhealthy\":%zu,\"ejections\":%lld,\"requests_retried\":%lld,\"visitors\":%lld,\"exchanges\":%ld,\"requests\":%lld,"
+		"\"services_unhealthy\":%zu,\"ejections\":%lld,\"requests_retried\":%lld,\"ports_open\":%zu,\"ports_failed\":%zu,\"visitors\":%lld,\"exchanges\":%ld,\"requests\":%lld,"
 		"\"revision\":%lld}",
 		ADIT_VERSION, tls_library_version(), e->config->location,
 		(long long)((clock_now() - e->started_at) / USEC_PER_SEC), e->worker_count,
 		directory_count(e->directory, NULL), health.connectors, health.services,
 		health.services_unhealthy, (long long)metric_get(&metric_ejections),
-		(long long)metric_get(&metric_retried), (long long)metric_get(&metric_visitors),
+		(long long)metric_get(&metric_retried), ports_open, ports_failed,
+		(long long)metric_get(&metric_visitors),
 		exchange_live_count(), (long long)requests,
 		(long long)snapshot_revision(e->snapshot));
 }
@@ -463,6 +481,7 @@ static void on_signal(void *arg, int signum)
 	local_listeners_set_ready(e->local, false);
 	timer_set(&e->grace, e->config->grace_period / USEC_PER_MSEC);
 	control_plane_drain(e->control);
+	ports_drain(e->ports);
 	for (size_t i = 0; i < e->worker_count; i++)
 		worker_post_drain(e->workers[i]);
 	loop_work(e->loop, join_workers, on_workers_ended, e);
@@ -510,12 +529,14 @@ static int start(struct edge *e, struct err *err)
 		.connections = hook_connections,
 		.connection_count = hook_connection_count,
 		.disconnect = hook_disconnect,
+		.port_state = hook_port_state,
 		.status = hook_status,
 	};
 	const struct control_options options = {
 		.public_url = cfg->public_url,
 		.edge_addresses = (const char *const *)cfg->advertise.list,
 		.edge_address_count = cfg->advertise.count,
+		.ports = { (const char *const *)cfg->ports_allow.list, cfg->ports_allow.count },
 	};
 
 	e->store = store_open(cfg->data_dir, false, err);
@@ -527,7 +548,10 @@ static int start(struct edge *e, struct err *err)
 	e->directory = directory_new();
 	e->control = control_plane_new(e->store, e->loop, &hooks, &options);
 	e->gateway = control_gateway_new(e->loop, e->control);
-	if (make_workers(e, err) < 0 || spread_snapshot(e, err) < 0)
+	if (make_workers(e, err) < 0)
+		return err->code;
+	e->ports = ports_new(e->loop, cfg, e->workers, e->worker_count);
+	if (spread_snapshot(e, err) < 0)
 		return err->code;
 	if (listen_on_texts(e, &cfg->https, "https", visitor_accept_https, err) < 0 ||
 	    listen_on_texts(e, &cfg->http, "http", visitor_accept_http, err) < 0 ||
@@ -542,6 +566,7 @@ static int start(struct edge *e, struct err *err)
 		if (ret)
 			return err_set_errno(err, E_IO, ret, "starting a worker");
 	}
+	ports_update(e->ports, e->snapshot);
 	return 0;
 }
 
@@ -564,6 +589,7 @@ static void stop(struct edge *e)
 	e->control = control_plane_free(e->control);
 	if (e->gateway)
 		control_gateway_close(e->gateway);
+	e->ports = ports_free(e->ports);
 	loop_free(e->loop);
 	local_listeners_free(e->local);
 	for (size_t i = 0; i < e->worker_count; i++)
@@ -593,6 +619,11 @@ static void register_metrics(void)
 	metric_register(&metric_retried);
 	metric_register(&metric_private_tcp);
 	metric_register(&metric_private_tcp_total);
+	metric_register(&metric_port_connections);
+	metric_register(&metric_port_connections_total);
+	metric_register(&metric_port_connections_refused);
+	metric_register(&metric_port_bytes_in);
+	metric_register(&metric_port_bytes_out);
 	metric_register(&metric_log_dropped);
 }
 

@@ -6,6 +6,7 @@
 #include "edge/forward/forward.h"
 #include "edge/listen/arrival.h"
 #include "edge/listen/visitor.h"
+#include "edge/ports/open_port.h"
 #include "edge/route/error_page.h"
 #include "edge/route/route.h"
 #include "edge/tunnels/accept.h"
@@ -38,6 +39,8 @@ struct worker *worker_new(const struct worker_start *start, struct err *err)
 	w->control = start->control;
 	w->tunnels = map_new();
 	list_init(&w->visitors_open);
+	list_init(&w->open_ports);
+	list_init(&w->port_conns);
 	list_init(&w->handshakes);
 	w->visitors = (struct handler_chain){
 		.handlers = visitor_handlers,
@@ -63,6 +66,7 @@ struct worker *worker_free(struct worker *w)
 	mem_free(w->listeners);
 	for (size_t i = 0; i < w->quic_count; i++)
 		quic_listener_close(w->quic[i]);
+	open_ports_drain(w);
 	loop_free(w->loop);
 	for (size_t i = 0; i < w->quic_count; i++)
 		quic_listener_free(w->quic[i]);
@@ -215,6 +219,7 @@ static void on_drain(void *arg)
 	w->listener_count = 0;
 	for (size_t i = 0; i < w->quic_count; i++)
 		quic_listener_stop(w->quic[i]);
+	open_ports_drain(w);
 	arrival_cancel_all(w);
 	visitor_drain_all(w);
 	worker_check_drained(w);
@@ -231,6 +236,7 @@ static void on_abort(void *arg)
 
 	on_drain(w);
 	w->is_aborting = true;
+	open_ports_abort(w);
 	visitor_close_all(w);
 	registry_close_all(w);
 	worker_check_drained(w);

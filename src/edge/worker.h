@@ -36,6 +36,8 @@ struct worker {
 	struct handler_chain visitors;                         /* route -> control | forward */
 	struct handler_chain redirect;                         /* plain HTTP */
 	struct list visitors_open; /* visitors' connections (edge/listen/visitor.c) */
+	struct list open_ports;    /* public ports (edge/ports/open_port.h) */
+	struct list port_conns;    /* connections to them (edge/ports/port_tcp.c) */
 	struct list handshakes;    /* TLS handshakes under way (edge/listen/arrival.c) */
 	size_t visitor_count;
 	size_t session_count;        /* tunnel connections, registered or not */

@@ -32,7 +32,7 @@ struct conn {
 	bool write_failed; /* the peer takes nothing more; reading will say why */
 	int failed_errno;  /* why; the kernel tells it only once, and a writer got it */
 	bool saw_hangup;   /* while paused: of no more interest then */
-	bool wants_shutdown, is_shut, is_closing;
+	bool wants_shutdown, is_shut, is_closing, is_reset;
 	struct deferred flush;
 	struct timer linger;
 	struct address peer;
@@ -118,6 +118,10 @@ static void linger_read(struct conn *c)
 
 static void conn_flush(struct conn *c)
 {
+	if (c->is_reset) {
+		conn_destroy(c);
+		return;
+	}
 	if (!send_queued(c)) {
 		/* The reader learns the cause; wake it even if it had paused. */
 		c->write_failed = true;
@@ -324,6 +328,21 @@ void conn_set_keepalive(struct byte_stream *s, int seconds)
 	struct conn *c = conn_of(s);
 	if (c->peer.any.sa_family != AF_UNIX)
 		set_keepalive(c->fd, seconds, seconds);
+}
+
+struct byte_stream *conn_reset(struct byte_stream *s)
+{
+	const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+
+	if (!s)
+		return NULL;
+	BUG_IF(s->ops != &conn_ops);
+	struct conn *c = conn_of(s);
+	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	bufq_done(&c->out);
+	c->is_reset = true;
+	conn_close(s);
+	return NULL;
 }
 
 void conn_local_address(struct byte_stream *s, struct address *ret)

@@ -15,6 +15,10 @@ void conn_set_keepalive(struct byte_stream *s, int seconds);
 /* Our own address of such a stream; len 0 when the connection is gone already. */
 void conn_local_address(struct byte_stream *s, struct address *ret);
 
+/* As byte_stream_close(), but a TCP peer gets a reset instead of an end: what it has got is not all. What is in
+ * the backlog is dropped. NULL is fine; returns NULL. */
+struct byte_stream *conn_reset(struct byte_stream *s);
+
 /* --- Connecting ----------------------------------------------------------------------------- */
 
 struct conn_attempt;

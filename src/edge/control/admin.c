@@ -331,6 +331,7 @@ static const struct endpoint endpoints[] = {
 	{ "GET", "routes", admin_route_list },
 	{ "GET", "routes/:", admin_route_get },
 	{ "PATCH", "routes/:", admin_route_update },
+	{ "GET", "ports", admin_port_list },
 	{ "POST", "backup", backup },
 };
 

@@ -16,8 +16,7 @@ static bool is_within(struct bytes name, struct bytes zone)
 	return name.len == zone.len || name.ptr[name.len - zone.len - 1] == '.';
 }
 
-/* True when the host belongs to this edge itself. */
-static bool is_reserved(struct ask *a, const char *hostname)
+bool api_host_is_reserved(struct ask *a, const char *hostname)
 {
 	char *control_host;
 	bool is_ours;
@@ -106,7 +105,7 @@ static enum ask_result put(struct ask *a, const struct uuid *tunnel, const char 
 
 	if (!full_hostname(a, given, hostname))
 		return ASK_ANSWERED;
-	if (is_reserved(a, hostname))
+	if (api_host_is_reserved(a, hostname))
 		return answer_error(
 			a, 400, API_ROUTE_EXISTS,
 			"%.253s belongs to the edge itself and cannot be routed to a tunnel",

@@ -23,6 +23,7 @@ struct control *control_plane_new(struct store *store, struct loop *loop,
 	c->public_url = mem_strdup(options->public_url);
 	c->edges = mem_alloc_array(options->edge_address_count, sizeof(*c->edges));
 	c->edge_count = options->edge_address_count;
+	c->ports = options->ports;
 	for (size_t i = 0; i < c->edge_count; i++)
 		c->edges[i] = mem_strdup(options->edge_addresses[i]);
 	c->signin = signin_new();

@@ -11,10 +11,12 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/uuid.h"
+#include "edge/ports/port_allow.h"
 #include "http/head.h"
 
 struct control;
 struct loop;
+struct ports_state;
 struct snapshot;
 struct store;
 
@@ -47,6 +49,9 @@ struct control_hooks {
 	size_t (*connection_count)(void *ctx, const struct uuid *tunnel);
 	/* Closes live connections of the tunnel (of one connector when not NULL). */
 	void (*disconnect)(void *ctx, const struct uuid *tunnel, const struct uuid *connector);
+	/* How a public port is. */
+	void (*port_state)(void *ctx, enum port_protocol protocol, uint16_t port,
+			   struct ports_state *ret);
 	/* JSON object (owned) with listeners, workers, sessions, exchanges, uptime: for `status`. */
 	char *(*status)(void *ctx);
 };
@@ -55,6 +60,7 @@ struct control_options {
 	const char *public_url; /* "https://adit.example.com:8443": where people reach the control host */
 	const char *const *edge_addresses; /* "host:port" list that goes into cert.pem and credentials */
 	size_t edge_address_count;
+	struct port_allow ports; /* the public ports that tunnels may have; borrowed for good */
 };
 
 /* (Not control_new(): transport/control.h, the control stream of a session, has that name.)

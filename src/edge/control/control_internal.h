@@ -19,6 +19,7 @@ struct control {
 	char *public_url; /* owned */
 	char **edges;     /* owned, and each; where connectors dial */
 	size_t edge_count;
+	struct port_allow ports;
 	struct signin *signin;      /* owned: who is signed in, who guesses passwords */
 	struct login_store *logins; /* owned: certificates that wait for `adit tunnel login` */
 };
@@ -85,6 +86,8 @@ enum api_code {
 	API_VNET_USED = 1103,     /* it has routes */
 	API_VNET_DEFAULT = 1104,  /* it has to stay the default */
 	API_TUNNEL_ROUTES = 1105, /* private networks are routed to it */
+	API_PORT_EXISTS = 1106,   /* the public port is taken */
+	API_PORT_REFUSED = 1107,  /* this edge's operator does not allow it */
 	API_NO_PATH = 7003,
 	API_METHOD = 10405,
 	API_AUTHENTICATION = 10000,
@@ -130,6 +133,15 @@ enum ask_result api_vnet_add(struct ask *a);
 enum ask_result api_vnet_get(struct ask *a);
 enum ask_result api_vnet_update(struct ask *a);
 enum ask_result api_vnet_delete(struct ask *a);
+
+/* Public ports (api_ports.c) */
+enum ask_result api_port_list(struct ask *a);
+enum ask_result api_port_add(struct ask *a);
+enum ask_result api_port_get(struct ask *a);
+enum ask_result api_port_delete(struct ask *a);
+enum ask_result admin_port_list(struct ask *a);
+/* A host that means something to connectors or to this edge: nobody may route it (api_routes.c). */
+bool api_host_is_reserved(struct ask *a, const char *hostname);
 
 /* The body as a JSON object, owned by the caller; NULL after having answered 400. */
 json_t *ask_body(struct ask *a);

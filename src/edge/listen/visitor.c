@@ -47,7 +47,7 @@ struct visitor {
 };
 
 /* Eight random digits per worker thread and process, then a counter: unique without asking anybody. */
-static void make_request_id(char id[EXCHANGE_ID_SIZE])
+void visitor_request_id(char id[EXCHANGE_ID_SIZE])
 {
 	static _Thread_local uint32_t prefix, counter;
 
@@ -71,7 +71,7 @@ static void on_exchange(void *ctx, struct exchange *x)
 
 	x->client_ip = arena_copy(&x->arena, bytes_str(v->ip));
 	x->protocol = v->h2 ? "h2" : "h1";
-	make_request_id(x->id);
+	visitor_request_id(x->id);
 	x->on_end = on_end;
 	access_log_begin(x);
 }

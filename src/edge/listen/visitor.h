@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "http/exchange.h"
 
 struct address;
 struct worker;
@@ -13,5 +14,8 @@ void visitor_accept_http(void *worker, int fd, const struct address *peer);
 /* Finish the requests that run, take no further ones; close at once. */
 void visitor_drain_all(struct worker *w);
 void visitor_close_all(struct worker *w);
+
+/* A fresh request id, unique in this process and very likely beyond. */
+void visitor_request_id(char id[EXCHANGE_ID_SIZE]);
 
 extern struct metric metric_visitors, metric_visitors_refused, metric_requests[6];
