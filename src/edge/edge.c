@@ -301,8 +301,7 @@ static char *hook_status(void *ctx)
 		directory_count(e->directory, NULL), health.connectors, health.services,
 		health.services_unhealthy, (long long)metric_get(&metric_ejections),
 		(long long)metric_get(&metric_retried), ports_open, ports_failed,
-		(long long)metric_get(&metric_visitors),
-		exchange_live_count(), (long long)requests,
+		(long long)metric_get(&metric_visitors), exchange_live_count(), (long long)requests,
 		(long long)snapshot_revision(e->snapshot));
 }
 

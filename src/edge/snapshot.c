@@ -32,8 +32,8 @@ struct snapshot {
 	size_t certificate_count;
 	struct snapshot_vnet *vnets; /* in the arena */
 	size_t vnet_count;
-	struct network_table networks;       /* a table for each of vnets, of snapshot_network */
-	struct snapshot_port *ports;         /* in the arena */
+	struct network_table networks; /* a table for each of vnets, of snapshot_network */
+	struct snapshot_port *ports;   /* in the arena */
 	size_t port_count;
 	struct map *ports_by_key;            /* port_key() -> snapshot_port */
 	struct map *tokens;                  /* hash of an API token -> account id, in the arena */
@@ -318,8 +318,7 @@ static void take_ports(struct snapshot *s, const struct source *src)
 	for (size_t i = 0; i < src->port_count; i++) {
 		const struct store_port *from = &src->ports[i];
 		struct snapshot_port *to = &s->ports[s->port_count];
-		const struct snapshot_tunnel *tunnel =
-			map_find(s->by_id, uuid_bytes(&from->tunnel));
+		const struct snapshot_tunnel *tunnel = map_find(s->by_id, uuid_bytes(&from->tunnel));
 		/* Its tunnel came or went between the two questions; the next snapshot knows. What a
 		 * newer program may have put there leads nowhere. */
 		if (!tunnel || port_target_parse(bytes_str(from->service), &to->target, NULL) < 0)

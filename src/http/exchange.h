@@ -170,6 +170,9 @@ struct exchange {
 	/* No HTTP: raw bytes both ways (request.is_upgrade) with request.authority, an IP address and port. The
 	 * response's 200 says that they are connected. */
 	bool is_tcp;
+	/* At the connector: a WebSocket whose messages are the bytes of a public port's connection (docs/wire.md,
+	 * "Public ports"); they begin with a PROXY header already. */
+	bool is_port, has_proxy_header;
 	const char *protocol;  /* how the visitor speaks: "h1", "h2"; NULL: not known */
 	struct uuid connector; /* which connector carries it, and over which of its connections */
 	int conn_index;        /* -1: none does */

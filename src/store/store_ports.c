@@ -3,8 +3,8 @@
 #include "store/names.h"
 #include "store/store_internal.h"
 
-#define SELECT_PORT                                                                            \
-	"SELECT p.id, p.account, p.protocol, p.port, p.tunnel, t.name, p.service, "            \
+#define SELECT_PORT                                                                              \
+	"SELECT p.id, p.account, p.protocol, p.port, p.tunnel, t.name, p.service, "              \
 	"p.proxy_protocol, p.comment, p.created_at FROM port_routes p JOIN tunnels t ON t.id = " \
 	"p.tunnel WHERE "
 

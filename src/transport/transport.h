@@ -276,10 +276,13 @@ static inline void stream_reset(struct stream *st, enum reason why)
 #define FEATURE_UDP "adit_udp"
 /* The edge says over QUIC that it leaves: it opens no more streams (HTTP/2 has GOAWAY for that). */
 #define FEATURE_LEAVING "adit_leaving"
+/* Connections of public ports say that they are such, and HTTP services take their bytes as they are. */
+#define FEATURE_PORTS "adit_ports"
+#define FEATURE_PORTS_FIELD "Adit-Port"
 /* All of them, as both programs announce them. */
 #define FEATURES_ALL                                                                           \
 	FEATURE_REASON, FEATURE_INTERIM, FEATURE_TRAILERS, FEATURE_HALF_CLOSE, FEATURE_HEALTH, \
-		FEATURE_UDP, FEATURE_LEAVING
+		FEATURE_UDP, FEATURE_LEAVING, FEATURE_PORTS
 /* What a connector says about itself as a replica, as "adit_label=NAME" and "adit_weight=N" among its
  * features; only our edge looks at them. */
 #define FEATURE_LABEL "adit_label"

@@ -21,7 +21,8 @@ struct command {
 	bool is_hidden;
 	bool takes_all; /* what follows its name are arguments, flags of another program's among them */
 	bool reads_config; /* the config file is loaded, and has to be right, before it runs */
-	/* Returns the exit code. NULL: the command is only a group. */
+	/* Returns the exit code. NULL: the command is only a group. With children as well, a word that is none of
+	 * them is an argument. */
 	int (*run)(struct cli *cli);
 };
 

@@ -192,6 +192,44 @@ static const struct command route_ip_command = {
 		 &route_ip_get_command),
 };
 
+static const struct command route_port_list_command = {
+	.name = "list",
+	.aliases = "show",
+	.summary = "List the public ports of the account's tunnels",
+	.usage = "[options]",
+	.description = "Shows where each leads, and whether the edge could open it.",
+	FLAGS(FLAG_RENDER),
+	.reads_config = true,
+	.run = cmd_route_port_list,
+};
+
+static const struct command route_port_delete_command = {
+	.name = "delete",
+	.summary = "Close a public port",
+	.usage = "[options] ID|tcp://:PORT|udp://:PORT",
+	.description =
+		"Nobody can connect to it any more. Connections that are open go on until they end.",
+	.reads_config = true,
+	.run = cmd_route_port_delete,
+};
+
+static const struct command route_port_command = {
+	.name = "port",
+	.summary = "Route a public TCP or UDP port of the edge to a tunnel",
+	.usage = "[options] TUNNEL tcp://:PORT|udp://:PORT SERVICE",
+	.description =
+		"What arrives at that port of the edge goes to SERVICE: a hostname of the connector's\n"
+		"ingress rules, or an IP address and port behind it (`warp-routing`). The edge's operator\n"
+		"has to allow the port (`ports-allow` in its edge.yml). UDP needs a connector over QUIC.\n\n"
+		"  $ @ tunnel route port my-tunnel tcp://:2222 ssh.example.com\n"
+		"  $ @ tunnel route port my-tunnel udp://:53 10.0.0.5:53\n"
+		"  $ @ tunnel route port --proxy-protocol v2 my-tunnel tcp://:25 mail.example.com",
+	FLAGS(FLAG_PROXY_PROTOCOL, FLAG_PORT_COMMENT),
+	.reads_config = true,
+	.run = cmd_route_port,
+	CHILDREN(&route_port_list_command, &route_port_delete_command),
+};
+
 static const struct command route_command = {
 	.name = "route",
 	.summary = "Define which traffic is routed to a tunnel",
@@ -199,8 +237,10 @@ static const struct command route_command = {
 	.description = "To route a hostname to a tunnel:\n"
 		       "  $ @ tunnel route dns <tunnel ID or name> <hostname>\n\n"
 		       "To route a private network to a tunnel:\n"
-		       "  $ @ tunnel route ip add <CIDR> <tunnel ID or name>",
-	CHILDREN(&route_dns_command, &route_ip_command),
+		       "  $ @ tunnel route ip add <CIDR> <tunnel ID or name>\n\n"
+		       "To route a public TCP or UDP port to a tunnel:\n"
+		       "  $ @ tunnel route port <tunnel ID or name> tcp://:<port> <service>",
+	CHILDREN(&route_dns_command, &route_ip_command, &route_port_command),
 };
 
 static const struct command vnet_add_command = {

@@ -794,6 +794,18 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_FORCE_PROVISIONING_DNS",
 		.help = "Take the hostname over if it points elsewhere.",
 	},
+	[FLAG_PROXY_PROTOCOL] = {
+		.name = "proxy-protocol",
+		.type = FLAG_TEXT,
+		.value = "v2",
+		.help = "Tell the service the visitor's address in a PROXY header.",
+	},
+	[FLAG_PORT_COMMENT] = {
+		.name = "comment",
+		.type = FLAG_TEXT,
+		.value = "TEXT",
+		.help = "A note for people.",
+	},
 	[FLAG_VNET] = {
 		.name = "vnet",
 		.aliases = "vn",

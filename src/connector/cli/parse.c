@@ -84,7 +84,7 @@ static void word_take(struct command_line *line, const char *word, bool *is_help
 		line->path[line->depth++] = child;
 	} else if (here->children && strcmp(word, "help") == 0 && !*is_helping) {
 		*is_helping = line->is_help = true;
-	} else if (here->children) {
+	} else if (here->children && !here->run) {
 		if (!line->unknown)
 			line->unknown = word;
 	} else {

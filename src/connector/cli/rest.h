@@ -170,6 +170,24 @@ int rest_vnet_delete(struct rest *api, const struct uuid *id, bool force, struct
 /* What a person calls a virtual network, as a UUID. */
 int rest_vnet_find(struct rest *api, const char *reference, struct uuid *ret, struct err *err);
 
+/* --- Public ports (rest_ports.c); an API of ours --- */
+
+struct rest_port {
+	struct uuid id, tunnel;
+	const char *protocol; /* "tcp", "udp" */
+	uint16_t port;
+	const char *tunnel_name, *service, *proxy_protocol, *comment;
+	const char *status, *error; /* "open", "failed" and why */
+	struct rest_time created_at;
+};
+
+/* What the answer says of the new one: *ret. */
+int rest_port_add(struct rest *api, struct arena *arena, const struct rest_port *port,
+		  struct rest_port *ret, struct err *err);
+int rest_port_list(struct rest *api, struct arena *arena, struct rest_port **ret, size_t *ret_count,
+		   struct err *err);
+int rest_port_delete(struct rest *api, const struct uuid *id, struct err *err);
+
 /* --- between the files rest*.c --- */
 
 int rest_unexpected(struct err *err, const char *what);

@@ -125,6 +125,8 @@ struct origin_target origin_target_of(const struct exchange *x)
 	return (struct origin_target){
 		.authority = x->request.authority,
 		.client_ip = x->client_ip.len || !client ? x->client_ip : client->value,
+		.is_raw = x->is_port,
+		.has_proxy_header = x->has_proxy_header,
 	};
 }
 
@@ -166,7 +168,10 @@ enum handled origin_handle(struct exchange *x, void *ctx)
 		return answer_status(x, rule->status);
 	case INGRESS_HTTP:
 	case INGRESS_UNIX:
-		start_http(o, x);
+		if (x->is_port)
+			origin_tcp_start(o, x);
+		else
+			start_http(o, x);
 		break;
 	case INGRESS_TCP:
 	case INGRESS_BASTION:

@@ -15,6 +15,7 @@ struct origin_dial {
 	struct tls_context *tls; /* borrowed from origin; NULL: plain */
 	char *server_name;       /* owned; with tls */
 	char client_ip[INET6_ADDRSTRLEN];
+	bool has_proxy_header; /* the visitor's bytes begin with one */
 	struct conn_attempt *attempt;
 	struct tls_handshake *handshake;
 	struct deferred refusal; /* what cannot even be tried */
@@ -84,8 +85,10 @@ static void on_connected(void *ctx, struct byte_stream *stream, const struct err
 		return;
 	}
 	conn_set_keepalive(stream, keepalive_seconds(options->tcp_keepalive));
-	size_t len = proxy_header_write(options->proxy_protocol, bytes_str(d->client_ip),
-					stream->peer, header);
+	size_t len = d->has_proxy_header
+			     ? 0
+			     : proxy_header_write(options->proxy_protocol, bytes_str(d->client_ip),
+						  stream->peer, header);
 	/* The first bytes of a connection: there is room for them. */
 	BUG_IF(byte_stream_write(stream, bytes_of(header, len)) < len);
 	if (!d->tls) {
@@ -165,7 +168,9 @@ struct origin_dial *origin_dial(struct origin *o, const struct origin_target *to
 	deferred_init(&d->refusal, on_refusal);
 	if (to->client_ip.len && to->client_ip.len < sizeof(d->client_ip))
 		memcpy(d->client_ip, to->client_ip.ptr, to->client_ip.len);
-	d->tls = to->only_http1 && o->tls_http1 ? o->tls_http1 : o->tls;
+	d->has_proxy_header = to->has_proxy_header;
+	if (!to->is_raw)
+		d->tls = to->only_http1 && o->tls_http1 ? o->tls_http1 : o->tls;
 	if (d->tls)
 		d->server_name = origin_server_name(o, to->authority);
 	start(d, to);

@@ -41,7 +41,9 @@ struct origin_target {
 	/* With host: which of its addresses may be connected to, see struct conn_name_options; NULL: all. */
 	bool (*allows)(void *ctx, const struct address *to);
 	void *allows_ctx;
-	bool only_http1; /* ALPN offers no h2, whatever http2Origin says */
+	bool only_http1;       /* ALPN offers no h2, whatever http2Origin says */
+	bool is_raw;           /* of a public port: TLS, if any, is the visitor's business */
+	bool has_proxy_header; /* the bytes that follow begin with one */
 };
 /* The rule's own service, for this exchange; borrowed from it. */
 struct origin_target origin_target_of(const struct exchange *x);

@@ -346,6 +346,21 @@ static void read_expectation(struct exchange *x, struct stream *st)
 	fields_remove(&x->request.fields, HEAD_EXPECT);
 }
 
+/* Only an edge of ours keeps visitors from sending that field. */
+static void read_port(struct exchange *x, struct stream *st)
+{
+	const struct bytes name = BYTES_LIT(FEATURE_PORTS_FIELD);
+	const struct field *f = fields_find_text(&x->request.fields, name);
+
+	if (!f)
+		return;
+	if (x->request.is_upgrade && session_has_feature(st->session, FEATURE_PORTS)) {
+		x->is_port = true;
+		x->has_proxy_header = bytes_eq(f->value, BYTES_LIT("tcp, proxy-v2"));
+	}
+	fields_remove_text(&x->request.fields, name);
+}
+
 /* Both programs log the edge's request id: the part of CF-Ray before the location. */
 static void read_request_id(struct exchange *x)
 {
@@ -393,6 +408,7 @@ void server_on_stream(struct server *s, struct stream *st, enum stream_kind kind
 	}
 	if (kind == STREAM_HTTP || kind == STREAM_WEBSOCKET) {
 		x->request.is_upgrade = kind == STREAM_WEBSOCKET;
+		read_port(x, st);
 		exchange_start(x, &s->chain);
 		return;
 	}

@@ -110,6 +110,7 @@ int cli_user_link(struct cli *c);
 int cli_tunnel_list(struct cli *c);
 int cli_tunnel_routes(struct cli *c);
 int cli_tunnel_balance(struct cli *c);
+int cli_port_list(struct cli *c);
 int cli_status(struct cli *c);
 int cli_backup(struct cli *c);
 int cli_restore(struct cli *c);

@@ -150,7 +150,8 @@ static bool read_port(struct ask *a, const json_t *body, const char *protocol,
 		return false;
 	}
 	if (proxy_protocol && proxy_protocol[0] && strcmp(proxy_protocol, "v2") != 0) {
-		answer_error(a, 400, API_INVALID, "proxy_protocol must be \"v2\", or empty for none");
+		answer_error(a, 400, API_INVALID,
+			     "proxy_protocol must be \"v2\", or empty for none");
 		return false;
 	}
 	p->is_udp = !strcmp(protocol, "udp");

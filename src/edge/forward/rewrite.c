@@ -1,6 +1,7 @@
 #include "edge/forward/rewrite.h"
 
 #include "base/limits.h"
+#include "transport/transport.h"
 
 /* Names only the edge or the connector may set; whatever a visitor sends under them is a forgery. */
 static bool is_forgeable(const struct field *f)
@@ -31,7 +32,8 @@ static bool is_forgeable(const struct field *f)
 	default:
 		return false;
 	}
-	if (bytes_eq_nocase(f->name, BYTES_LIT("cf-trace-id")))
+	if (bytes_eq_nocase(f->name, BYTES_LIT("cf-trace-id")) ||
+	    bytes_eq_nocase(f->name, BYTES_LIT(FEATURE_PORTS_FIELD)))
 		return true;
 	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
 		if (bytes_eq_nocase(bytes_first(f->name, prefixes[i].len), prefixes[i]))

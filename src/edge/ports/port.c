@@ -75,8 +75,8 @@ enum port_entry port_enter(struct port *p, const struct address *visitor)
 
 void port_leave(struct port *p, const struct address *visitor)
 {
-	unsigned before =
-		atomic_fetch_sub_explicit(&p->slots[port_slot(p, visitor)], 1, memory_order_relaxed);
+	unsigned before = atomic_fetch_sub_explicit(&p->slots[port_slot(p, visitor)], 1,
+						    memory_order_relaxed);
 
 	BUG_IF(before == 0);
 	atomic_fetch_sub_explicit(&p->in_use, 1, memory_order_relaxed);

@@ -12,9 +12,10 @@ static int take_address(struct bytes host, uint16_t port, struct port_target *t,
 	if (port == 0)
 		return err_set(err, E_INVALID, "port 0 cannot be reached");
 	if (!address_from_ip(host, port, &t->address))
-		return err_set(err, E_INVALID,
-			       "a service is a hostname of the tunnel's ingress rules, without a port "
-			       "(ssh.example.com), or an IP address with one (10.0.0.5:22)");
+		return err_set(
+			err, E_INVALID,
+			"a service is a hostname of the tunnel's ingress rules, without a port "
+			"(ssh.example.com), or an IP address with one (10.0.0.5:22)");
 	address_text(&t->address, text);
 	BUG_IF(strlen(text) >= sizeof(t->text));
 	memcpy(t->text, text, strlen(text) + 1);

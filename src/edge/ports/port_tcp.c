@@ -18,6 +18,7 @@
 #include "http/exchange_log.h"
 #include "http/websocket.h"
 #include "io/conn.h"
+#include "transport/transport.h"
 
 #define COMPONENT "edge/ports"
 
@@ -29,8 +30,6 @@
 #define MIN_PAYLOAD_BYTES 1024
 /* How often one looks whether a slow visitor has taken the rest. */
 #define DRAIN_LOOK_MS 50
-/* What our connectors go by (connector/serve); stock ones do not look at it. */
-#define PORT_FIELD "Adit-Port"
 
 struct metric metric_port_connections = {
 	.name = "adit_edge_port_connections",
@@ -461,8 +460,8 @@ static void on_failed(struct exchange *y)
 	if (!y->has_head)
 		log_warn(COMPONENT, "A connection to a port reached no service",
 			 LOG_STR("cfRay", y->id), LOG_INT("port", c->port->number),
-			 LOG_BYTES("service", y->host),
-			 LOG_STR("hop", exchange_hop_name(f->hop)), LOG_BYTES("error", f->detail));
+			 LOG_BYTES("service", y->host), LOG_STR("hop", exchange_hop_name(f->hop)),
+			 LOG_BYTES("error", f->detail));
 	break_off(c);
 	settle(c);
 }
@@ -598,7 +597,7 @@ static struct exchange *new_exchange(struct conn *c, const struct snapshot_port 
 	(void)fields_set(&y->request.fields, &y->arena, HEAD_CF_CONNECTING_IP, y->client_ip);
 	if (!y->is_tcp)
 		add_websocket_fields(y);
-	(void)fields_add(&y->request.fields, &y->arena, BYTES_LIT(PORT_FIELD),
+	(void)fields_add(&y->request.fields, &y->arena, BYTES_LIT(FEATURE_PORTS_FIELD),
 			 to->has_proxy_header ? BYTES_LIT("tcp, proxy-v2") : BYTES_LIT("tcp"));
 	route->hostname = "";
 	route->tunnel = to->tunnel;

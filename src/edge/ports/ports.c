@@ -21,8 +21,8 @@ struct entry {
 	struct ports *ports;
 	enum port_protocol protocol;
 	uint16_t number;
-	struct port *port;   /* counted */
-	uint64_t generation; /* of its sockets; 0: it is not open */
+	struct port *port;            /* counted */
+	uint64_t generation;          /* of its sockets; 0: it is not open */
 	struct ports_socket *sockets; /* owned array; the descriptors are the workers' */
 	size_t socket_count;
 	char error[PORTS_ERROR_SIZE];
@@ -329,7 +329,6 @@ void ports_each_socket(const struct ports *p, void (*fn)(void *ctx, const struct
 
 void ports_inherit(struct ports *p, const struct ports_socket *s)
 {
-	p->inherited =
-		mem_resize(p->inherited, (p->inherited_count + 1) * sizeof(*p->inherited));
+	p->inherited = mem_resize(p->inherited, (p->inherited_count + 1) * sizeof(*p->inherited));
 	p->inherited[p->inherited_count++] = *s;
 }

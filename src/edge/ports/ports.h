@@ -25,9 +25,9 @@ void ports_drain(struct ports *p);
 #define PORTS_ERROR_SIZE 256
 
 struct ports_state {
-	bool is_known;                /* there is a route */
-	bool is_open;                 /* else: */
-	char error[PORTS_ERROR_SIZE]; /* "cannot listen: …" */
+	bool is_known;                   /* there is a route */
+	bool is_open;                    /* else: */
+	char error[PORTS_ERROR_SIZE];    /* "cannot listen: …" */
 	uint64_t in_use, total, refused; /* connections, or flows */
 };
 void ports_state(const struct ports *p, enum port_protocol protocol, uint16_t number,

@@ -1,0 +1,499 @@
+"""Public TCP and UDP ports of the edge, and the services behind tunnels that they lead to."""
+
+import contextlib
+import hashlib
+import json
+import random
+import re
+import shutil
+import socket
+import struct
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+from testenv import net, sshd
+from testenv import stage as stages
+from testenv.connector import KINDS, write_config
+from testenv.origin import Origin, TcpService
+from testenv.program import run
+from testenv.wait import wait_until
+
+from conftest import Own, edges, need
+
+NOBODY = "f4b2f4a0-7c10-4f8e-9d8c-111111111111"
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+def echo(sock):
+    """What comes goes back; its end ends with a word of our own."""
+    while data := sock.recv(65536):
+        sock.sendall(data)
+    sock.sendall(b"<end>")
+
+
+def exactly(sock, size):
+    got = b""
+    while len(got) < size:
+        part = sock.recv(min(size - len(got), 1 << 20))
+        assert part, f"{len(got)} of {size} bytes"
+        got += part
+    return got
+
+
+def until_end(sock):
+    got = b""
+    while part := sock.recv(1 << 16):
+        got += part
+    return got
+
+
+def failed(done, code, *texts):
+    assert done.returncode == code, done
+    for text in texts:
+        assert text in done.stderr, (text, done.stderr)
+
+
+class Place:
+    """An edge with public ports, and for each kind of connector a tunnel: `wires` is how a port may lead to the same
+    service, by a hostname of the ingress rules or by its address."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.own = Own(folder)
+        first = net.free_port()
+        self.refused = first
+        self.edge = self.own.edge(settings='ports-allow: ["12000-31999", "40000/udp"]\nports-bind: ["127.0.0.1"]\n')
+        self.cli = self.own.cli(self.edge)
+        self.service, self.other = TcpService(), TcpService()
+        self.service.handler = self.other.handler = echo
+        self.origin = Origin()
+        self.tunnels, self.connectors = {}, {}
+
+    def tunnel(self, kind):
+        """Connected at its first use."""
+        if kind not in self.tunnels:
+            need(kind)
+            tunnel = self.cli.create(f"ports-{kind}")
+            tcp = f"tcp://127.0.0.1:{self.service.port}"
+            rules = [{"hostname": "tcp.example.com", "service": tcp},
+                     {"hostname": "web.example.com", "service": self.origin.service},
+                     {"hostname": "down.example.com", "service": f"tcp://127.0.0.1:{net.free_port()}"}]  # fmt: skip
+            if kind == "adit":
+                rules += [{"hostname": "proxied.example.com", "service": tcp, "originRequest": {"proxyProtocol": "v2"}}]
+            config = write_config(self.folder / f"{kind}.yml", tunnel, rules, **{"warp-routing": {"allow": ["127.0.0.0/8"]}})
+            host = self.cli if kind == "adit" else self.own.cli(self.edge, kind)
+            self.connectors[kind] = self.own.connect(host, tunnel, config)
+            self.tunnels[kind] = tunnel
+        return self.tunnels[kind]
+
+    def add(self, kind, service, *args, protocol="tcp", port=None):
+        port = port or net.free_port()
+        self.cli.check("tunnel", "route", "port", *args, self.tunnel(kind).id, f"{protocol}://:{port}", service)
+        assert self.state(port, protocol)["status"] == "open"
+        return port
+
+    def target(self, wire):
+        return "tcp.example.com" if wire == "hostname" else f"127.0.0.1:{self.service.port}"
+
+    def list(self):
+        return json.loads(self.edge.command("port", "list", "--json").stdout)
+
+    def state(self, port, protocol="tcp"):
+        return next(p["state"] for p in self.list() if (p["port"], p["protocol"]) == (port, protocol))
+
+    def close(self):
+        self.own.close()
+        self.service.close()
+        self.other.close()
+        self.origin.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    p = Place(tmp_path_factory.mktemp("ports"))
+    yield p
+    p.close()
+
+
+@pytest.fixture
+def service(place):
+    place.service.handler = echo
+    yield place.service
+    place.service.handler = echo
+
+
+def connect(port, host="127.0.0.1"):
+    """The listener comes a moment after the answer that there is one."""
+
+    def attempt():
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection((host, port), timeout=60)
+        return None
+
+    return wait_until(attempt, f"a listener on {port}")
+
+
+def is_refused(port):
+    """The reset may come before connect() has returned."""
+    with contextlib.suppress(ConnectionResetError), connect(port) as s:
+        assert s.recv(1) == b""
+
+
+WIRES = ("hostname", "address")
+
+
+# --- TCP -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_go_there_and_back(place, service, kind, wire):
+    port = place.add(kind, place.target(wire))
+    mark = place.edge.program.mark()
+    with connect(port) as s:
+        s.sendall(b"hello")
+        assert exactly(s, 5) == b"hello"
+        s.shutdown(socket.SHUT_WR)
+        # A stock connector ends both directions when one has ended.
+        assert until_end(s) == (b"<end>" if kind == "adit" else b"")
+    place.edge.wait_idle()
+    wait_until(lambda: place.state(port)["connections"] == 0, "port without connections")
+    assert place.state(port)["total"] == 1
+    access = place.edge.program.wait_log(rf"request .*path=:{port} .*", since=mark)[0]
+    assert "method=TCP" in access and "bytesIn=5 " in access and "client=127.0.0.1 " in access, access
+    assert f"tunnel=ports-{kind} " in access, access
+    assert ("bytesOut=10 " if kind == "adit" else "bytesOut=5 ") in access, access
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_much_goes_both_ways_at_once(place, service, kind, wire):
+    size = 8 << 20
+    data = random.Random(4711).randbytes(size)
+    with connect(place.add(kind, place.target(wire))) as s:
+        sender = threading.Thread(target=s.sendall, args=(data,))
+        sender.start()
+        got = exactly(s, size)
+        sender.join()
+    assert hashlib.sha256(got).digest() == hashlib.sha256(data).digest()
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_each_direction_ends_by_itself(place, service, wire):
+    said, heard = threading.Event(), []
+
+    def handler(sock):
+        sock.sendall(b"last words")
+        sock.shutdown(socket.SHUT_WR)
+        said.wait(30)
+        heard.append(until_end(sock))
+
+    service.handler = handler
+    with connect(place.add("adit", place.target(wire))) as s:
+        assert until_end(s) == b"last words"
+        said.set()
+        s.sendall(b"x" * 300000)
+        s.shutdown(socket.SHUT_WR)
+        wait_until(lambda: heard, "what the visitor sent after the service's end")
+    assert heard == [b"x" * 300000]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_slow_visitor_gets_everything(place, service, kind, wire):
+    """The service has long gone when the visitor begins to read."""
+    size, gone = 3 << 20, threading.Event()
+    data = random.Random(11).randbytes(size)
+
+    def handler(sock):
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        gone.set()
+
+    service.handler = handler
+    with connect(place.add(kind, place.target(wire))) as s:
+        s.settimeout(60)
+        exactly(s, 1)
+        gone.wait(3)
+        assert until_end(s) == data[1:]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_visitor_that_leaves_and_a_service_that_breaks(place, service, wire):
+    seen = []
+
+    def wait_for_end(sock):
+        try:
+            seen.append(until_end(sock))
+        except ConnectionResetError:
+            seen.append("reset")
+
+    service.handler = wait_for_end
+    port = place.add("adit", place.target(wire))
+    s = connect(port)
+    s.sendall(b"abc")
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wait_until(lambda: place.state(port)["connections"] == 1, "the connection")
+    s.close()
+    wait_until(lambda: seen, "the end at the service")
+
+    def break_off(sock):
+        sock.recv(3)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    service.handler = break_off
+    with connect(port) as s:
+        s.sendall(b"abc")
+        with pytest.raises(ConnectionResetError):
+            until_end(s)
+
+
+def test_many_connections(place, service):
+    port = place.add("adit", "tcp.example.com")
+    socks = [connect(port) for _ in range(60)]
+    for i, s in enumerate(socks):
+        s.sendall(b"%04d" % i)
+    for i, s in enumerate(socks):
+        assert exactly(s, 4) == b"%04d" % i
+    assert place.state(port)["connections"] == 60
+    for s in socks:
+        s.close()
+    place.edge.wait_idle()
+    assert place.edge.metrics()["adit_edge_port_connections"] == 0
+
+
+def test_no_more_connections_than_one_address_may_have(place, service):
+    port = place.add("adit", "tcp.example.com")
+    with contextlib.ExitStack() as stack:
+        for _ in range(512):
+            stack.enter_context(connect(port))
+        wait_until(lambda: place.state(port)["connections"] == 512, "512 connections")
+        is_refused(port)
+        assert place.state(port)["refused"] == 1
+    wait_until(lambda: place.state(port)["connections"] == 0, "no connection", 60)
+
+
+def test_http_services_get_the_bytes_as_they_are(place):
+    path = place.origin.on(lambda r: r.reply(200, [], b"from " + r.get("host").encode()))
+    port = place.add("adit", "web.example.com")
+    with connect(port) as s:
+        s.sendall(f"GET {path} HTTP/1.1\r\nHost: whoever:99\r\n\r\n".encode())
+        s.shutdown(socket.SHUT_WR)
+        got = until_end(s)
+    assert got.startswith(b"HTTP/1.1 200 ") and got.endswith(b"from whoever:99"), got
+
+
+def test_a_visitor_of_a_website_cannot_pretend_to_be_a_port(place, service):
+    """Adit-Port is the edge's word alone: with it the connector would hand the bytes of a WebSocket over."""
+    place.cli.route(place.tunnels.get("adit") or place.tunnel("adit"), "web.example.com")
+    heads = []
+
+    def handler(request):
+        heads.append(request)
+        request.reply(200, [], b"as HTTP")
+
+    path = place.origin.on(handler)
+    args = ["curl", "-sS", "--http1.1", *place.edge.curl_args("web.example.com"), "-H", "Adit-Port: tcp",
+            "-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "-H", "Sec-WebSocket-Version: 13", f"https://web.example.com:{place.edge.https}{path}"]  # fmt: skip
+    assert run(args).stdout == "as HTTP"
+    assert heads[0].get("adit-port") is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wire", WIRES)
+def test_the_service_sees_the_visitor_in_a_proxy_header(place, service, kind, wire):
+    got = []
+
+    def handler(sock):
+        got.append(exactly(sock, 28 + 5))
+
+    service.handler = handler
+    port = place.add(kind, place.target(wire), "--proxy-protocol", "v2")
+    with connect(port) as s:
+        mine = s.getsockname()
+        s.sendall(b"hello")
+        wait_until(lambda: got, "the bytes")
+    ip = socket.inet_aton("127.0.0.1")
+    assert got[0] == b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + ip + ip + struct.pack(">HH", mine[1], port) + b"hello"
+
+
+def test_one_proxy_header_is_enough(place, service):
+    """The route has one, and so has the rule."""
+    got = []
+    service.handler = lambda sock: got.append(until_end(sock))
+    for args, size in (((), 28), (("--proxy-protocol", "v2"), 28)):
+        got.clear()
+        with connect(place.add("adit", "proxied.example.com", *args)) as s:
+            s.sendall(b"x")
+            s.shutdown(socket.SHUT_WR)
+            wait_until(lambda: got, "the bytes")
+        assert got[0].count(b"QUIT") == 1 and len(got[0]) == size + 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_service_that_is_down_or_no_stream(place, kind):
+    for host, word in (("down.example.com", "reached no service"), ("nobody.example.com", "takes no stream|reached no service")):
+        mark = place.edge.program.mark()
+        is_refused(place.add(kind, host))
+        place.edge.program.wait_log(word, since=mark)
+
+
+def test_a_tunnel_without_connectors(place):
+    tunnel = place.cli.create("asleep")
+    port = net.free_port()
+    place.cli.check("tunnel", "route", "port", "asleep", f"tcp://:{port}", "tcp.example.com")
+    mark = place.edge.program.mark()
+    is_refused(port)
+    place.edge.program.wait_log("reached no service.*no connector of its tunnel", since=mark)
+    assert place.cli.run("tunnel", "delete", tunnel.id).returncode == 0
+    assert not [p for p in place.list() if p["port"] == port]
+    wait_until(lambda: not listens(port), "the port to be closed")
+
+
+@pytest.mark.skipif(bool(stages.have("sshd", "ssh", "ssh-keygen")), reason="no OpenSSH here")
+@pytest.mark.parametrize("kind", KINDS)
+def test_ssh(place, kind, tmp_path):
+    server = sshd.start(tmp_path / "sshd")
+    try:
+        tunnel = place.cli.create(f"ssh-{kind}")
+        rules = [{"hostname": "ssh.example.com", "service": f"ssh://127.0.0.1:{server.port}"}]
+        need(kind)
+        host = place.cli if kind == "adit" else place.own.cli(place.edge, kind, tmp_path)
+        connector = host.connect(tunnel, write_config(tmp_path / "ssh.yml", tunnel, rules))
+        port = net.free_port()
+        place.cli.check("tunnel", "route", "port", tunnel.name, f"tcp://:{port}", "ssh.example.com")
+        connect(port).close()
+        ssh = ["ssh", *server.options(), "-p", str(port), f"{server.user}@127.0.0.1"]
+        done = run([*ssh, "cat; echo over; exit 3"], input="through the port\n", seconds=60)
+        assert (done.returncode, done.stdout) == (3, "through the port\nover\n"), done
+        connector.stop()
+    finally:
+        server.program.kill()
+
+
+# --- who may have what ---------------------------------------------------------------------------------
+
+
+def listens(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_ports_are_added_listed_and_deleted(place):
+    tunnel, port = place.tunnel("adit"), net.free_port()
+    done = place.cli.run("tunnel", "route", "port", "--comment", "the lab", tunnel.name, f"tcp://:{port}", "TCP.example.com")
+    assert (done.returncode, done.stdout) == (
+        0, f"Successfully routed TCP port {port} of the edge to tcp.example.com over tunnel {tunnel.id}\n")  # fmt: skip
+    rows = place.cli.check("tunnel", "route", "port", "list").splitlines()
+    assert re.fullmatch(r"ID +PORT +SERVICE +TUNNEL +PROXY +STATUS +COMMENT +CREATED *", rows[0])
+    row = next(r for r in rows if f"tcp://:{port} " in r)
+    assert re.match(rf"({UUID}) +tcp://:{port} +tcp.example.com +ports-adit +- +open +the lab +\d{{4}}-", row), row
+    said = next(p for p in json.loads(place.cli.check("tunnel", "route", "port", "list", "-o", "json")) if p["port"] == port)
+    assert list(said) == ["id", "protocol", "port", "service", "tunnel_id", "tunnel_name", "proxy_protocol", "comment",
+                          "created_at", "status", "error"]  # fmt: skip
+    assert f"{port}/tcp" in place.edge.command("port", "list").stdout
+    status = json.loads(place.edge.command("status", "--json").stdout)["edge"]
+    assert status["ports_open"] >= 1 and status["ports_failed"] == 0
+    wait_until(lambda: listens(port), "the port")
+    done = place.cli.run("tunnel", "route", "port", "delete", f"tcp://:{port}")
+    assert (done.returncode, done.stdout) == (0, f"Successfully deleted the port with ID {said['id']}\n")
+    wait_until(lambda: not listens(port), "the port to be closed")
+    failed(place.cli.run("tunnel", "route", "port", "delete", said["id"]), 1, "code: 1020")
+    failed(place.cli.run("tunnel", "route", "port", "delete", f"tcp://:{port}"), 1, "no tunnel of this account has the port")
+
+
+def test_what_is_refused(place):
+    name, cli = place.tunnel("adit").name, place.cli
+    route = ("tunnel", "route", "port")
+    failed(cli.run(*route, name, "tcp://:2222"), 255, "expects the format")
+    failed(cli.run(*route, name, "tcp://:99999", "a.example.com"), 1, "is no public port: write tcp://:2222")
+    failed(cli.run(*route, name, "http://:80", "a.example.com"), 1, "is no public port")
+    failed(cli.run(*route, name, "tcp://:12001", "a.example.com:22"), 1, "a hostname of the tunnel's ingress rules, without a port")
+    failed(cli.run(*route, name, "tcp://:12001", "10.0.0.5"), 1, "needs a port")
+    failed(cli.run(*route, name, "tcp://:12001", "*.example.com"), 1, "one hostname")
+    failed(cli.run(*route, name, "tcp://:12001", "management.argotunnel.com"), 1, "belongs to the edge itself")
+    failed(cli.run(*route, "--proxy-protocol", "v1", name, "tcp://:12001", "a.example.com"), 1, 'proxy_protocol must be "v2"')
+    failed(cli.run(*route, name, "tcp://:22", "a.example.com"), 1, "the port 22/tcp is not among those", "12000-31999, 40000/udp")
+    failed(cli.run(*route, name, "tcp://:40000", "a.example.com"), 1, "the port 40000/tcp is not among those")
+    failed(cli.run(*route, "nobody", "tcp://:12001", "a.example.com"), 1, "Invalid tunnel")
+    failed(cli.run(*route, NOBODY, "tcp://:12001", "a.example.com"), 1, "there is no tunnel")
+    port = place.add("adit", "tcp.example.com")
+    failed(cli.run(*route, name, f"tcp://:{port}", "a.example.com"), 1, f"the port {port}/tcp of this edge is taken")
+
+
+def test_an_edge_without_public_ports_says_how_to_have_some(own):
+    cli = own.cli(own.edge())
+    cli.create("t")
+    failed(cli.run("tunnel", "route", "port", "t", "tcp://:2222", "a.example.com"), 1,
+           "this edge has no public ports for tunnels", "ports-allow: ['2222/tcp']")  # fmt: skip
+
+
+def test_two_accounts_cannot_have_one_port(place, tmp_path):
+    """The second account is written where an administrator of several would have written it."""
+    import sqlite3
+
+    port = place.add("adit", "tcp.example.com")
+    other, token = "b" * 32, "a-token-of-another-account"
+    digest = token_hash(token)
+    with sqlite3.connect(place.edge.data / "adit.db", timeout=30) as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(accounts)")]
+        db.execute(f"INSERT INTO accounts ({', '.join(columns)}) SELECT "
+                   f"{', '.join('?' if c == 'id' else c for c in columns)} FROM accounts LIMIT 1", (other,))  # fmt: skip
+        columns = [row[1] for row in db.execute("PRAGMA table_info(tokens)")]
+        new = {"hash": digest, "account": other, "id": NOBODY}
+        wanted = ", ".join("?" if c in new else c for c in columns)
+        db.execute(f"INSERT INTO tokens ({', '.join(columns)}) SELECT {wanted} FROM tokens LIMIT 1",
+                   [new[c] for c in columns if c in new])  # fmt: skip
+    db.close()
+
+    def ask(method, path, body=None):
+        request = urllib.request.Request(f"{place.edge.api_url}/accounts/{other}{path}", method=method,
+                                         data=json.dumps(body).encode() if body is not None else None,
+                                         headers={"Authorization": f"Bearer {token}"})  # fmt: skip
+        context = __import__("ssl").create_default_context(cafile=place.edge.ca)
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as e:
+            return e.code, json.load(e)
+
+    secret = __import__("base64").b64encode(b"s" * 32).decode()
+    status, made = ask("POST", "/cfd_tunnel", {"name": "theirs", "tunnel_secret": secret})
+    assert status == 200, made
+    theirs = made["result"]["id"]
+    body = {"protocol": "tcp", "port": port, "tunnel_id": theirs, "service": "x.example.com"}
+    status, said = ask("POST", "/ports", body)
+    assert (status, said["errors"][0]["code"]) == (409, 1106)
+    assert ask("GET", "/ports")[1]["result"] == []
+    mine = next(p["id"] for p in place.list() if p["port"] == port)
+    assert ask("DELETE", f"/ports/{mine}")[0] == 404 and ask("GET", f"/ports/{mine}")[0] == 404
+    # Nor is another account's tunnel a target.
+    body = {**body, "port": net.free_port(), "tunnel_id": place.tunnel("adit").id}
+    assert ask("POST", "/ports", body)[0] == 404
+    body = {**body, "tunnel_id": theirs}
+    status, said = ask("POST", "/ports", body)
+    assert status == 200 and said["result"]["state"]["status"] == "open", said
+    assert ask("DELETE", f"/ports/{said['result']['id']}")[0] == 200
+
+
+def token_hash(token):
+    return hashlib.blake2b(token.encode(), digest_size=32).digest()
+
+
+def test_a_port_that_is_in_use_is_said_and_tried_again(place, service):
+    port = net.free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        done = place.cli.run("tunnel", "route", "port", place.tunnel("adit").name, f"tcp://:{port}", "tcp.example.com")
+        assert done.returncode == 0
+        assert "The edge could not open it yet, and goes on trying: cannot listen: " in done.stderr, done
+        assert "Address already in use" in place.state(port)["error"] and place.state(port)["status"] == "failed"
+        assert "Address already in use" in place.cli.check("tunnel", "route", "port", "list")
+        place.edge.program.wait_log(rf"a public port is not open.*port={port}")
+    wait_until(lambda: place.state(port)["status"] == "open", "the port to be opened", 60)
+    with connect(port) as s:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
