@@ -49,11 +49,11 @@ struct control_hooks {
 	size_t (*connection_count)(void *ctx, const struct uuid *tunnel);
 	/* Closes live connections of the tunnel (of one connector when not NULL). */
 	void (*disconnect)(void *ctx, const struct uuid *tunnel, const struct uuid *connector);
+	/* JSON object (owned) with listeners, workers, sessions, exchanges, uptime: for `status`. */
+	char *(*status)(void *ctx);
 	/* How a public port is. */
 	void (*port_state)(void *ctx, enum port_protocol protocol, uint16_t port,
 			   struct ports_state *ret);
-	/* JSON object (owned) with listeners, workers, sessions, exchanges, uptime: for `status`. */
-	char *(*status)(void *ctx);
 };
 
 struct control_options {
