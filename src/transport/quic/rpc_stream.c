@@ -80,9 +80,10 @@ void quic_rpc_closed(struct quic_tunnel_stream *ts)
 	/* Nobody answered, or nobody waits for the answer. */
 	if (f)
 		quic_flow_ended(f,
-				quic_conn_is_over(f->tunnel->conn)           ? REASON_LOST
-				: f->base.session->side == SESSION_CONNECTOR ? REASON_DONE
-									     : REASON_FAILED,
+				ts->is_reset && ts->reset_reason == REASON_TIMEOUT ? REASON_TIMEOUT
+				: quic_conn_is_over(f->tunnel->conn)               ? REASON_LOST
+				: f->base.session->side == SESSION_CONNECTOR       ? REASON_DONE
+										   : REASON_FAILED,
 				BYTES_LIT("the registration broke off"));
 }
 
