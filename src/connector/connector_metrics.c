@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "transport/quic_endpoint.h"
 
 #define MSEC(n) ((n)*USEC_PER_MSEC)
 
@@ -159,6 +160,43 @@ static struct metric_set dial_failures =
 	    "Attempts to reach the edge that failed before registration", METRIC_COUNTER, 128,
 	    "connection_id", "error");
 
+static struct metric_set connections =
+	SET("adit_connector_connections", "Connections registered at the edge, by protocol",
+	    METRIC_GAUGE, 2, "protocol");
+static struct metric_set protocol_changes =
+	SET("adit_connector_protocol_changes_total",
+	    "Times that --protocol auto went over to HTTP/2, and back to QUIC", METRIC_COUNTER, 2,
+	    "to");
+/* More connections than this do not exist (CONNECTOR_MAX_CONNECTIONS). */
+#define MAX_CONNECTIONS 32
+
+#define QUIC_SET(its_name, its_help, its_type) \
+	SET("quic_client_" its_name, its_help, its_type, MAX_CONNECTIONS, "conn_index")
+static struct metric quic_connections =
+	COUNTER("quic_client_total_connections", "Number of connections initiated");
+static struct metric_set quic_closed =
+	SET("quic_client_closed_connections", "Number of connections that has been closed",
+	    METRIC_COUNTER, 16, "error");
+static struct metric_set quic_min_rtt =
+	QUIC_SET("min_rtt", "Lowest RTT measured on a connection in millisec", METRIC_GAUGE);
+static struct metric_set quic_latest_rtt =
+	QUIC_SET("latest_rtt", "Latest RTT measured on a connection", METRIC_GAUGE);
+static struct metric_set quic_smoothed_rtt =
+	QUIC_SET("smoothed_rtt", "Calculated smoothed RTT measured on a connection in millisec",
+		 METRIC_GAUGE);
+static struct metric_set quic_mtu =
+	QUIC_SET("mtu", "Current maximum transmission unit (MTU) of a connection", METRIC_GAUGE);
+static struct metric_set quic_window =
+	QUIC_SET("congestion_window", "Current congestion window size", METRIC_GAUGE);
+static struct metric_set quic_sent_bytes = QUIC_SET(
+	"sent_bytes", "Number of bytes that have been sent through a connection", METRIC_COUNTER);
+static struct metric_set quic_received_bytes =
+	QUIC_SET("receive_bytes", "Number of bytes that have been received through a connection",
+		 METRIC_COUNTER);
+static struct metric_set quic_lost_packets =
+	SET("quic_client_lost_packets", "Number of packets that have been lost from a connection",
+	    METRIC_COUNTER, MAX_CONNECTIONS, "conn_index", "reason");
+
 /* ------------------------------------------------------------------------------------------ */
 
 void connector_metrics_register(void)
@@ -180,6 +218,7 @@ void connector_metrics_register(void)
 		&m->ha_connections,
 		&m->exchanges,
 		&m->network_changes,
+		&quic_connections,
 		&m->request_bytes,
 		&m->response_bytes,
 		&metric_log_dropped,
@@ -238,9 +277,6 @@ void connector_metrics_reloaded(bool is_refused)
 }
 
 /* --- The edge -------------------------------------------------------------------------------- */
-
-/* More connections than this do not exist (LIMIT_HA_CONNECTIONS). */
-#define MAX_CONNECTIONS 32
 
 static struct bytes index_text(unsigned index, char text[12])
 {
@@ -318,4 +354,84 @@ void connector_metrics_register_lost(const char *why)
 void connector_metrics_network_changed(void)
 {
 	metric_add(&connector_metrics.network_changes, 1);
+}
+
+/* --- QUIC ------------------------------------------------------------------------------------ */
+
+/* What the counters have of the connection that is there. */
+static struct counted {
+	uint64_t sent_bytes, received_bytes, lost_packets;
+} counted[MAX_CONNECTIONS];
+
+static void set_msec(struct metric_set *set, struct bytes index, usec value)
+{
+	struct metric *m = metric_of(set, index, BYTES_NONE);
+
+	m->per_unit = USEC_PER_MSEC;
+	metric_set(m, value);
+}
+
+/* Connections that replace each other share the counters of their index: each adds what it has more. */
+static void count_more(struct metric *m, uint64_t now, uint64_t *before)
+{
+	metric_add(m, now > *before ? (int64_t)(now - *before) : 0);
+	*before = now;
+}
+
+static void count_path(unsigned index, const struct quic_facts *f)
+{
+	struct counted *c = &counted[index];
+	char text[12];
+	struct bytes i = index_text(index, text);
+
+	count_more(metric_of(&quic_sent_bytes, i, BYTES_NONE), f->sent_bytes, &c->sent_bytes);
+	count_more(metric_of(&quic_received_bytes, i, BYTES_NONE), f->received_bytes,
+		   &c->received_bytes);
+	count_more(metric_of(&quic_lost_packets, i, BYTES_LIT("lost")), f->lost_packets,
+		   &c->lost_packets);
+}
+
+void connector_metrics_path(unsigned index, const struct quic_facts *facts)
+{
+	static bool was_quic[MAX_CONNECTIONS];
+	const struct quic_facts none = { 0 };
+	const struct quic_facts *f = facts ? facts : &none;
+	char text[12];
+	struct bytes i = index_text(index, text);
+
+	if (index >= MAX_CONNECTIONS || (!facts && !was_quic[index]))
+		return;
+	was_quic[index] = facts != NULL;
+	if (facts)
+		count_path(index, facts);
+	set_msec(&quic_min_rtt, i, f->min_rtt);
+	set_msec(&quic_latest_rtt, i, f->latest_rtt);
+	set_msec(&quic_smoothed_rtt, i, f->smoothed_rtt);
+	metric_set(metric_of(&quic_mtu, i, BYTES_NONE), (int64_t)f->path_mtu);
+	metric_set(metric_of(&quic_window, i, BYTES_NONE), (int64_t)f->congestion_window);
+}
+
+void connector_metrics_quic_up(unsigned index)
+{
+	metric_add(&quic_connections, 1);
+	if (index < MAX_CONNECTIONS)
+		counted[index] = (struct counted){ 0 };
+}
+
+void connector_metrics_quic_down(unsigned index, const char *why, const struct quic_facts *facts)
+{
+	metric_add(metric_of(&quic_closed, bytes_str(why), BYTES_NONE), 1);
+	if (index < MAX_CONNECTIONS)
+		count_path(index, facts);
+}
+
+void connector_metrics_connections(size_t quic, size_t http2)
+{
+	metric_set(metric_of(&connections, BYTES_LIT("quic"), BYTES_NONE), (int64_t)quic);
+	metric_set(metric_of(&connections, BYTES_LIT("http2"), BYTES_NONE), (int64_t)http2);
+}
+
+void connector_metrics_protocol_changed(const char *to)
+{
+	metric_add(metric_of(&protocol_changes, bytes_str(to), BYTES_NONE), 1);
 }

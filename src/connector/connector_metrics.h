@@ -5,6 +5,8 @@
 #include "base/metrics.h"
 #include "base/uuid.h"
 
+struct quic_facts;
+
 struct connector_metrics {
 	/* Requests; serve/. */
 	struct metric total_requests, concurrent_requests, request_errors;
@@ -56,5 +58,14 @@ void connector_metrics_refused(bool is_duplicate);
 void connector_metrics_register_lost(const char *why);
 /* Links, addresses or routes of this host have changed. */
 void connector_metrics_network_changed(void);
+/* A connection over QUIC has reached the edge; it has ended (`why` is reason_text()), with its last figures. */
+void connector_metrics_quic_up(unsigned index);
+void connector_metrics_quic_down(unsigned index, const char *why, const struct quic_facts *facts);
+/* Figures of the path of connection `index` now; NULL: it is not over QUIC. */
+void connector_metrics_path(unsigned index, const struct quic_facts *facts);
+/* Registered connections by protocol. */
+void connector_metrics_connections(size_t quic, size_t http2);
+/* Connections use another protocol from now on. */
+void connector_metrics_protocol_changed(const char *to);
 /* A question of ours to the edge: "update_local_configuration", "unregister_connection". */
 void connector_metrics_rpc(const char *method);

@@ -161,6 +161,45 @@ static void check_edges(struct diag *d)
 			     edge, edge_fixes, ARRAY_LEN(edge_fixes));
 }
 
+static bool must_have_udp(const struct diag *d)
+{
+	const json_t *protocol = json_object_get(json_object_get(d->state, "adit"), "protocol");
+
+	return strcmp(json_text_at(protocol, "wanted"), "quic") == 0;
+}
+
+/* Nobody needs UDP who can do without: then it is worth knowing, and nothing is broken. */
+static void check_udp(struct diag *d)
+{
+	size_t i;
+	json_t *edge;
+
+	json_array_foreach(json_object_get(d->probe, "udp"), i, edge)
+	{
+		const char *address = json_text_at(edge, "address");
+		const char *port = strrchr(address, ':');
+		bool is_reached = json_is_true(json_object_get(edge, "ok"));
+		char *name = mem_printf("%s over UDP", address);
+		json_t *check = add_check(d, "edge", name,
+					  is_reached         ? "ok"
+					  : must_have_udp(d) ? "broken"
+							     : "skipped");
+		mem_free(name);
+		if (is_reached) {
+			check_result(check, edge, NULL, 0);
+			continue;
+		}
+		setf(check, "detail", "UDP %s blocked; %s: %s", port ? port + 1 : "",
+		     must_have_udp(d) ? "--protocol quic cannot do without" : "running over http2",
+		     json_text_at(edge, "error"));
+		set(check, "errno", json_text_at(edge, "errno"));
+		if (must_have_udp(d))
+			set(check, "fix",
+			    "Let UDP to this port out and its answers in, or run with --protocol auto, "
+			    "which uses HTTP/2 where UDP does not get through.");
+	}
+}
+
 /* "fra, ams" of those that are registered. */
 static void list_locations(const json_t *connections, struct buf *out)
 {
@@ -251,6 +290,7 @@ void diag_check(struct diag *d)
 	}
 	check_connector(d);
 	check_edges(d);
+	check_udp(d);
 	check_registrations(d);
 	check_services(d);
 }

@@ -562,6 +562,17 @@ void dialer_connection(const struct dialer *d, size_t index, struct dialer_conne
 	memcpy(ret->location, l->location, sizeof(ret->location));
 }
 
+bool dialer_path(const struct dialer *d, size_t index, struct quic_facts *ret)
+{
+	const struct connection *c = &d->connections[index];
+
+	BUG_IF(index >= d->count);
+	if (!c->current || !c->current->conn)
+		return false;
+	quic_conn_facts(c->current->conn, ret);
+	return true;
+}
+
 const struct protocol *dialer_protocol(const struct dialer *d)
 {
 	return &d->protocol;

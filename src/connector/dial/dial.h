@@ -12,6 +12,7 @@ struct connector_config;
 struct dialer;
 struct loop;
 struct protocol;
+struct quic_facts;
 struct server;
 struct edge_place;
 struct edge_way;
@@ -63,6 +64,8 @@ struct dialer_connection {
 size_t dialer_connection_count(const struct dialer *d);
 void dialer_connection(const struct dialer *d, size_t index, struct dialer_connection *ret);
 
+/* Figures of its path; false: it is not registered over QUIC. */
+bool dialer_path(const struct dialer *d, size_t index, struct quic_facts *ret);
 /* Which protocol is tried, and why. Borrowed. */
 const struct protocol *dialer_protocol(const struct dialer *d);
 /* How edges are reached, for edge_dial(). Borrowed. */
@@ -71,3 +74,5 @@ const struct edge_way *dialer_way(const struct dialer *d);
  * domain or nothing. At most `max`. */
 size_t dialer_edges(const struct dialer *d, struct edge_place *ret, size_t max);
 #define DIALER_MAX_EDGES 64
+/* Those that QUIC would be tried at: addresses, none behind a proxy. At most `max`. */
+size_t dialer_udp_edges(const struct dialer *d, struct edge_place *ret, size_t max);

@@ -2,6 +2,7 @@
  * tries QUIC from time to time; once it has registered over it, the others follow, one after the other. */
 #include "base/log.h"
 #include "base/random.h"
+#include "connector/connector_metrics.h"
 #include "connector/dial/dial_internal.h"
 
 #define COMPONENT "connector"
@@ -14,6 +15,7 @@ void dialer_say_protocol(const struct dialer *d, bool has_changed)
 
 	if (!has_changed)
 		return;
+	connector_metrics_protocol_changed(p->avoids_quic ? h2_transport.name : quic_transport.name);
 	if (p->avoids_quic)
 		log_warn(COMPONENT,
 			 "QUIC does not get through to the edge, connections run over HTTP/2",

@@ -124,3 +124,15 @@ size_t dialer_edges(const struct dialer *d, struct edge_place *ret, size_t max)
 	}
 	return count;
 }
+
+size_t dialer_udp_edges(const struct dialer *d, struct edge_place *ret, size_t max)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < edge_pool_count(d->pool) && count < max; i++) {
+		const struct edge_place *place = edge_pool_place(d->pool, i);
+		if (!place->is_proxied && place->address.len)
+			ret[count++] = *place;
+	}
+	return count;
+}

@@ -118,6 +118,12 @@ static void on_closed(struct session *s, enum reason why, const struct err *err)
 {
 	struct link *l = s->ctx;
 
+	struct quic_facts facts;
+
+	if (l->conn) {
+		quic_conn_facts(l->conn, &facts);
+		connector_metrics_quic_down(l->connection->index, reason_text(why), &facts);
+	}
 	l->session = NULL;
 	l->conn = NULL;
 	if (l->state == LINK_REGISTERING && !l->was_refused)
@@ -272,6 +278,7 @@ static void on_quic(void *ctx, const struct quic_dial_end *end)
 			attempt_failed(l);
 		return;
 	}
+	connector_metrics_quic_up(l->connection->index);
 	l->endpoint = end->endpoint;
 	l->place = l->connection->place = l->tried[end->place];
 	attempt_stop(l);

@@ -6,11 +6,13 @@
 #include "connector/connector_config.h"
 #include "connector/dial/addresses.h"
 #include "connector/dial/dial.h"
+#include "connector/dial/protocol.h"
 #include "connector/local_api/local_api_internal.h"
 #include "connector/local_api/probe.h"
 #include "connector/local_api/system.h"
 #include "connector/origin/health.h"
 #include "connector/serve/serve.h"
+#include "transport/transport.h"
 
 static void set_text(json_t *o, const char *key, const char *value)
 {
@@ -69,6 +71,26 @@ static json_t *our_connection(size_t index, const struct dialer_connection *c)
 	return o;
 }
 
+/* What --protocol has led to. */
+static json_t *protocol_json(const struct dialer *d)
+{
+	static const char *const wanted[] = {
+		[CONNECTOR_AUTO] = "auto",
+		[CONNECTOR_HTTP2] = "http2",
+		[CONNECTOR_QUIC] = "quic",
+	};
+	const struct protocol *p = dialer_protocol(d);
+	json_t *o = json_object();
+
+	set_text(o, "wanted", wanted[p->mode]);
+	set_text(o, "uses",
+		 p->mode == CONNECTOR_HTTP2 || p->avoids_quic ? h2_transport.name
+							      : quic_transport.name);
+	if (p->avoids_quic)
+		set_text(o, "why", p->why.text);
+	return o;
+}
+
 void page_diag_tunnel(struct exchange *x, struct local_api *api)
 {
 	const struct connector_config *config = api->config;
@@ -95,6 +117,7 @@ void page_diag_tunnel(struct exchange *x, struct local_api *api)
 	set_text(ours, "version", ADIT_VERSION);
 	set_text(ours, "tunnelName", config->tunnel_name);
 	json_object_set_new(ours, "pid", json_integer(getpid()));
+	json_object_set_new(ours, "protocol", protocol_json(api->dialer));
 	json_object_set_new(ours, "edges", edges);
 	json_object_set_new(ours, "connections", all);
 	json_object_set_new(ours, "services", health_json(server_health(api->server)));

@@ -7,6 +7,7 @@
 #include "connector/local_api/local_api_internal.h"
 #include "connector/origin/origin.h"
 #include "connector/serve/serve.h"
+#include "transport/quic_endpoint.h"
 
 /* Every set of series full, each with long labels. */
 #define METRICS_BYTES (2 * 1024 * 1024)
@@ -33,6 +34,23 @@ static void answer_buf(struct exchange *x, struct bytes type, struct buf *out, i
 	buf_done(out);
 }
 
+/* What is asked of each connection when somebody looks. */
+static void update_connections(const struct dialer *d)
+{
+	size_t quic = 0, http2 = 0;
+
+	for (size_t i = 0; i < dialer_connection_count(d); i++) {
+		struct dialer_connection c;
+		struct quic_facts facts;
+		bool is_quic = dialer_path(d, i, &facts);
+		dialer_connection(d, i, &c);
+		quic += is_quic;
+		http2 += c.is_registered && !is_quic;
+		connector_metrics_path((unsigned)i, is_quic ? &facts : NULL);
+	}
+	connector_metrics_connections(quic, http2);
+}
+
 void page_metrics(struct exchange *x, struct local_api *api)
 {
 	struct connector_metrics *m = &connector_metrics;
@@ -41,6 +59,7 @@ void page_metrics(struct exchange *x, struct local_api *api)
 	buf_init(&out, METRICS_BYTES);
 	process_metrics_update();
 	metric_set(&m->ha_connections, (int64_t)dialer_registered_count(api->dialer));
+	update_connections(api->dialer);
 	metric_set(&m->exchanges, exchange_live_count() - 1); /* but for this one */
 	answer_buf(x, BYTES_LIT("text/plain; version=0.0.4; charset=utf-8"), &out,
 		   metrics_print(&out));

@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "connector/dial/dial.h"
 #include "connector/dial/edge_dial.h"
+#include "connector/dial/protocol.h"
+#include "connector/dial/quic_dial.h"
 #include "connector/origin/origin.h"
 
 /* Connections a run has open at once: a file with thousands of rules must not take the descriptors of the
@@ -14,10 +16,12 @@
 
 enum probe_state { PROBE_WAITING, PROBE_RUNNING, PROBE_OVER };
 
-/* One address of the edge, or one rule. */
+enum probe_kind { PROBE_EDGE, PROBE_UDP, PROBE_RULE };
+
+/* One address of the edge, over TCP or UDP, or one rule. */
 struct probe {
 	struct probe_run *run;
-	bool is_edge;
+	enum probe_kind kind;
 	enum probe_state state;
 	bool is_reached;
 	usec started_at, took;
@@ -26,6 +30,7 @@ struct probe {
 	struct address peer;
 	/* Running; one of these. */
 	struct edge_dial *attempt;
+	struct quic_dial *quic;
 	struct origin_probe *origin;
 };
 
@@ -37,15 +42,18 @@ struct probe_run {
 	void *ctx;
 	struct timer deadline;
 	struct deferred next;
-	size_t edge_count, count; /* edges come first */
+	size_t edge_count; /* over TCP; they come first */
+	size_t udp_count;  /* then those over UDP, then the rules */
+	size_t count;
 	size_t running, started;
-	struct edge_place edges[DIALER_MAX_EDGES];
+	struct edge_place edges[2 * DIALER_MAX_EDGES];
+	struct edge_way udp_way;
 	struct probe probes[];
 };
 
 static const struct ingress_rule *rule_of(const struct probe_run *run, size_t i)
 {
-	return ingress_rule(origin_set_ingress(run->origins), i - run->edge_count);
+	return ingress_rule(origin_set_ingress(run->origins), i - run->edge_count - run->udp_count);
 }
 
 static void probe_over(struct probe *p, const struct address *peer, const struct err *err,
@@ -77,6 +85,25 @@ static void on_edge_dialled(void *ctx, const struct edge_dial_end *end)
 	else
 		probe_over(p, NULL, &end->err, end->step);
 	byte_stream_close(end->stream);
+}
+
+static void on_quic_dialled(void *ctx, const struct quic_dial_end *end)
+{
+	struct probe *p = ctx;
+
+	p->quic = NULL;
+	if (end->conn)
+		probe_over(p, quic_conn_peer(end->conn), NULL, NULL);
+	else
+		probe_over(p, NULL, &end->err, end->err.code == E_TLS ? "tls" : "connect");
+	tunnel_endpoint_free(end->endpoint);
+}
+
+static void start_udp(struct probe *p)
+{
+	struct probe_run *run = p->run;
+
+	p->quic = quic_dial(&run->udp_way, &run->edges[p - run->probes], 1, on_quic_dialled, p);
 }
 
 static void start_edge(struct probe *p)
@@ -158,18 +185,21 @@ static json_t *rule_json(const struct ingress_rule *rule, const struct probe *p)
 static json_t *results(const struct probe_run *run)
 {
 	json_t *root = json_object(), *edges = json_array(), *rules = json_array();
+	json_t *udp = json_array();
 
 	for (size_t i = 0; i < run->count; i++) {
-		if (i >= run->edge_count) {
-			json_array_append_new(rules, rule_json(rule_of(run, i), &run->probes[i]));
+		const struct probe *p = &run->probes[i];
+		if (p->kind == PROBE_RULE) {
+			json_array_append_new(rules, rule_json(rule_of(run, i), p));
 			continue;
 		}
 		json_t *o = json_object();
 		json_object_set_new(o, "address", text(run->edges[i].name));
-		add_result(o, &run->probes[i]);
-		json_array_append_new(edges, o);
+		add_result(o, p);
+		json_array_append_new(p->kind == PROBE_UDP ? udp : edges, o);
 	}
 	json_object_set_new(root, "edges", edges);
+	json_object_set_new(root, "udp", udp);
 	json_object_set_new(root, "rules", rules);
 	return root;
 }
@@ -179,6 +209,7 @@ static json_t *results(const struct probe_run *run)
 static void probe_stop(struct probe *p)
 {
 	p->attempt = edge_dial_cancel(p->attempt);
+	p->quic = quic_dial_cancel(p->quic);
 	p->origin = origin_probe_cancel(p->origin);
 }
 
@@ -209,16 +240,19 @@ static void probe_start(struct probe_run *run, size_t i)
 	struct probe *p = &run->probes[i];
 
 	p->started_at = loop_now(run->loop);
-	if (!p->is_edge && !origin_can_probe(rule_of(run, i))) {
+	if (p->kind == PROBE_RULE && !origin_can_probe(rule_of(run, i))) {
 		p->state = PROBE_OVER;
 		return;
 	}
 	p->state = PROBE_RUNNING;
 	run->running++;
-	if (p->is_edge)
+	if (p->kind == PROBE_EDGE)
 		start_edge(p);
+	else if (p->kind == PROBE_UDP)
+		start_udp(p);
 	else
-		p->origin = origin_probe(run->origins, i - run->edge_count, on_origin_probed, p);
+		p->origin = origin_probe(run->origins, i - run->edge_count - run->udp_count,
+					 on_origin_probed, p);
 }
 
 static void on_next(struct deferred *d)
@@ -253,7 +287,7 @@ struct probe_run *probe_run_start(struct loop *loop, struct dialer *dialer,
 				  struct origin_set *origins, probe_done *done, void *ctx)
 {
 	size_t rules = ingress_count(origin_set_ingress(origins));
-	size_t most = DIALER_MAX_EDGES + rules;
+	size_t most = 2 * DIALER_MAX_EDGES + rules;
 	struct probe_run *run = mem_alloc(sizeof(*run) + most * sizeof(run->probes[0]));
 
 	run->loop = loop;
@@ -262,11 +296,19 @@ struct probe_run *probe_run_start(struct loop *loop, struct dialer *dialer,
 	run->done = done;
 	run->ctx = ctx;
 	run->edge_count = dialer_edges(dialer, run->edges, DIALER_MAX_EDGES);
-	for (size_t i = 0; i < run->edge_count; i++)
-		run->probes[i].is_edge = true;
-	run->count = run->edge_count + rules;
-	for (size_t i = 0; i < run->count; i++)
+	run->udp_way = *dialer_way(dialer);
+	/* The edge knows by this name that no session follows. */
+	run->udp_way.quic_server_name = BYTES_LIT("probe.cftunnel.com");
+	if (dialer_protocol(dialer)->mode != CONNECTOR_HTTP2)
+		run->udp_count =
+			dialer_udp_edges(dialer, run->edges + run->edge_count, DIALER_MAX_EDGES);
+	run->count = run->edge_count + run->udp_count + rules;
+	for (size_t i = 0; i < run->count; i++) {
 		run->probes[i].run = run;
+		run->probes[i].kind = i < run->edge_count                    ? PROBE_EDGE
+				      : i < run->edge_count + run->udp_count ? PROBE_UDP
+									     : PROBE_RULE;
+	}
 	deferred_init(&run->next, on_next);
 	loop_defer(loop, &run->next);
 	timer_init(&run->deadline, loop, on_deadline);
