@@ -293,12 +293,14 @@ static char *hook_status(void *ctx)
 	ports_count(e->ports, &ports_open, &ports_failed);
 	return mem_printf(
 		"{\"version\":\"%s\",\"tls\":\"%s\",\"location\":\"%s\",\"uptime_seconds\":%lld,\"workers\":%zu,"
-		"\"tunnel_connections\":%zu,\"connectors\":%zu,\"services_checked\":%zu,"
+		"\"tunnel_connections\":%zu,\"tunnel_connections_http2\":%lld,"
+		"\"tunnel_connections_quic\":%lld,\"connectors\":%zu,\"services_checked\":%zu,"
 		"\"services_unhealthy\":%zu,\"ejections\":%lld,\"requests_retried\":%lld,\"ports_open\":%zu,\"ports_failed\":%zu,\"visitors\":%lld,\"exchanges\":%ld,\"requests\":%lld,"
 		"\"revision\":%lld}",
 		ADIT_VERSION, tls_library_version(), e->config->location,
 		(long long)((clock_now() - e->started_at) / USEC_PER_SEC), e->worker_count,
-		directory_count(e->directory, NULL), health.connectors, health.services,
+		directory_count(e->directory, NULL), (long long)metric_get(&metric_tunnel_http2),
+		(long long)metric_get(&metric_tunnel_quic), health.connectors, health.services,
 		health.services_unhealthy, (long long)metric_get(&metric_ejections),
 		(long long)metric_get(&metric_retried), ports_open, ports_failed,
 		(long long)metric_get(&metric_visitors), exchange_live_count(), (long long)requests,
@@ -343,18 +345,6 @@ static int listen_on_all(struct edge *e, const char *text, const char *what,
 	return 0;
 }
 
-static int listen_on_texts(struct edge *e, const struct edge_texts *texts, const char *what,
-			   void (*on_accept)(void *worker, int fd, const struct address *peer),
-			   struct err *err)
-{
-	struct address address;
-
-	for (size_t i = 0; i < texts->count; i++)
-		if (listen_on_all(e, texts->list[i], what, on_accept, &address, err) < 0)
-			return err->code;
-	return 0;
-}
-
 /* Kept in the store, as a restarted edge knows by it which connections were its own. */
 static int get_quic_secret(struct store *store, uint8_t ret[QUIC_SECRET_BYTES], struct err *err)
 {
@@ -378,7 +368,7 @@ static int get_quic_secret(struct store *store, uint8_t ret[QUIC_SECRET_BYTES], 
 	return rc;
 }
 
-/* UDP on the address that a tunnel listener has. */
+/* UDP on an address where connectors may come by TCP. */
 static int listen_quic(struct edge *e, const struct address *address, struct bytes secret,
 		       struct err *err)
 {
@@ -403,19 +393,36 @@ static int listen_quic(struct edge *e, const struct address *address, struct byt
 	return 0;
 }
 
-static int listen_for_connectors(struct edge *e, struct err *err)
+/* With `quic_secret` connectors may come by QUIC, too. */
+static int listen_on_texts(struct edge *e, const struct edge_texts *texts, const char *what,
+			   void (*on_accept)(void *worker, int fd, const struct address *peer),
+			   struct bytes quic_secret, struct err *err)
 {
-	const struct edge_texts *texts = &e->config->tunnel;
-	uint8_t secret[QUIC_SECRET_BYTES];
 	struct address address;
-	int rc = get_quic_secret(e->store, secret, err);
+	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < texts->count; i++) {
-		rc = listen_on_all(e, texts->list[i], "tunnel", on_connector, &address, err);
-		if (rc == 0)
-			rc = listen_quic(e, &address, bytes_of(secret, sizeof(secret)), err);
+		rc = listen_on_all(e, texts->list[i], what, on_accept, &address, err);
+		if (rc == 0 && quic_secret.len)
+			rc = listen_quic(e, &address, quic_secret, err);
 	}
-	secret_wipe(secret, sizeof(secret));
+	return rc;
+}
+
+static int listen_for_all(struct edge *e, struct err *err)
+{
+	const struct edge_config *cfg = e->config;
+	uint8_t bytes[QUIC_SECRET_BYTES];
+	struct bytes secret = bytes_of(bytes, sizeof(bytes));
+	int rc = get_quic_secret(e->store, bytes, err);
+
+	if (rc == 0)
+		rc = listen_on_texts(e, &cfg->https, "https", visitor_accept_https, secret, err);
+	if (rc == 0)
+		rc = listen_on_texts(e, &cfg->http, "http", visitor_accept_http, BYTES_NONE, err);
+	if (rc == 0)
+		rc = listen_on_texts(e, &cfg->tunnel, "tunnel", on_connector, secret, err);
+	secret_wipe(bytes, sizeof(bytes));
 	return rc;
 }
 
@@ -552,9 +559,7 @@ static int start(struct edge *e, struct err *err)
 	e->ports = ports_new(e->loop, cfg, e->workers, e->worker_count);
 	if (spread_snapshot(e, err) < 0)
 		return err->code;
-	if (listen_on_texts(e, &cfg->https, "https", visitor_accept_https, err) < 0 ||
-	    listen_on_texts(e, &cfg->http, "http", visitor_accept_http, err) < 0 ||
-	    listen_for_connectors(e, err) < 0)
+	if (listen_for_all(e, err) < 0)
 		return err->code;
 	e->local = local_listeners_new(e->loop, e->gateway, cfg, err);
 	if (!e->local)
@@ -608,6 +613,10 @@ static void register_metrics(void)
 	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
 		metric_register(&metric_requests[i]);
 	metric_register(&metric_tunnel_sessions);
+	metric_register(&metric_tunnel_http2);
+	metric_register(&metric_tunnel_quic);
+	metric_register(&metric_quic_foreign);
+	metric_register(&metric_quic_foreign_lost);
 	metric_register(&metric_tunnel_registered);
 	metric_register(&metric_tunnel_refused);
 	metric_register(&metric_connectors);

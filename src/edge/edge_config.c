@@ -26,10 +26,11 @@ static const struct edge_setting settings[] = {
 	  EDGE_SETTING_ADDRESSES, offsetof(struct edge_config, https) },
 	{ "http", "ADDR", ":80", "redirects to https; \"off\" for none", EDGE_SETTING_ADDRESSES,
 	  offsetof(struct edge_config, http) },
-	{ "tunnel", "ADDR", ":7844", "where connectors dial in", EDGE_SETTING_ADDRESSES,
-	  offsetof(struct edge_config, tunnel) },
+	{ "tunnel", "ADDR", ":7844",
+	  "where connectors dial in; \"off\": where visitors do, which they may anyway",
+	  EDGE_SETTING_ADDRESSES, offsetof(struct edge_config, tunnel) },
 	{ "tunnel-quic", "MODE", "auto",
-	  "QUIC for connectors, on UDP of the same addresses: auto (where UDP can be opened), on, off",
+	  "QUIC for connectors, on UDP of --tunnel and --https: auto (where it can be opened), on, off",
 	  EDGE_SETTING_QUIC, offsetof(struct edge_config, tunnel_quic) },
 	{ "metrics", "ADDR", "127.0.0.1:20249", "/metrics and /ready; \"off\" for none",
 	  EDGE_SETTING_ADDRESSES, offsetof(struct edge_config, metrics) },
@@ -554,14 +555,16 @@ static void derive_advertise(struct edge_config *c, const char *control_host)
 	char *host = host_text(control_host);
 
 	texts_clear(&c->advertise);
-	for (size_t i = 0; i < c->tunnel.count && c->advertise.count < ADVERTISE_COUNT; i++) {
-		uint16_t port = listener_port(c->tunnel.list[i]);
+	/* Connectors may come by the visitors' addresses, too. */
+	const struct edge_texts *from = c->tunnel.count ? &c->tunnel : &c->https;
+	for (size_t i = 0; i < from->count && c->advertise.count < ADVERTISE_COUNT; i++) {
+		uint16_t port = listener_port(from->list[i]);
 		char *text;
 
 		if (port == 0)
 			continue;
-		if (listener_is_loopback(c->tunnel.list[i]))
-			text = mem_strdup(c->tunnel.list[i]);
+		if (listener_is_loopback(from->list[i]))
+			text = mem_strdup(from->list[i]);
 		else
 			text = mem_printf("%s:%u", host, port);
 		texts_add(&c->advertise, text);
@@ -606,9 +609,6 @@ int edge_config_complete(struct edge_config *c, const char *control_host, struct
 		return err_set(err, E_INVALID,
 			       "access-log-format: within the log, lines look as the log does; set "
 			       "access-log to stderr, stdout or a path as well");
-	if (c->tunnel.count == 0)
-		return err_set(err, E_INVALID,
-			       "tunnel: connectors need at least one address to dial");
 	if (c->https.count == 0)
 		return err_set(err, E_INVALID, "https: visitors need at least one address");
 	return 0;

@@ -102,7 +102,8 @@ int edge_config_flag(struct edge_config *c, const char *key, const char *value, 
 
 /* Fills in what depends on the control host and checks what only makes sense together: public_url
  * (https://HOST, and the port of the first HTTPS listener unless it is 443) and advertise (the control
- * host, or the listener's own IP when it is a loopback one, with each tunnel listener's port, repeated
+ * host, or the listener's own IP when it is a loopback one, with each tunnel listener's port (without any, each
+ * https listener's), repeated
  * until there are four: stock connectors open one connection per address). May be called again after a
  * change of control host. */
 int edge_config_complete(struct edge_config *c, const char *control_host, struct err *err);

@@ -537,3 +537,8 @@ struct tls_certificate *snapshot_tunnel_certificate(const struct snapshot *s)
 {
 	return s->tunnel_certificate;
 }
+
+bool snapshot_is_tunnel_name(const struct snapshot *s, struct bytes server_name)
+{
+	return server_name.len && snapshot_certificate(s, server_name) == s->tunnel_certificate;
+}

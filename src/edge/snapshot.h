@@ -102,3 +102,5 @@ const struct snapshot_port *snapshot_ports(const struct snapshot *s, size_t *ret
 struct tls_certificate *snapshot_certificate(const struct snapshot *s, struct bytes server_name);
 /* For the tunnel listener: h2.cftunnel.com, quic.cftunnel.com, probe.cftunnel.com. */
 struct tls_certificate *snapshot_tunnel_certificate(const struct snapshot *s);
+/* Whether this is one of those names: whoever asks for it is a connector, whatever port it came by. */
+bool snapshot_is_tunnel_name(const struct snapshot *s, struct bytes server_name);

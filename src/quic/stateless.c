@@ -4,6 +4,8 @@
 
 /* RFC 9000 §14.1: a first packet is so large, and so an answer to it is no amplification. */
 #define FIRST_PACKET_BYTES 1200
+/* RFC 9000 §7.2: an id that a client makes up has so many; ours are longer. */
+#define FIRST_ID_BYTES 8
 /* A reset looks like a short packet, and is smaller than what it answers so that two endpoints cannot reset each
  * other for ever (RFC 9000 §10.3). */
 #define RESET_BYTES_MIN (5 + NGTCP2_STATELESS_RESET_TOKENLEN)
@@ -123,6 +125,9 @@ static int read_token(struct quic_endpoint *e, const struct quic_packet *p,
 static void welcome(struct quic_endpoint *e, const struct quic_packet *p, const ngtcp2_pkt_hd *head)
 {
 	ngtcp2_cid original;
+
+	if (head->dcid.datalen < FIRST_ID_BYTES)
+		return; /* ngtcp2_accept() lets them pass with a token */
 	int has_token = read_token(e, p, head, &original);
 
 	if (!e->is_accepting || e->conn_count >= e->limits.max_connections) {

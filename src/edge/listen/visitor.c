@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "edge/access_log.h"
 #include "edge/listen/arrival.h"
+#include "edge/tunnels/accept.h"
 #include "edge/worker.h"
 #include "http/h1_server.h"
 #include "http/h2_server.h"
@@ -138,6 +139,10 @@ static void on_tls(struct worker *w, struct byte_stream *stream, const struct er
 {
 	if (!stream) {
 		log_debug(COMPONENT, "visitor without a TLS handshake", LOG_STR("error", err->text));
+		return;
+	}
+	if (snapshot_is_tunnel_name(w->snapshot, tls_server_name(stream))) {
+		accept_connector_stream(w, stream);
 		return;
 	}
 	struct visitor *v = visitor_new(w, stream->peer);

@@ -15,6 +15,14 @@ struct metric metric_tunnel_sessions = {
 	.help = "Registered tunnel connections now",
 	.type = METRIC_GAUGE,
 };
+#define BY_PROTOCOL(protocol_)                                                                  \
+	{                                                                                       \
+		.name = "adit_edge_tunnel_connections_by_protocol",                             \
+		.labels = "protocol=\"" protocol_ "\"",                                         \
+		.help = "Registered tunnel connections now, by protocol", .type = METRIC_GAUGE, \
+	}
+struct metric metric_tunnel_http2 = BY_PROTOCOL("http2");
+struct metric metric_tunnel_quic = BY_PROTOCOL("quic");
 struct metric metric_tunnel_registered = {
 	.name = "adit_edge_tunnel_registrations_total",
 	.labels = "result=\"ok\"",
@@ -38,6 +46,12 @@ static const struct session_events events = {
 	.on_closed = on_closed,
 };
 
+static void count_session(const struct session *s, int n)
+{
+	metric_add(&metric_tunnel_sessions, n);
+	metric_add(s->transport == &quic_transport ? &metric_tunnel_quic : &metric_tunnel_http2, n);
+}
+
 static void start_session(struct worker *w, const struct transport *transport,
 			  struct session_start *how)
 {
@@ -52,6 +66,11 @@ static void start_session(struct worker *w, const struct transport *transport,
 	ts->session = transport->start(w->loop, how);
 }
 
+void accept_connector_stream(struct worker *w, struct byte_stream *stream)
+{
+	start_session(w, &h2_transport, &(struct session_start){ .stream = stream });
+}
+
 static void on_tls(struct worker *w, struct byte_stream *stream, const struct err *err)
 {
 	if (!stream) {
@@ -59,7 +78,7 @@ static void on_tls(struct worker *w, struct byte_stream *stream, const struct er
 			  LOG_STR("error", err->text));
 		return;
 	}
-	start_session(w, &h2_transport, &(struct session_start){ .stream = stream });
+	accept_connector_stream(w, stream);
 }
 
 void accept_connector(struct worker *w, int fd, const struct address *peer)
@@ -143,7 +162,7 @@ static void on_register(struct session *s, const struct registration *r)
 		return;
 	}
 	metric_add(&metric_tunnel_registered, 1);
-	metric_add(&metric_tunnel_sessions, 1);
+	count_session(s, 1);
 	log_info(COMPONENT, "connector registered", LOG_STR("tunnel", tunnel->name),
 		 LOG_STR("tunnelID", uuid_text(&ts->tunnel, id)),
 		 LOG_STR("connector", uuid_text(&ts->connector, connector)),
@@ -187,7 +206,7 @@ static void on_closed(struct session *s, enum reason why, const struct err *err)
 
 	if (list_is_linked(&ts->node)) {
 		registry_remove(ts, why == REASON_LOST || why == REASON_TIMEOUT);
-		metric_add(&metric_tunnel_sessions, -1);
+		count_session(s, -1);
 		log_info(COMPONENT, "connector disconnected",
 			 LOG_STR("connection", uuid_text(&ts->connection, connection)),
 			 LOG_INT("connIndex", ts->index), LOG_STR("reason", reason_text(why)),

@@ -13,6 +13,17 @@
 
 #define COMPONENT "edge/tunnels"
 
+struct metric metric_quic_foreign = {
+	.name = "adit_edge_quic_foreign_packets_total",
+	.labels = "result=\"handed_over\"",
+	.help = "QUIC packets that the kernel gave to another worker than their connection's",
+};
+struct metric metric_quic_foreign_lost = {
+	.name = "adit_edge_quic_foreign_packets_total",
+	.labels = "result=\"dropped\"",
+	.help = "QUIC packets that the kernel gave to another worker than their connection's",
+};
+
 /* A packet that the kernel gave to another worker than the one whose connection it is for. */
 struct foreign_packet {
 	struct list node;
@@ -75,6 +86,7 @@ static void put_packet(struct quic_listener *l, const struct address *from,
 		l->packet_count++;
 	}
 	pthread_mutex_unlock(&l->lock);
+	metric_add(is_full ? &metric_quic_foreign_lost : &metric_quic_foreign, 1);
 	if (is_full)
 		mem_free(p);
 	else if (is_first)

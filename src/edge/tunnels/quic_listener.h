@@ -1,8 +1,10 @@
-/* Connectors over QUIC: a UDP socket per worker on each address of the tunnel listeners. */
+/* Connectors over QUIC: a UDP socket per worker on each address of the tunnel and the https listeners. Whoever
+ * speaks another protocol (ALPN) than theirs is refused. */
 #pragma once
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/metrics.h"
 
 struct address;
 struct quic_listener;
@@ -28,3 +30,5 @@ void quic_listener_stop(struct quic_listener *l);
 /* After its thread has ended; the loop is freed between the two, and what other workers have posted runs then. */
 void quic_listener_close(struct quic_listener *l);
 struct quic_listener *quic_listener_free(struct quic_listener *l);
+
+extern struct metric metric_quic_foreign, metric_quic_foreign_lost;

@@ -213,11 +213,26 @@ static void several_tunnel_listeners_are_advertised_in_turn(void **state)
 	assert_texts(&config.advertise, 1, "edge.example.net:7844");
 }
 
-static void an_edge_needs_visitors_and_connectors(void **state)
+static void without_a_tunnel_listener_connectors_come_where_visitors_do(void **state)
 {
 	assert_int_equal(edge_config_flag(&config, "tunnel", "off", NULL), 0);
-	assert_int_equal(edge_config_complete(&config, "adit.example.com", NULL), E_INVALID);
-	assert_int_equal(edge_config_flag(&config, "tunnel", ":7844", NULL), 0);
+	assert_int_equal(edge_config_complete(&config, "adit.example.com", NULL), 0);
+	assert_int_equal(config.advertise.count, 4);
+	assert_string_equal(config.advertise.list[0], "adit.example.com:443");
+}
+
+static void quic_is_on_off_or_auto(void **state)
+{
+	assert_int_equal(config.tunnel_quic, EDGE_QUIC_AUTO);
+	assert_int_equal(edge_config_flag(&config, "tunnel-quic", "off", NULL), 0);
+	assert_int_equal(config.tunnel_quic, EDGE_QUIC_OFF);
+	assert_int_equal(edge_config_flag(&config, "tunnel-quic", "on", NULL), 0);
+	assert_int_equal(config.tunnel_quic, EDGE_QUIC_ON);
+	assert_int_equal(edge_config_flag(&config, "tunnel-quic", "maybe", NULL), E_INVALID);
+}
+
+static void an_edge_needs_visitors(void **state)
+{
 	assert_int_equal(edge_config_flag(&config, "https", "off", NULL), 0);
 	assert_int_equal(edge_config_complete(&config, "adit.example.com", NULL), E_INVALID);
 }
@@ -236,7 +251,9 @@ int main(void)
 		TEST(public_url_must_name_the_control_host),
 		TEST(addresses_as_control_host_get_brackets),
 		TEST(several_tunnel_listeners_are_advertised_in_turn),
-		TEST(an_edge_needs_visitors_and_connectors),
+		TEST(without_a_tunnel_listener_connectors_come_where_visitors_do),
+		TEST(quic_is_on_off_or_auto),
+		TEST(an_edge_needs_visitors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

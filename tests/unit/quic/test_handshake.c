@@ -507,6 +507,32 @@ static void garbage_is_ignored(void **state)
 	WAIT_FOR(f->is_closed);
 }
 
+/* ngtcp2 lets them pass when there is a token. */
+static void first_packets_with_short_ids_begin_nothing(void **state)
+{
+	static uint8_t packet[1200] = { 0xc3, 0, 0, 0, 1 };
+	struct address address;
+
+	connect_over(NULL);
+	raw = udp_new(loop, open_udp("127.0.0.1:0", &address, false), &raw_events, NULL);
+	for (uint8_t len = 0; len < 8; len++) {
+		/* id, source id, token, length */
+		uint8_t *at = packet + 5;
+		*at++ = len;
+		memset(at, 7, len);
+		at += len;
+		memcpy(at, "\1\11\4abcd\x44\x40", 9);
+		for (int i = 0; i < 3; i++) {
+			send_raw(packet, sizeof(packet));
+			let_pass(10);
+		}
+	}
+	raw = udp_free(raw);
+	assert_int_equal(quic_endpoint_connection_count(server.endpoint), 1);
+	struct flow *f = open_flow(at_client, 5000, true);
+	WAIT_FOR(f->is_closed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -538,6 +564,7 @@ int main(void)
 		TEST(unknown_ids_get_a_reset_smaller_than_what_they_sent),
 		TEST(stateless_answers_are_counted),
 		TEST(garbage_is_ignored),
+		TEST(first_packets_with_short_ids_begin_nothing),
 	};
 	return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
 }
