@@ -23,7 +23,7 @@
 /* What the edge can do, said with the answer to the registration, and in requests, which may overtake it. */
 #define QUIC_EDGE_FEATURES                                                             \
 	FEATURE_REASON "," FEATURE_INTERIM "," FEATURE_TRAILERS "," FEATURE_HALF_CLOSE \
-		       "," FEATURE_HEALTH "," FEATURE_UDP "," FEATURE_LEAVING
+		       "," FEATURE_HEALTH "," FEATURE_UDP "," FEATURE_LEAVING "," FEATURE_PORTS
 
 /* Application codes of resets. Stock peers know 0 alone, and take every other for it. */
 #define QUIC_CODE_NONE 0
