@@ -1,7 +1,10 @@
 #include "io/loop.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/mem.h"
@@ -25,7 +28,9 @@ struct posted {
 struct loop {
 	uint32_t magic;
 	uv_loop_t uv;
-	uv_async_t wake;
+	/* Of our own rather than a uv_async_t: libuv's spins until the other thread has left its call. */
+	uv_poll_t wake;
+	int wake_fd;
 	uv_prepare_t prepare;
 	uv_check_t check;
 	uv_idle_t idle; /* runs only while deferred calls were left over */
@@ -305,9 +310,16 @@ static void run_posted(struct loop *l)
 		uv_stop(&l->uv);
 }
 
-static void on_wake(uv_async_t *wake)
+static void on_wake(uv_poll_t *wake, int status, int events)
 {
-	run_posted(CONTAINER_OF(wake, struct loop, wake));
+	struct loop *l = CONTAINER_OF(wake, struct loop, wake);
+	eventfd_t count;
+
+	(void)status;
+	(void)events;
+	/* Before the list is taken: who adds to an empty one after that writes again. */
+	(void)eventfd_read(l->wake_fd, &count);
+	run_posted(l);
 }
 
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
@@ -321,7 +333,7 @@ void loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
 	list_append(&l->posted, &p->node);
 	pthread_mutex_unlock(&l->posted_lock);
 	if (was_empty)
-		uv_async_send(&l->wake);
+		(void)eventfd_write(l->wake_fd, 1);
 }
 
 void loop_stop(struct loop *l)
@@ -329,7 +341,7 @@ void loop_stop(struct loop *l)
 	pthread_mutex_lock(&l->posted_lock);
 	l->stop_posted = true;
 	pthread_mutex_unlock(&l->posted_lock);
-	uv_async_send(&l->wake);
+	(void)eventfd_write(l->wake_fd, 1);
 }
 
 /* --- Life ------------------------------------------------------------------------------------ */
@@ -350,12 +362,17 @@ struct loop *loop_new(struct err *err)
 	list_init(&l->flushes);
 	for (size_t i = 0; i < WHEEL_SLOTS; i++)
 		list_init(&l->slots[i]);
-	ret = uv_async_init(&l->uv, &l->wake, on_wake);
+	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	ret = l->wake_fd < 0 ? uv_translate_sys_error(errno)
+			     : uv_poll_init(&l->uv, &l->wake, l->wake_fd);
 	if (ret < 0) {
 		err_set(err, E_IO, "cannot make an event loop: %s", uv_strerror(ret));
+		if (l->wake_fd >= 0)
+			close(l->wake_fd);
 		uv_loop_close(&l->uv);
 		return mem_free(l);
 	}
+	uv_poll_start(&l->wake, UV_READABLE, on_wake);
 	uv_prepare_init(&l->uv, &l->prepare);
 	uv_check_init(&l->uv, &l->check);
 	uv_idle_init(&l->uv, &l->idle);
@@ -409,6 +426,7 @@ struct loop *loop_free(struct loop *l)
 	uv_close((uv_handle_t *)&l->wheel_timer, NULL);
 	uv_run(&l->uv, UV_RUN_DEFAULT);
 	BUG_IF(uv_loop_close(&l->uv) != 0);
+	close(l->wake_fd);
 	pthread_mutex_destroy(&l->posted_lock);
 	l->magic = 0;
 	return mem_free(l);

@@ -445,7 +445,8 @@ static void on_ready(void *arg, int events)
 	s->is_busy = true;
 	if (events & LOOP_READABLE) {
 		receive(s);
-		if (s->events->on_unreachable && !s->is_freed)
+		/* An error is told as both (loop.h). */
+		if (events & LOOP_WRITABLE && s->events->on_unreachable && !s->is_freed)
 			read_errors(s);
 	}
 	if (events & LOOP_WRITABLE && s->wants_writable && !s->is_freed) {
