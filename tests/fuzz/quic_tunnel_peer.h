@@ -10,6 +10,7 @@
 #include "tunnel_users.h"
 
 #define REGISTERS_FIRST 8 /* of the first byte: the control stream is talked on properly at first */
+#define DATAGRAMS_V2 16 /* and this is what they are: UDP sessions are registered by short calls */
 #define STEPS_MAX 500
 
 enum step {

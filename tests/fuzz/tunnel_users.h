@@ -340,10 +340,13 @@ static const struct session_events connector_user_events = {
 
 /* --- A registration -------------------------------------------------------------------------- */
 
+/* Which version of datagrams the connector announces: 3, unless this is set. */
+static bool has_only_datagrams_v2;
+
 static const struct registration *a_registration(void)
 {
-	static const struct bytes features[] = {
-		BYTES_LIT("support_datagram_v3_2"),
+	static struct bytes features[] = {
+		BYTES_LIT(""),
 		{ (const uint8_t *)FEATURE_REASON, sizeof(FEATURE_REASON) - 1 },
 		{ (const uint8_t *)FEATURE_INTERIM, sizeof(FEATURE_INTERIM) - 1 },
 		{ (const uint8_t *)FEATURE_TRAILERS, sizeof(FEATURE_TRAILERS) - 1 },
@@ -356,6 +359,8 @@ static const struct registration *a_registration(void)
 		.feature_count = ARRAY_LEN(features),
 	};
 
+	features[0] = has_only_datagrams_v2 ? BYTES_LIT("support_datagram_v2")
+					    : BYTES_LIT("support_datagram_v3_2");
 	return &it;
 }
 

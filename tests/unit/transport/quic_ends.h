@@ -85,7 +85,7 @@ static struct registration registration_with(const struct bytes *features, size_
 	};
 }
 
-static struct address address_at(const char *text)
+static inline struct address address_at(const char *text)
 {
 	struct address a;
 

@@ -241,6 +241,8 @@ static void reads_every_kind_of_service(void **state)
 		{ "tcp://h", INGRESS_TCP, "tcp://h:7864", "tcp", "h", 7864, false },
 		{ "tcp://[fe80::1]:9", INGRESS_TCP, "tcp://[fe80::1]:9", "tcp", "fe80::1", 9,
 		  false },
+		{ "udp://h:53", INGRESS_UDP, "udp://h:53", "udp", "h", 53, false },
+		{ "UDP://[::1]:53", INGRESS_UDP, "udp://[::1]:53", "udp", "::1", 53, false },
 		{ "foo://h", INGRESS_TCP, "foo://h", "foo", "h", 0, false },
 	};
 
@@ -262,6 +264,24 @@ static void reads_every_kind_of_service(void **state)
 		assert_string_equal(rule->label, "*");
 		ingress_unref(in);
 	}
+}
+
+static void udp_services_are_found_by_hostname_alone(void **state)
+{
+	struct ingress *in = good("ingress:\n"
+				  "- hostname: a.com\n  service: http://x\n"
+				  "- hostname: a.com\n  service: udp://h:1\n"
+				  "- hostname: '*.b.com'\n  service: udp://h:2\n" CATCH_ALL);
+	struct ingress *all = good("ingress:\n- hostname: a.com\n  service: http://x\n"
+				   "- service: udp://h:1\n");
+
+	assert_int_equal(ingress_match_udp(in, BYTES_LIT("A.com:53"))->index, 1);
+	assert_int_equal(ingress_match_udp(in, BYTES_LIT("x.b.com"))->index, 2);
+	assert_null(ingress_match_udp(in, BYTES_LIT("c.com")));
+	assert_int_equal(ingress_match_udp(all, BYTES_LIT("a.com"))->index, 1);
+	assert_int_equal(ingress_match_udp(all, BYTES_LIT("z"))->index, 1);
+	ingress_unref(in);
+	ingress_unref(all);
 }
 
 static void a_password_in_a_service_is_shown_to_nobody(void **state)
@@ -1042,6 +1062,7 @@ int main(void)
 		cmocka_unit_test(refuses_bad_ip_rules_and_access),
 		cmocka_unit_test(wrong_types_name_their_place),
 		cmocka_unit_test(reads_every_kind_of_service),
+		cmocka_unit_test(udp_services_are_found_by_hostname_alone),
 		cmocka_unit_test(a_password_in_a_service_is_shown_to_nobody),
 		cmocka_unit_test(options_come_from_rule_then_top_then_built_in),
 		cmocka_unit_test(every_other_option_is_read_too),
