@@ -142,9 +142,110 @@ static void drop_line(struct line *line)
 	server = tunnel_endpoint_free(server);
 }
 
+/* --- A registered connector that is hostile --------------------------------------------------- */
+
+/* What a connector says on streams that nobody has asked for. */
+static void unasked_streams_are_bounded(void **state)
+{
+	static const char *const words[] = {
+		"GET / HTTP/1.1\r\n\r\n",
+		"\x0a\x36\xcd\x12\xa1\x3e\x30\x31\0\0\0\0\xff\xff\xff\xff", /* data: only edges ask */
+		"\x52\xbb\x82\x5c\xdb\x65\xff\xff\xff\xff\xff\xff",         /* a call of nonsense */
+		"\x0a",
+		"",
+	};
+	static const size_t lengths[] = { 18, 16, 12, 1, 0 };
+	struct line *line = line_new(true);
+	size_t opened = 0, held_open = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 500; i++) {
+		struct quic_stream *q = quic_open(connector_start.quic, NULL);
+		if (q) {
+			opened++;
+			(void)quic_stream_write(q, bytes_of(words[i % 5], lengths[i % 5]), true);
+		}
+		if (i % 10 == 9)
+			settle(line);
+	}
+	assert_true(opened >= 400);
+	/* And those that say nothing, or not enough. */
+	while (quic_open(connector_start.quic, NULL))
+		held_open++;
+	settle(line);
+	assert_in_range(held_open, 1, 16);
+	assert_false(line->edge.closed);
+	assert_true(session_can_open(line->edge.s));
+	struct side *e = open_get(line);
+	settle(line);
+	answer_status(newest(line), 204, true);
+	settle(line);
+	assert_int_equal(e->answer.head ? e->head.status : 0, 204);
+	line_free(line);
+}
+
+static void a_connector_that_never_reads_holds_up_nobody_else(void **state)
+{
+	struct line *line = line_new(true);
+	struct side *stuck[40];
+
+	(void)state;
+	line->connector.keep_credit = true;
+	for (size_t i = 0; i < ARRAY_LEN(stuck); i++) {
+		const struct head head = { .method = BYTES_LIT("POST"),
+					   .authority = BYTES_LIT("app.example.com"),
+					   .path = BYTES_LIT("/"),
+					   .length = HEAD_LENGTH_UNKNOWN };
+		stuck[i] = open_kind(line, STREAM_HTTP, &head, false);
+		send_bytes(stuck[i], 16 * 1024 * 1024, true);
+	}
+	settle(line);
+	size_t taken = 0;
+	for (size_t i = 0; i < ARRAY_LEN(stuck); i++) {
+		assert_in_range(stuck[i]->sent, 1, 16 * 1024 * 1024 - 1);
+		taken += stuck[i]->sent;
+	}
+	assert_true(taken < 40 * (LIMIT_QUIC_STREAM_WINDOW_MAX + (size_t)LIMIT_QUIC_UNSENT));
+	line->connector.keep_credit = false;
+	struct side *e = open_get(line);
+	settle(line);
+	answer_status(newest(line), 200, true);
+	settle(line);
+	assert_true(e->has_head && e->fin);
+	for (size_t i = 0; i < ARRAY_LEN(stuck); i++)
+		stream_reset(stuck[i]->st, REASON_CANCELLED);
+	settle(line);
+	assert_int_equal(session_stream_count(line->edge.s), 0);
+	line_free(line);
+}
+
+static void an_edge_that_leaves_says_so_once(void **state)
+{
+	struct line *line = line_new(true);
+	struct side *e = open_get(line);
+
+	(void)state;
+	settle(line);
+	session_drain(line->edge.s);
+	session_drain(line->edge.s);
+	settle(line);
+	assert_true(line->connector.draining);
+	assert_int_equal(line->connector.count, 1); /* its word is nobody's request */
+	assert_int_equal(session_stream_count(line->connector.s), 1);
+	answer_status(newest(line), 204, true);
+	settle(line);
+	assert_true(e->closed && line->edge.closed && line->connector.closed);
+	line_free(line);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TRANSPORT_CASES };
+	const struct CMUnitTest tests[] = {
+		TRANSPORT_CASES,
+		cmocka_unit_test(unasked_streams_are_bounded),
+		cmocka_unit_test(a_connector_that_never_reads_holds_up_nobody_else),
+		cmocka_unit_test(an_edge_that_leaves_says_so_once),
+	};
 
 	return cmocka_run_group_tests(tests, make_tls, drop_tls);
 }
