@@ -333,8 +333,9 @@ bool quic_can_open_udp(const struct session *s, bool is_hostname)
 	const struct tunnel *base = CONTAINER_OF(s, const struct tunnel, base);
 	const struct quic_tunnel *t = CONTAINER_OF(base, const struct quic_tunnel, base);
 
-	if (!quic_transport.can_open(s) || !quic_conn_takes_datagrams(t->conn) ||
-	    quic_udp_is_full(t))
+	/* Not from the events of flows that end with their connection, either. */
+	if (!quic_transport.can_open(s) || quic_conn_is_over(t->conn) ||
+	    !quic_conn_takes_datagrams(t->conn) || quic_udp_is_full(t))
 		return false;
 	return is_hostname ? session_has_feature(s, FEATURE_UDP)
 			   : base->has_datagrams_v2 || base->has_datagrams_v3;
