@@ -16,6 +16,8 @@ struct send_chunk {
 #define LARGE_ROOM (BUFQ_CHUNK_BYTES - sizeof(struct send_chunk))
 /* A stream that had its turn lets the others go first: a burst of the network's, not of ours. */
 #define TURN_BYTES (16 * 1024)
+/* Streams that have closed are given back to the peer once this share of them is gone. */
+#define STREAMS_SHARE 16
 
 static struct send_chunk *chunk_new(bool is_small)
 {
@@ -398,9 +400,11 @@ void quic_streams_apply(struct quic_conn *c)
 	if (c->credit)
 		ngtcp2_conn_extend_max_offset(c->ng, c->credit);
 	c->credit = 0;
-	if (c->closed_by_peer)
+	/* Not one by one: each would be a packet of its own, and the peer's answer to it. */
+	if (c->closed_by_peer > c->endpoint->limits.peer_streams / STREAMS_SHARE) {
 		ngtcp2_conn_extend_max_streams_bidi(c->ng, c->closed_by_peer);
-	c->closed_by_peer = 0;
+		c->closed_by_peer = 0;
+	}
 }
 
 void quic_streams_wake(struct quic_conn *c)
