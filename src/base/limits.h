@@ -224,6 +224,10 @@
 #define LIMIT_PORT_FLOW_IDLE_MS 30000
 /* How many flows are looked at for the oldest one of an address. */
 #define LIMIT_PORT_FLOW_SEARCH 64
+/* Datagrams of one port between the workers: 10 MB. */
+#define LIMIT_PORT_UNDER_WAY 8192
+/* A port whose tunnel takes no flow, and a client whom every connector has refused, are tried again after this. */
+#define LIMIT_PORT_CLOSED_MS 1000
 /* Public ports of one edge: each is a socket on every worker. */
 #define LIMIT_PORTS 1024
 /* A port that cannot be listened on is tried again after this. */

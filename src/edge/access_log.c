@@ -33,10 +33,15 @@ static struct bytes referer(const struct exchange *x)
 	return redact_url(header(x, BYTES_LIT("referer")));
 }
 
-/* A public port is neither. */
+/* A connection or flow of a public port. */
+static bool is_port(const struct exchange *x)
+{
+	return x->protocol && (strcmp(x->protocol, "tcp") == 0 || strcmp(x->protocol, "udp") == 0);
+}
+
 static const char *scheme_of(const struct exchange *x)
 {
-	if (x->protocol && strcmp(x->protocol, "tcp") == 0)
+	if (is_port(x))
 		return x->protocol;
 	return x->is_tls ? "https" : "http";
 }
@@ -147,7 +152,7 @@ static void write_clf(const struct exchange *x, const struct exchange_outcome *o
 	c.len = 0;
 	if (style == EDGE_ACCESS_VCOMBINED) {
 		clf_escaped(&c, x->host);
-		if (strcmp(scheme_of(x), "tcp") != 0)
+		if (!is_port(x))
 			clf_str(&c, x->is_tls ? ":443" : ":80");
 		clf_str(&c, " ");
 	}
@@ -159,9 +164,7 @@ static void write_clf(const struct exchange *x, const struct exchange_outcome *o
 		clf_escaped(&c, x->request.method);
 		clf_str(&c, " ");
 		clf_escaped(&c, exchange_path(x));
-		if (strcmp(scheme_of(x), "tcp") == 0)
-			clf_str(&c, " TCP");
-		else
+		if (!is_port(x))
 			clf_str(&c, x->protocol && strcmp(x->protocol, "h2") == 0 ? " HTTP/2.0"
 										  : " HTTP/1.1");
 	}

@@ -632,6 +632,12 @@ static void register_metrics(void)
 	metric_register(&metric_port_connections_refused);
 	metric_register(&metric_port_bytes_in);
 	metric_register(&metric_port_bytes_out);
+	metric_register(&metric_port_flows);
+	metric_register(&metric_port_flows_total);
+	metric_register(&metric_port_datagrams_in);
+	metric_register(&metric_port_datagrams_out);
+	for (size_t i = 0; i < PORT_DROP_COUNT; i++)
+		metric_register(&metric_port_dropped[i]);
 	metric_register(&metric_log_dropped);
 }
 

@@ -18,7 +18,7 @@ from testenv import net, sshd
 from testenv import stage as stages
 from testenv.connector import write_config
 from testenv.origin import Origin, TcpService
-from testenv.program import run
+from testenv.program import Program, run
 from testenv.wait import wait_until
 
 from conftest import Own, edges, need
@@ -59,6 +59,32 @@ def failed(done, code, *texts):
 KINDS = ("adit", "adit over http2", "stock", "stock over quic")
 
 
+class UdpService:
+    """A UDP port: each datagram goes back, upside down; `handler(data, address)` may say otherwise."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.handler, self.clients = None, set()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                data, client = self.socket.recvfrom(65536)
+            except OSError:
+                return
+            self.clients.add(client)
+            answer = self.handler(data) if self.handler else data[::-1]
+            if answer is not None:
+                self.socket.sendto(answer, client)
+
+    def close(self):
+        self.socket.close()
+
+
 def name_of(kind):
     return "ports-" + kind.replace(" ", "-")
 
@@ -74,8 +100,8 @@ class Place:
         self.refused = first
         self.edge = self.own.edge(settings='ports-allow: ["12000-31999", "40000/udp"]\nports-bind: ["127.0.0.1"]\n')
         self.cli = self.own.cli(self.edge)
-        self.service, self.other = TcpService(), TcpService()
-        self.service.handler = self.other.handler = echo
+        self.service, self.udp = TcpService(), UdpService()
+        self.service.handler = echo
         self.origin = Origin()
         self.tunnels, self.connectors, self.hosts = {}, {}, {"adit": self.cli}
 
@@ -90,6 +116,7 @@ class Place:
                      {"hostname": "web.example.com", "service": self.origin.service},
                      {"hostname": "down.example.com", "service": f"tcp://127.0.0.1:{net.free_port()}"}]  # fmt: skip
             if way == "adit":
+                rules += [{"hostname": "udp.example.com", "service": f"udp://127.0.0.1:{self.udp.port}"}]
                 rules += [{"hostname": "proxied.example.com", "service": tcp, "originRequest": {"proxyProtocol": "v2"}}]
             config = write_config(self.folder / f"{tunnel.name}.yml", tunnel, rules, **{"warp-routing": {"allow": ["127.0.0.0/8"]}})
             if way not in self.hosts:
@@ -116,7 +143,7 @@ class Place:
     def close(self):
         self.own.close()
         self.service.close()
-        self.other.close()
+        self.udp.close()
         self.origin.close()
 
 
@@ -382,6 +409,189 @@ def test_ssh(place, kind, tmp_path):
         connector.stop()
     finally:
         server.program.kill()
+
+
+# --- UDP -----------------------------------------------------------------------------------------------
+
+
+QUIC_KINDS = ("adit", "stock over quic")
+
+
+@pytest.fixture
+def udp(place):
+    yield place.udp
+    place.udp.handler = None
+
+
+def udp_target(place, wire):
+    return "udp.example.com" if wire == "hostname" else f"127.0.0.1:{place.udp.port}"
+
+
+def udp_client(port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(20)
+    s.connect(("127.0.0.1", port))
+    return s
+
+
+def ask(s, data, tries=10):
+    """A datagram may be lost on the way, and the first one may come before the port is open."""
+    s.settimeout(2)
+    for _ in range(tries):
+        with contextlib.suppress(TimeoutError, ConnectionRefusedError):
+            s.send(data)
+            return s.recv(65536)
+    raise AssertionError("no answer")
+
+
+@pytest.mark.parametrize(("kind", "wire"), [("adit", "hostname"), ("adit", "address"), ("stock over quic", "address")])
+def test_datagrams_go_there_and_back(place, udp, kind, wire):
+    port = place.add(kind, udp_target(place, wire), protocol="udp")
+    mark = place.edge.program.mark()
+    with udp_client(port) as one, udp_client(port) as two:
+        assert ask(one, b"hello") == b"olleh"
+        assert ask(two, b"abc" * 300) == b"cba" * 300
+        assert ask(one, b"again") == b"niaga"
+        assert place.state(port, "udp")["flows"] == 2
+    # The service tells its clients apart; the visitor's socket hears from the port alone.
+    assert len(udp.clients) >= 2
+    place.cli.check("tunnel", "route", "port", "delete", f"udp://:{port}")
+    line = place.edge.program.wait_log(rf"request .*path=:{port} .*", since=mark)[0]
+    assert "method=UDP" in line and "client=127.0.0.1 " in line, line
+    wait_until(lambda: place.edge.metrics()["adit_edge_port_flows"] == 0, "no flow")
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_every_datagram_begins_with_a_proxy_header(place, udp, wire):
+    got = []
+    udp.handler = lambda data: got.append(data) or b"ok"
+    port = place.add("adit", udp_target(place, wire), "--proxy-protocol", "v2", protocol="udp")
+    ip = socket.inet_aton("127.0.0.1")
+    with udp_client(port) as s:
+        assert ask(s, b"one") == b"ok" and ask(s, b"two") == b"ok"
+        head = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c" + ip + ip + struct.pack(">HH", s.getsockname()[1], port)
+    assert got[-1] == head + b"two" and got[0] == head + b"one"
+
+
+def test_flows_cross_to_the_worker_that_has_the_session(place, udp, tmp_path):
+    """One connection, two workers: the kernel spreads clients over both."""
+    tunnel = place.cli.create("narrow")
+    rules = [{"hostname": "udp.example.com", "service": f"udp://127.0.0.1:{udp.port}"}]
+    config = write_config(tmp_path / "narrow.yml", tunnel, rules, **{"ha-connections": 1})
+    connector = place.cli.connect(tunnel, config, wait=1, protocol="quic")
+    port = net.free_port()
+    place.cli.check("tunnel", "route", "port", tunnel.id, f"udp://:{port}", "udp.example.com")
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(udp_client(port)) for _ in range(16)]
+        for i, s in enumerate(socks):
+            assert ask(s, b"%03d" % i) == (b"%03d" % i)[::-1]
+        for i, s in enumerate(socks):
+            s.send(b"x%03d" % i)
+        for i, s in enumerate(socks):
+            s.settimeout(20)
+            assert s.recv(100) == (b"x%03d" % i)[::-1]
+        # The connector leaves, and with it the flows; another one comes, and they go on with that.
+        connector.stop()
+        connector = place.cli.connect(tunnel, config, wait=1, protocol="quic")
+        for i, s in enumerate(socks):
+            assert ask(s, b"%03d" % i) == (b"%03d" % i)[::-1]
+        # Nobody is told more when the port has gone.
+        place.cli.check("tunnel", "route", "port", "delete", f"udp://:{port}")
+        wait_until(lambda: place.edge.metrics()["adit_edge_port_flows"] == 0, "no flow")
+    connector.stop()
+
+
+def test_http2_carries_no_udp_and_the_port_says_so(place, udp):
+    port = place.add("adit over http2", udp_target(place, "hostname"), protocol="udp")
+    with udp_client(port) as s:
+
+        def said():
+            s.send(b"x")
+            return place.state(port, "udp")["error"]
+
+        assert wait_until(said, "trouble") == "its tunnel has no connection over QUIC, and HTTP/2 carries no UDP"
+    assert "no connection over QUIC" in place.cli.check("tunnel", "route", "port", "list")
+    assert place.edge.metrics()['adit_edge_port_datagrams_dropped_total{reason="no_quic"}'] >= 1
+    place.edge.program.wait_log(rf"its tunnel has no connection over QUIC.*port={port}")
+    assert place.state(port, "udp")["flows"] == 0
+
+
+def test_a_udp_service_that_is_not_there(place, udp):
+    port = place.add("adit", "nobody.example.com", protocol="udp")
+    with udp_client(port) as s:
+
+        def refused():
+            s.send(b"x")
+            return place.edge.metrics()['adit_edge_port_datagrams_dropped_total{reason="refused"}'] >= 1
+
+        wait_until(refused, "a drop")
+    place.edge.program.wait_log(rf"A flow of a port reached no service.*port={port}")
+
+
+@pytest.mark.skipif(bool(stages.have("dig", "unbound")), reason="no dig, or no unbound here")
+@pytest.mark.parametrize(("kind", "wire"), [("adit", "hostname"), ("adit", "address"), ("stock over quic", "address")])
+def test_dns(place, kind, wire, tmp_path):
+    """A real name server behind the tunnel, asked through a public UDP port."""
+    at = net.free_port()
+    zone = "".join(f'local-data: "host{i}.lab. A 192.0.2.{i}"\n' for i in range(1, 51))
+    (tmp_path / "unbound.conf").write_text(
+        f'server:\ninterface: 127.0.0.1\nport: {at}\nusername: ""\nchroot: ""\ndirectory: "{tmp_path}"\n'
+        f'pidfile: ""\nuse-syslog: no\ndo-daemonize: no\nlocal-zone: "lab." static\n{zone}'
+        f'local-data: "long.lab. TXT {" ".join(["x" * 200] * 4)}"\nremote-control:\ncontrol-enable: no\n'
+    )
+    server = Program("unbound", [shutil.which("unbound", path="/usr/sbin:/usr/bin:/sbin"), "-c", tmp_path / "unbound.conf"],
+                     tmp_path)  # fmt: skip
+    connector = None
+    try:
+        if wire == "hostname":
+            tunnel = place.cli.create("names")
+            rules = [{"hostname": "dns.example.com", "service": f"udp://127.0.0.1:{at}"}]
+            connector = place.cli.connect(tunnel, write_config(tmp_path / "dns.yml", tunnel, rules))
+            port = net.free_port()
+            place.cli.check("tunnel", "route", "port", tunnel.id, f"udp://:{port}", "dns.example.com")
+        else:
+            port = place.add(kind, f"127.0.0.1:{at}", protocol="udp")
+        dig = ["dig", "+short", "+tries=5", "+timeout=3", "@127.0.0.1", "-p", str(port)]
+        wait_until(lambda: run([*dig, "host1.lab", "A"], seconds=30).stdout == "192.0.2.1\n", "an answer", 30)
+        for i in range(2, 51):
+            assert run([*dig, f"host{i}.lab", "A"], seconds=30).stdout == f"192.0.2.{i}\n"
+        # dig asks from another port each time: so many flows.
+        assert place.state(port, "udp")["flows"] >= 50
+        if connector:
+            connector.stop()
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_ten_thousand_datagrams(place, udp, wire):
+    """Over loopback nothing is lost on the path; what is, a full queue has dropped. A window of datagrams in flight
+    keeps those empty."""
+    count, window = 10000, 64
+    seen = set()
+
+    def handler(data):
+        seen.add(data[:4])
+        return data
+
+    udp.handler = handler
+    port = place.add("adit", udp_target(place, wire), protocol="udp")
+    with udp_client(port) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        ask(s, b"first")
+        back = set()
+        for at in range(0, count, window):
+            part = [struct.pack(">I", i) for i in range(at, min(at + window, count))]
+            for number in part:
+                s.send(number + b"x" * 500)
+            s.settimeout(20)
+            with contextlib.suppress(TimeoutError):
+                while not back.issuperset(part):
+                    back.add(s.recv(65536)[:4])
+                    s.settimeout(5)
+    seen.discard(b"firs")
+    back.discard(b"firs")
+    assert (len(seen), len(back)) == (count, count)
 
 
 # --- who may have what ---------------------------------------------------------------------------------

@@ -13,6 +13,9 @@
  * addresses than a port serves as a rule, and cannot be aimed at. */
 #define PORT_SLOTS 4096
 
+/* What a UDP port met last. */
+enum port_trouble { PORT_WELL, PORT_NO_TUNNEL, PORT_NO_QUIC };
+
 struct port {
 	atomic_uint refs;
 	enum port_protocol protocol;
@@ -20,6 +23,8 @@ struct port {
 	uint8_t key[HASH_KEY_BYTES];
 	atomic_uint in_use; /* connections or flows now */
 	atomic_uint_fast64_t total, refused;
+	atomic_uint under_way; /* datagrams between workers */
+	atomic_int trouble;    /* enum port_trouble */
 	atomic_uint slots[PORT_SLOTS];
 };
 

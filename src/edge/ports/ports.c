@@ -301,6 +301,13 @@ void ports_state(const struct ports *p, enum port_protocol protocol, uint16_t nu
 		return;
 	ret->is_open = e->generation != 0;
 	memcpy(ret->error, e->error, sizeof(ret->error));
+	int trouble = atomic_load_explicit(&e->port->trouble, memory_order_relaxed);
+	if (ret->is_open && trouble != PORT_WELL)
+		(void)snprintf(
+			ret->error, sizeof(ret->error), "%s",
+			trouble == PORT_NO_TUNNEL
+				? "its tunnel has no connector"
+				: "its tunnel has no connection over QUIC, and HTTP/2 carries no UDP");
 	ret->in_use = atomic_load_explicit(&e->port->in_use, memory_order_relaxed);
 	ret->total = atomic_load_explicit(&e->port->total, memory_order_relaxed);
 	ret->refused = atomic_load_explicit(&e->port->refused, memory_order_relaxed);

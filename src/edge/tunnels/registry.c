@@ -9,6 +9,7 @@
 #include "edge/edge.h"
 #include "edge/tunnels/service_report.h"
 #include "edge/worker.h"
+#include "transport/udp_flow.h"
 
 #define COMPONENT "edge/tunnels"
 
@@ -40,10 +41,12 @@ struct member {
 	struct service_report *services; /* counted; NULL: nothing was reported */
 	struct list sessions; /* struct tunnel_session, on this worker, leaving ones too */
 	size_t local_count;   /* of those the choosable ones */
-	size_t remote_total, next_remote;
+	size_t remote_total, remote_udp_total, next_remote;
 	usec shaky_until; /* by loop_now(); one of its connections has broken off */
 	int64_t turn;     /* for balance_candidate */
-	size_t remote[];  /* choosable sessions per worker, by index; the own one stays 0 */
+	/* Choosable sessions per worker, by index, and behind those of them the ones that take UDP flows; the own
+	 * ones stay 0. */
+	size_t remote[];
 };
 
 /* From one worker to another: a session came (+1) or went (-1), or its connector has said how its services
@@ -53,6 +56,7 @@ struct notice {
 	size_t from;
 	int change;
 	bool is_lost;                    /* with -1 */
+	bool is_udp;                     /* the session takes UDP flows */
 	struct replica *replica;         /* counted */
 	struct service_report *services; /* counted; with 0 */
 	uint8_t index;
@@ -124,7 +128,7 @@ static struct member *member_make(struct worker *w, struct replica *r)
 	}
 	if (w->index == 0)
 		warn_of_equal_labels(e, r); /* once is enough */
-	m = mem_alloc(sizeof(*m) + w->peer_count * sizeof(m->remote[0]));
+	m = mem_alloc(sizeof(*m) + 2 * w->peer_count * sizeof(m->remote[0]));
 	m->entry = e;
 	m->replica = replica_ref(r);
 	list_init(&m->sessions);
@@ -191,6 +195,12 @@ static void make_shaky(struct member *m, const struct worker *w)
 	m->shaky_until = loop_now(w->loop) + LIMIT_SHAKY_MS * USEC_PER_MSEC;
 }
 
+static void count_remote_udp(struct member *m, const struct notice *n, int change)
+{
+	m->remote[n->to->peer_count + n->from] += (size_t)change;
+	m->remote_udp_total += (size_t)change;
+}
+
 static void on_notice(void *arg)
 {
 	struct notice *n = arg;
@@ -199,12 +209,16 @@ static void on_notice(void *arg)
 	if (n->change > 0) {
 		m->remote[n->from]++;
 		m->remote_total++;
+		if (n->is_udp)
+			count_remote_udp(m, n, 1);
 		m->entry->session_count++;
 		let_go_replaced(m, n->index, n->order);
 	} else if (n->change < 0) {
 		BUG_IF(m->remote[n->from] == 0);
 		m->remote[n->from]--;
 		m->remote_total--;
+		if (n->is_udp)
+			count_remote_udp(m, n, -1);
 		m->entry->session_count--;
 	} else if (n->services) {
 		take_services(m, n->services);
@@ -230,6 +244,7 @@ static void tell_others(const struct tunnel_session *ts, int change, bool is_los
 			.from = w->index,
 			.change = change,
 			.is_lost = is_lost,
+			.is_udp = ts->is_udp,
 			.replica = replica_ref(ts->member->replica),
 			.services = services ? service_report_ref(services) : NULL,
 			.index = ts->index,
@@ -252,6 +267,7 @@ int registry_add(struct tunnel_session *ts, const struct directory_record *recor
 	ts->member = member_make(w, r);
 	replica_unref(r); /* the member has one */
 	ts->order = ++registrations;
+	ts->is_udp = ts->session->transport->open_udp != NULL;
 	let_go_replaced(ts->member, ts->index, ts->order);
 	list_append(&ts->member->sessions, &ts->node);
 	ts->member->local_count++;
@@ -303,10 +319,19 @@ void registry_set_services(struct tunnel_session *ts, struct service_report *rep
 
 /* --- Choosing --------------------------------------------------------------------------------- */
 
+static bool can_take(const struct tunnel_session *ts, enum registry_needs needs)
+{
+	if (ts->has_left || ts->session->is_draining)
+		return false;
+	if (needs == REGISTRY_STREAM)
+		return session_can_open(ts->session);
+	return session_can_open_udp(ts->session, needs == REGISTRY_UDP_HOSTNAME);
+}
+
 /* This worker's session of the replica that has the fewest streams in flight; NULL when none takes any.
  * *ret_load: streams of them all. */
 static struct tunnel_session *least_busy(struct member *m, const struct registry_ask *ask,
-					 size_t *ret_load)
+					 enum registry_needs needs, size_t *ret_load)
 {
 	struct tunnel_session *best = NULL;
 	size_t best_count = 0;
@@ -319,8 +344,7 @@ static struct tunnel_session *least_busy(struct member *m, const struct registry
 		*ret_load += count;
 		for (size_t i = 0; ask && i < ask->try_count; i++)
 			was_tried |= ask->tries[i].session == ts;
-		if (was_tried || ts->has_left || ts->session->is_draining ||
-		    !session_can_open(ts->session))
+		if (was_tried || !can_take(ts, needs))
 			continue;
 		if (!best || count < best_count) {
 			best = ts;
@@ -359,7 +383,8 @@ static bool choose_here(struct tunnel_entry *e, const struct registry_ask *ask, 
 		struct member *m = LIST_ENTRY(node, struct member, node);
 		if (!is_above_suspicion(m, now))
 			return false;
-		struct tunnel_session *ts = m->local_count ? least_busy(m, ask, &load) : NULL;
+		struct tunnel_session *ts =
+			m->local_count ? least_busy(m, ask, ask->needs, &load) : NULL;
 		if (ts && (!best || load < best_load)) {
 			best = m;
 			best_session = ts;
@@ -420,9 +445,11 @@ static void add_candidate(struct choosing *c, struct member *m, const struct reg
 			  usec now)
 {
 	size_t ignored, i = c->count;
-	struct tunnel_session *ts = m->local_count ? least_busy(m, ask, &ignored) : NULL;
+	struct tunnel_session *ts = m->local_count ? least_busy(m, ask, ask->needs, &ignored) : NULL;
 
-	if ((!ts && m->remote_total == 0) || i == ARRAY_LEN(c->list))
+	size_t remote = ask->needs == REGISTRY_STREAM ? m->remote_total : m->remote_udp_total;
+
+	if ((!ts && remote == 0) || i == ARRAY_LEN(c->list))
 		return;
 	c->list[i] = (struct balance_candidate){
 		.weight = m->replica->facts.weight,
@@ -439,11 +466,13 @@ static void add_candidate(struct choosing *c, struct member *m, const struct reg
 	c->count++;
 }
 
-static struct worker *remote_worker(struct worker *w, struct member *m)
+static struct worker *remote_worker(struct worker *w, struct member *m, enum registry_needs needs)
 {
+	const size_t *remote = m->remote + (needs == REGISTRY_STREAM ? 0 : w->peer_count);
+
 	for (size_t i = 0; i < w->peer_count; i++) {
 		size_t at = m->next_remote++ % w->peer_count;
-		if (m->remote[at])
+		if (remote[at])
 			return w->peers[at];
 	}
 	return NULL;
@@ -483,7 +512,7 @@ static bool choose_among_all(struct worker *w, struct tunnel_entry *e,
 		if (c.sessions[i])
 			ret->session = take_session(m, c.sessions[i]);
 		else
-			ret->worker = remote_worker(w, m);
+			ret->worker = remote_worker(w, m, ask->needs);
 		return true;
 	}
 }
@@ -505,6 +534,13 @@ bool registry_choose(struct worker *w, const struct registry_ask *ask, struct re
 	return choose_among_all(w, e, ask, ret);
 }
 
+bool registry_has_any(struct worker *w, const struct uuid *tunnel)
+{
+	const struct tunnel_entry *e = entry_of(w, tunnel);
+
+	return e && e->session_count > 0;
+}
+
 bool registry_has_replicas(struct worker *w, const struct uuid *tunnel)
 {
 	const struct tunnel_entry *e = entry_of(w, tunnel);
@@ -517,7 +553,18 @@ struct tunnel_session *registry_session_of(struct worker *w, const struct uuid *
 {
 	struct member *m = member_of(entry_of(w, tunnel), connector);
 	size_t ignored;
-	struct tunnel_session *ts = m ? least_busy(m, NULL, &ignored) : NULL;
+	struct tunnel_session *ts = m ? least_busy(m, NULL, REGISTRY_STREAM, &ignored) : NULL;
+
+	return ts ? take_session(m, ts) : NULL;
+}
+
+struct tunnel_session *registry_udp_session_of(struct worker *w, const struct uuid *tunnel,
+					       const struct uuid *connector, bool is_hostname)
+{
+	enum registry_needs needs = is_hostname ? REGISTRY_UDP_HOSTNAME : REGISTRY_UDP_ADDRESS;
+	struct member *m = member_of(entry_of(w, tunnel), connector);
+	size_t ignored;
+	struct tunnel_session *ts = m ? least_busy(m, NULL, needs, &ignored) : NULL;
 
 	return ts ? take_session(m, ts) : NULL;
 }

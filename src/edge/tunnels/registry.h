@@ -29,6 +29,7 @@ struct tunnel_session {
 	uint64_t order;        /* set by registry_add(): later registrations have higher ones */
 	struct member *member; /* set by registry_add(): its replica, as this worker sees it */
 	bool has_left;         /* it takes no new requests */
+	bool is_udp;           /* set by registry_add(): its transport has UDP flows */
 	bool is_replaced;      /* by a later one of its connector and index */
 };
 
@@ -55,6 +56,13 @@ struct registry_try {
 	bool is_final; /* its service did not take it: nothing to be had there */
 };
 
+/* What a session has to be able to take. */
+enum registry_needs {
+	REGISTRY_STREAM,
+	REGISTRY_UDP_ADDRESS, /* transport/udp_flow.h */
+	REGISTRY_UDP_HOSTNAME,
+};
+
 struct registry_ask {
 	const struct uuid *tunnel;
 	enum balance_policy policy;
@@ -62,6 +70,7 @@ struct registry_ask {
 	uint64_t host_key;   /* registry_host_key() */
 	struct bytes client; /* the visitor's address as text */
 	struct bytes cookie; /* a replica's tag; BALANCE_COOKIE */
+	enum registry_needs needs;
 	struct registry_try tries[REGISTRY_TRIES];
 	size_t try_count;
 };
@@ -77,12 +86,17 @@ struct registry_choice {
 uint64_t registry_host_key(const struct uuid *tunnel, struct bytes host);
 /* False when nobody can take the request. */
 bool registry_choose(struct worker *w, const struct registry_ask *ask, struct registry_choice *ret);
+/* Some connection of the tunnel is there, whatever it can take. */
+bool registry_has_any(struct worker *w, const struct uuid *tunnel);
 /* More than one replica is there: another one may take what one refuses. */
 bool registry_has_replicas(struct worker *w, const struct uuid *tunnel);
 /* For a request that has crossed: the replica's session here that has the fewest streams in flight; NULL
  * when there is none any more. */
 struct tunnel_session *registry_session_of(struct worker *w, const struct uuid *tunnel,
 					   const struct uuid *connector);
+/* The same for a UDP flow. */
+struct tunnel_session *registry_udp_session_of(struct worker *w, const struct uuid *tunnel,
+					       const struct uuid *connector, bool is_hostname);
 
 /* What became of a request that was sent down a session (which is still there). */
 struct registry_verdict {
