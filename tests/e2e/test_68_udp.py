@@ -13,7 +13,9 @@ import pytest
 
 from testenv import net
 from testenv.connector import write_config
+from testenv.edge import ZONE
 from testenv.program import PATIENCE, run
+from testenv.visitor import Visitor
 from testenv.wait import wait_until
 
 from conftest import Own, need
@@ -241,7 +243,6 @@ def test_larger_than_the_stock_wire_carries(place, service):
 
 
 def test_refusals_are_told(place, service):
-    adit = place.connector("hostname") if "hostname" in place.ports else None
     sock = client(place.port("adit", "adit", (), "nobody.example.com"))
     adit = place.connectors["adit"]
     sock.send(b"x")
@@ -257,11 +258,6 @@ def test_refusals_are_told(place, service):
 
 
 def test_http_to_a_udp_service_says_what_it_is(place, service):
-    from testenv.edge import ZONE
-    from testenv.visitor import Visitor
-
-    place.run("adit", "adit")
-    tunnel, config = place.tunnels["adit"]
     visitor = Visitor(place.edge, "http1.1", place.folder)
     host = f"web.{ZONE}"
     own = place.cli.create("udp-web")
@@ -292,11 +288,10 @@ def test_a_connector_that_leaves_takes_no_flow_with_it(place, service, way):
     name = f"two {way}"
     port = place.port(name, kind, args, target)
     tunnel, config = place.tunnels[name]
-    first = place.connectors[name]
+    leaver = place.connectors[name]
     sock = client(port)
     ask(sock, b"first")
     second = place.own.connect(place.cli, tunnel, config, name="second", args=args, protocol="quic")
-    leaver = first
     answered, lost, is_over = 0, 0, threading.Event()
     sock.settimeout(2)
 
