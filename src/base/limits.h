@@ -222,6 +222,8 @@
 /* Silence that ends a flow: every NAT on the way waits as long at least (RFC 4787 §4.3 asks for two minutes,
  * thirty seconds are common), and keep-alives of what lives longer come more often. */
 #define LIMIT_PORT_FLOW_IDLE_MS 30000
+/* A flow whose connector leaves: answers to what went there come for so long. */
+#define LIMIT_PORT_FLOW_LEAVE_MS 1000
 /* How many flows are looked at for the oldest one of an address. */
 #define LIMIT_PORT_FLOW_SEARCH 64
 /* Datagrams of one port between the workers: 10 MB. */

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/encode.h"
 #include "base/mem.h"
+#include "edge/ports/ports.h"
 
 static int on_changed(void *ctx, struct err *err)
 {
@@ -47,12 +48,24 @@ static char *on_status(void *ctx)
 	return mem_strdup("{\"workers\":2}");
 }
 
+/* Port 2001 is open and has a visitor; others could not be opened. */
+static void on_port_state(void *ctx, enum port_protocol protocol, uint16_t port,
+			  struct ports_state *ret)
+{
+	*ret = (struct ports_state){ .is_known = true, .is_open = port == 2001, .in_use = 1 };
+	if (!ret->is_open)
+		snprintf(ret->error, sizeof(ret->error), "cannot listen: nothing here is real");
+}
+
 void control_fixture_open(struct control_fixture *f, struct loop *loop)
 {
 	static const char *const edges[] = { "adit.example.com:7844", "adit.example.com:7844" };
-	const struct control_options options = { "https://adit.example.com:8443", edges, 2 };
+	static const char *const ports[] = { "2000-2999/tcp", "2053/udp" };
+	const struct control_options options = { "https://adit.example.com:8443", edges, 2,
+						 { ports, 2 } };
 	struct control_hooks hooks = {
-		f, on_changed, on_connections, on_connection_count, on_disconnect, on_status
+		f, on_changed, on_connections, on_connection_count, on_disconnect, on_status,
+		on_port_state
 	};
 	struct err err = { 0 };
 

@@ -70,7 +70,7 @@ struct port_udp {
 	struct udp_socket *socket;
 	struct map *clients; /* client_key() -> struct client */
 	struct list by_age;  /* the one that has been silent longest comes first */
-	struct timer sweep;
+	struct timer sweep, leave;
 	usec closed_until; /* nobody is there: not asked again before */
 	enum port_drop closed_for;
 	usec logged_at;
@@ -267,6 +267,22 @@ static void on_datagram(void *ctx, struct bytes payload)
 	metric_add(&metric_port_datagrams_out, 1);
 }
 
+static void close_other_way(struct client *c)
+{
+	struct way *other = c->way == &c->ways[0] ? &c->ways[1] : &c->ways[0];
+
+	other->carry = udp_carry_close(other->carry);
+}
+
+/* What was on its way when connectors began to leave has come; they wait for their flows to end. */
+static void on_leave(struct timer *t)
+{
+	struct port_udp *u = CONTAINER_OF(t, struct port_udp, leave);
+
+	LIST_FOR_EACH(node, &u->by_age)
+		close_other_way(LIST_ENTRY(node, struct client, node));
+}
+
 static void on_draining(void *ctx)
 {
 	struct way *way = ctx;
@@ -277,6 +293,8 @@ static void on_draining(void *ctx)
 	c->way = way == &c->ways[0] ? &c->ways[1] : &c->ways[0];
 	c->way->carry = udp_carry_close(c->way->carry);
 	c->try_count = 0;
+	if (!timer_is_set(&c->udp->leave))
+		timer_set(&c->udp->leave, LIMIT_PORT_FLOW_LEAVE_MS);
 }
 
 static void log_trouble(struct port_udp *u, const char *what, struct bytes text)
@@ -475,6 +493,7 @@ struct port_udp *port_udp_new(struct worker *w, struct port *port, int fd)
 	u->clients = map_new();
 	list_init(&u->by_age);
 	timer_init(&u->sweep, w->loop, on_sweep);
+	timer_init(&u->leave, w->loop, on_leave);
 	u->socket = udp_new(w->loop, fd, &socket_events, u);
 	return u;
 }
@@ -484,6 +503,7 @@ struct port_udp *port_udp_free(struct port_udp *u)
 	if (!u)
 		return NULL;
 	timer_stop(&u->sweep);
+	timer_stop(&u->leave);
 	LIST_FOR_EACH(node, &u->by_age)
 		client_free(LIST_ENTRY(node, struct client, node));
 	map_free(u->clients);
