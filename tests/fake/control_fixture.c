@@ -61,11 +61,13 @@ void control_fixture_open(struct control_fixture *f, struct loop *loop)
 {
 	static const char *const edges[] = { "adit.example.com:7844", "adit.example.com:7844" };
 	static const char *const ports[] = { "2000-2999/tcp", "2053/udp" };
-	const struct control_options options = { "https://adit.example.com:8443", edges, 2,
+	const struct control_options options = { "https://adit.example.com:8443",
+						 edges,
+						 2,
 						 { ports, 2 } };
 	struct control_hooks hooks = {
-		f, on_changed, on_connections, on_connection_count, on_disconnect, on_status,
-		on_port_state
+		f,         on_changed,   on_connections, on_connection_count, on_disconnect,
+		on_status, on_port_state
 	};
 	struct err err = { 0 };
 

@@ -91,7 +91,8 @@ static void ports_are_added_shown_and_deleted(void **state)
 	assert_int_equal(json_integer_value(json_object_get(shown, "connections")), 1);
 	assert_int_equal(f->c.changed, 1);
 
-	json_decref(add(f, "\"protocol\": \"udp\", \"port\": 2053, \"service\": \"10.0.0.5:53\"", 200, 0));
+	json_decref(add(f, "\"protocol\": \"udp\", \"port\": 2053, \"service\": \"10.0.0.5:53\"",
+			200, 0));
 	json_t *list = ask(f, "GET", "ports", NULL, 200, 0);
 	assert_int_equal(json_array_size(list), 2);
 	const json_t *udp = json_array_get(list, 1);
@@ -114,17 +115,18 @@ static void what_the_operator_has_not_allowed_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
-	json_decref(add(f, "\"protocol\": \"tcp\", \"port\": 22, \"service\": \"a.example.com\"", 403,
-			1107));
-	json_decref(add(f, "\"protocol\": \"udp\", \"port\": 2001, \"service\": \"a.example.com\"", 403,
-			1107));
+	json_decref(add(f, "\"protocol\": \"tcp\", \"port\": 22, \"service\": \"a.example.com\"",
+			403, 1107));
+	json_decref(add(f, "\"protocol\": \"udp\", \"port\": 2001, \"service\": \"a.example.com\"",
+			403, 1107));
 	assert_int_equal(f->c.changed, 0);
 }
 
 static void a_port_is_given_once(void **state)
 {
 	struct fixture *f = *state;
-	const char *members = "\"protocol\": \"tcp\", \"port\": 2001, \"service\": \"a.example.com\"";
+	const char *members =
+		"\"protocol\": \"tcp\", \"port\": 2001, \"service\": \"a.example.com\"";
 
 	json_decref(add(f, members, 200, 0));
 	json_decref(add(f, members, 409, 1106));
@@ -158,8 +160,8 @@ static void refuses_what_makes_no_sense(void **state)
 			"\"service\": \"a.example.com\"}",
 			404, 1020));
 	json_decref(ask(f, "POST", "ports",
-			"{\"protocol\": \"tcp\", \"port\": 2001, \"service\": \"a.example.com\"}", 400,
-			1001));
+			"{\"protocol\": \"tcp\", \"port\": 2001, \"service\": \"a.example.com\"}",
+			400, 1001));
 	json_decref(ask(f, "DELETE", "ports/zz", NULL, 400, 1001));
 }
 
@@ -167,8 +169,8 @@ static void the_administrator_sees_all(void **state)
 {
 	struct fixture *f = *state;
 
-	json_decref(add(f, "\"protocol\": \"tcp\", \"port\": 2001, \"service\": \"a.example.com\"", 200,
-			0));
+	json_decref(add(f, "\"protocol\": \"tcp\", \"port\": 2001, \"service\": \"a.example.com\"",
+			200, 0));
 	struct answer *a =
 		control_fixture_send(&f->c, "GET", "/admin/v1/ports", NULL, BYTES_NONE, true);
 	assert_int_equal(a->request.status, 200);

@@ -30,9 +30,9 @@ static void takes_ports_and_ranges(void **state)
 
 static void refuses_what_is_no_port(void **state)
 {
-	static const char *const bad[] = { "",       "0",       "65536",   "80-",     "-80",
-					   "90-80",  "80/",     "80/sctp", "80-90-95", "ssh",
-					   "80 ",    "80/tcp/", "+80",     "0-10",    "1-70000" };
+	static const char *const bad[] = { "",      "0",       "65536",   "80-",      "-80",
+					   "90-80", "80/",     "80/sctp", "80-90-95", "ssh",
+					   "80 ",   "80/tcp/", "+80",     "0-10",     "1-70000" };
 	struct port_range r;
 	struct err err;
 
@@ -76,9 +76,11 @@ static void a_target_is_a_hostname_or_an_address(void **state)
 
 static void refuses_other_targets(void **state)
 {
-	static const char *const bad[] = { "", "10.0.0.5", "fd00::1", "ssh.example.com:22",
-					   "10.0.0.5:0", "10.0.0.5:99999", "*.example.com",
-					   "tcp://ssh.example.com", "ssh", "a b.example.com" };
+	static const char *const bad[] = {
+		"",           "10.0.0.5",       "fd00::1",       "ssh.example.com:22",
+		"10.0.0.5:0", "10.0.0.5:99999", "*.example.com", "tcp://ssh.example.com",
+		"ssh",        "a b.example.com"
+	};
 	char longest[400];
 	struct port_target t;
 	struct err err;
@@ -109,7 +111,8 @@ static void the_header_has_both_ends(void **state)
 {
 	struct address visitor = at("192.0.2.7", 0x1234), edge = at("198.51.100.1", 2222);
 	uint8_t header[PROXY_V2_MAX];
-	static const char v4[] = SIGNATURE "\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x34\x08\xae";
+	static const char v4[] =
+		SIGNATURE "\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x34\x08\xae";
 
 	assert_int_equal(proxy_v2_write(&visitor, &edge, false, header), 28);
 	assert_memory_equal(header, v4, 28);
