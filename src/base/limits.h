@@ -318,3 +318,26 @@
 #define LIMIT_LOGIN_WAITERS_PER_ADDRESS 16
 /* Approved certificates that nobody fetched yet; each administrator has one login open, rarely two. */
 #define LIMIT_LOGIN_PENDING 64
+
+/* Requests that wait while a successor starts; a person or two and their scripts. */
+#define LIMIT_API_FROZEN 64
+
+/* --- Takeover: an edge and its successor ----------------------------------------------------- */
+
+/* Who connects to the takeover socket says so at once; between two processes of one host. */
+#define LIMIT_TAKEOVER_ANSWER_MS 10000
+/* The successor opens the store, reads the routes and makes certificates meanwhile; nothing is written. */
+#define LIMIT_TAKEOVER_START_MS 60000
+/* Sockets that are handed over: as many descriptors as a process may have by default. */
+#define LIMIT_TAKEOVER_SOCKETS 1024
+/* What is kept in memory only: LIMIT_SIGNIN_SESSIONS of about 300 bytes and LIMIT_LOGIN_PENDING certificates of
+ * about 2 KiB. */
+#define LIMIT_TAKEOVER_STATE_BYTES (1024 * 1024)
+/* After a takeover connectors come over within a second; stock ones wait up to two before they dial again. Until
+ * then requests for tunnels that nobody serves yet wait, so long and so many per worker (some 20 KiB each). */
+#define LIMIT_HOLD_MS 10000
+#define LIMIT_HOLD_REQUESTS 4096
+/* So long a leaving edge whose visitors are served waits for its connectors to have gone elsewhere. */
+#define LIMIT_MOVE_MS 5000
+/* Connectors that cannot open a new connection before the old one ends give up one after the other, so often. */
+#define LIMIT_MOVE_STEP_MS 2000

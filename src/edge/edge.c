@@ -1,11 +1,15 @@
 #include "edge/edge.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/encode.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -15,12 +19,17 @@
 #include "edge/forward/dispatch.h"
 #include "edge/forward/private_tcp.h"
 #include "edge/listen/local.h"
+#include "edge/listen/sockets.h"
 #include "edge/listen/visitor.h"
 #include "edge/ports/port_tcp.h"
 #include "edge/ports/port_udp.h"
 #include "edge/ports/ports.h"
+#include "edge/takeover/giver.h"
+#include "edge/takeover/successor.h"
+#include "edge/takeover/taker.h"
 #include "edge/tunnels/accept.h"
 #include "edge/tunnels/quic_listener.h"
+#include "edge/tunnels/quic_relay.h"
 #include "edge/tunnels/service_report.h"
 #include "edge/worker.h"
 #include "io/conn.h"
@@ -32,6 +41,8 @@
 
 /* A snapshot that could not be built (a full disk, say) is tried again after this. */
 #define RETRY_SNAPSHOT_MS 10000
+/* How often an edge that was taken over looks what its successor has written. */
+#define FOLLOW_MS 2000
 
 struct edge {
 	const struct edge_config *config;
@@ -43,13 +54,20 @@ struct edge {
 	struct snapshot *snapshot; /* counted: the newest */
 	struct local_listeners *local;
 	struct ports *ports;
+	struct sockets *sockets;
+	struct taker *taker;         /* of the edge before, until its sockets are ours */
+	struct giver *giver;         /* NULL when there can be no successor */
+	struct successor *successor; /* whom SIGUSR2 starts */
+	struct quic_relay *relay;    /* to the edges before, and from the one after */
+	int64_t generation;          /* how many edges handed on to each other, this one counted */
 	struct worker **workers;
 	pthread_t *threads;
 	size_t worker_count, threads_started;
 	atomic_size_t next_worker;
 	struct timer renew, grace;
+	struct timer follow; /* taken over: the successor writes, this one reads */
 	usec started_at;
-	bool is_stopping;
+	bool is_stopping, is_taken_over;
 };
 
 struct worker *edge_next_worker(struct edge *e)
@@ -324,20 +342,18 @@ static int listen_on_all(struct edge *e, const char *text, const char *what,
 {
 	struct address address;
 	char shown[ADDRESS_TEXT_SIZE];
+	struct socket_group *group =
+		sockets_listen(e->sockets, what, text, true, e->worker_count, &address, err);
 
-	if (address_parse(bytes_str(text), &address, err) < 0)
+	if (!group)
 		return err_wrap(err, "%s", what);
-	/* Sockets that share a port do so with any other edge of the same user, silently: one that does
-	 * not share tells whether somebody is there already. */
-	int probe = listen_open(&address, false, err);
-	if (probe < 0)
-		return err_wrap(err, "%s", what);
-	close(probe); /* allowed: it never reached a loop */
-	for (size_t i = 0; i < e->worker_count; i++) {
-		int fd = listen_open(&address, true, err);
+	/* Of an edge with another number of workers: some serve several sockets, or share one. */
+	size_t count = group->count > e->worker_count ? group->count : e->worker_count;
+	for (size_t i = 0; i < count; i++) {
+		int fd = sockets_dup(group, i, err);
 		if (fd < 0)
-			return err_wrap(err, "%s", what);
-		worker_listen(e->workers[i], fd, on_accept);
+			return fd;
+		worker_listen(e->workers[i % e->worker_count], fd, on_accept);
 	}
 	log_info(COMPONENT, "listening", LOG_STR("for", what),
 		 LOG_STR("address", address_text(&address, shown)));
@@ -378,7 +394,14 @@ static int listen_quic(struct edge *e, const struct address *address, struct byt
 	address_text(address, shown);
 	if (e->config->tunnel_quic == EDGE_QUIC_OFF || address->any.sa_family == AF_UNIX)
 		return 0;
-	if (quic_listen_on_all(e->workers, e->worker_count, address, secret, &why) == 0) {
+	const struct quic_listen how = {
+		.workers = e->workers,
+		.worker_count = e->worker_count,
+		.sockets = e->sockets,
+		.relay = e->relay,
+		.secret = secret,
+	};
+	if (quic_listen_on_all(&how, address, &why) == 0) {
 		log_info(COMPONENT, "listening", LOG_STR("for", "tunnel over QUIC"),
 			 LOG_STR("address", shown));
 		return 0;
@@ -475,6 +498,7 @@ static void on_workers_ended(void *arg)
 static void on_signal(void *arg, int signum)
 {
 	struct edge *e = arg;
+	bool was_leaving = e->is_taken_over;
 
 	if (e->is_stopping) {
 		on_grace_over(&e->grace);
@@ -483,15 +507,170 @@ static void on_signal(void *arg, int signum)
 	e->is_stopping = true;
 	log_info(COMPONENT, "stopping",
 		 LOG_STR("signal", signum == SIGINT ? "interrupt" : "terminated"));
-	notify_service_manager("STOPPING=1");
-	local_listeners_set_ready(e->local, false);
 	timer_set(&e->grace, e->config->grace_period / USEC_PER_MSEC);
-	control_plane_drain(e->control);
-	ports_drain(e->ports);
+	if (!was_leaving) {
+		notify_service_manager("STOPPING=1");
+		local_listeners_set_ready(e->local, false);
+		e->giver = giver_free(e->giver);
+		sockets_close_all(e->sockets);
+		control_plane_drain(e->control);
+		ports_drain(e->ports);
+	}
 	for (size_t i = 0; i < e->worker_count; i++)
 		worker_post_drain(e->workers[i]);
+	if (!was_leaving)
+		loop_work(e->loop, join_workers, on_workers_ended, e);
+}
+
+/* --- Takeover: a successor serves from now on ------------------------------------------------- */
+
+/* The successor writes: tunnels that are deleted there, say, have to end here, too. */
+static void on_follow(struct timer *t)
+{
+	struct edge *e = CONTAINER_OF(t, struct edge, follow);
+	int64_t revision = store_revision(e->store, NULL);
+	struct err err = { 0 };
+
+	if (revision > snapshot_revision(e->snapshot) && spread_snapshot(e, &err) < 0)
+		log_debug(COMPONENT, "cannot follow the successor", LOG_STR("error", err.text));
+	timer_stop(&e->renew);
+	timer_set(t, FOLLOW_MS);
+}
+
+/* Of public ports: their table has its own (edge/ports/ports.h), and changes while we run. */
+static const char *const port_names[] = { [PORT_TCP] = "tcp port", [PORT_UDP] = "udp port" };
+
+static void offer_port(void *ctx, const struct ports_socket *s)
+{
+	struct edge *e = ctx;
+	char text[ADDRESS_TEXT_SIZE];
+	int fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0)
+		(void)sockets_add(e->sockets, port_names[s->protocol],
+				  address_text(&s->address, text),
+				  s->protocol == PORT_UDP ? SOCKET_DATAGRAM : SOCKET_STREAM, &fd, 1);
+}
+
+static enum port_protocol protocol_of(const struct socket_group *g)
+{
+	return strcmp(g->what, port_names[PORT_UDP]) == 0 ? PORT_UDP : PORT_TCP;
+}
+
+static bool is_port(const struct socket_group *g)
+{
+	return strcmp(g->what, port_names[protocol_of(g)]) == 0;
+}
+
+static void withdraw_ports(struct edge *e)
+{
+	const struct socket_group *next;
+
+	for (const struct socket_group *g = sockets_next(e->sockets, NULL); g; g = next) {
+		next = sockets_next(e->sockets, g);
+		if (is_port(g))
+			sockets_close(e->sockets, (struct socket_group *)(uintptr_t)g);
+	}
+}
+
+static void inherit_ports(struct edge *e)
+{
+	for (const struct socket_group *g = sockets_next(e->sockets, NULL); g;
+	     g = sockets_next(e->sockets, g)) {
+		struct ports_socket s = { .protocol = protocol_of(g) };
+		if (!is_port(g) || address_parse(bytes_str(g->address), &s.address, NULL) < 0)
+			continue;
+		for (size_t i = 0; i < g->count; i++)
+			if ((s.fd = sockets_dup(g, i, NULL)) >= 0)
+				ports_inherit(e->ports, &s);
+	}
+	withdraw_ports(e);
+}
+
+static void on_frozen(void *ctx, bool is_frozen)
+{
+	struct edge *e = ctx;
+	struct err err = { 0 };
+
+	if (is_frozen && quic_relay_offer(e->relay, e->loop, e->workers, &err) < 0)
+		log_warn(COMPONENT, "connections over QUIC will not live on",
+			 LOG_STR("error", err.text));
+	withdraw_ports(e);
+	if (is_frozen)
+		ports_each_socket(e->ports, offer_port, e);
+	if (is_frozen)
+		control_plane_freeze(e->control);
+	else
+		control_plane_thaw(e->control);
+}
+
+static char *on_state(void *ctx)
+{
+	const struct edge *e = ctx;
+
+	return control_plane_save(e->control);
+}
+
+static void on_handed_over(void *ctx, pid_t successor)
+{
+	struct edge *e = ctx;
+	char word[32];
+
+	log_info(COMPONENT, "a successor has taken over, finishing what runs here",
+		 LOG_INT("pid", successor));
+	e->is_taken_over = true;
+	(void)snprintf(word, sizeof(word), "MAINPID=%d", (int)successor);
+	notify_service_manager(word);
+	successor_forget(e->successor);
+	quic_relay_leave(e->relay);
+	ports_drain(e->ports);
+	sockets_close_all(e->sockets);
+	local_listeners_leave(e->local);
+	control_plane_hand_over(e->control);
+	timer_stop(&e->renew);
+	timer_set(&e->follow, FOLLOW_MS);
+	timer_set(&e->grace, e->config->takeover_grace / USEC_PER_MSEC);
+	for (size_t i = 0; i < e->worker_count; i++)
+		worker_post_taken_over(e->workers[i]);
 	loop_work(e->loop, join_workers, on_workers_ended, e);
 }
+
+static void on_not_handed_over(void *ctx, const char *why)
+{
+	(void)ctx;
+	log_error(COMPONENT, "the takeover did not happen, this edge goes on",
+		  LOG_STR("error", why));
+	notify_service_manager("READY=1");
+}
+
+static const struct giver_events giver_events = {
+	.set_frozen = on_frozen,
+	.state = on_state,
+	.handed_over = on_handed_over,
+	.failed = on_not_handed_over,
+};
+
+static void on_upgrade(void *arg, int signum)
+{
+	struct edge *e = arg;
+	struct err err = { 0 };
+	char word[80];
+
+	(void)signum;
+	if (e->is_taken_over || e->is_stopping || !e->giver) {
+		log_warn(COMPONENT, "no successor is started",
+			 LOG_BOOL("takenOver", e->is_taken_over));
+		return;
+	}
+	/* systemd's Type=notify-reload wants to know when it began. */
+	(void)snprintf(word, sizeof(word), "RELOADING=1\nMONOTONIC_USEC=%lld",
+		       (long long)clock_now());
+	notify_service_manager(word);
+	if (successor_start(e->successor, on_not_handed_over, e, &err) < 0)
+		on_not_handed_over(e, err.text);
+}
+
+/* --- Starting and stopping --------------------------------------------------------------------- */
 
 /* Whoever rotates logs has renamed them. */
 static void on_reopen(void *arg, int signum)
@@ -514,6 +693,7 @@ static int make_workers(struct edge *e, struct err *err)
 			.location = e->config->location,
 			.https_port = first_https_port(e->config),
 			.control = e->gateway,
+			.hold_until = e->taker ? clock_now() + LIMIT_HOLD_MS * USEC_PER_MSEC : 0,
 		};
 		e->workers[i] = worker_new(&start, err);
 		if (!e->workers[i])
@@ -524,6 +704,12 @@ static int make_workers(struct edge *e, struct err *err)
 		e->workers[i]->peer_count = e->worker_count;
 	}
 	return 0;
+}
+
+static void forget_state(struct buf *state)
+{
+	secret_wipe(state->ptr, state->cap);
+	buf_done(state);
 }
 
 static int start(struct edge *e, struct err *err)
@@ -544,26 +730,52 @@ static int start(struct edge *e, struct err *err)
 		.edge_address_count = cfg->advertise.count,
 		.ports = { (const char *const *)cfg->ports_allow.list, cfg->ports_allow.count },
 	};
+	struct buf state;
+	struct err why = { 0 };
 
+	buf_init(&state, LIMIT_TAKEOVER_STATE_BYTES);
+	e->sockets = sockets_new();
+	if (cfg->takes_over && taker_begin(cfg->data_dir, e->sockets, &state, &e->taker, err) < 0) {
+		forget_state(&state);
+		return err->code;
+	}
+	if (cfg->takes_over && !e->taker)
+		log_info(COMPONENT, "no edge runs here that could be taken over, starting afresh",
+			 LOG_STR("data", cfg->data_dir));
+	e->generation = e->taker ? taker_generation(e->taker) : 1;
 	e->store = store_open(cfg->data_dir, false, err);
 	e->loop = e->store ? loop_new(err) : NULL;
-	if (!e->loop)
+	if (!e->loop) {
+		forget_state(&state);
 		return err->code;
+	}
 	timer_init(&e->renew, e->loop, on_renew);
+	timer_init(&e->follow, e->loop, on_follow);
 	timer_init(&e->grace, e->loop, on_grace_over);
 	e->directory = directory_new();
 	e->control = control_plane_new(e->store, e->loop, &hooks, &options);
+	control_plane_load(e->control, buf_bytes(&state));
+	forget_state(&state);
 	e->gateway = control_gateway_new(e->loop, e->control);
+	e->relay = quic_relay_new(e->sockets, e->generation, (size_t)cfg->workers);
 	if (make_workers(e, err) < 0)
 		return err->code;
 	e->ports = ports_new(e->loop, cfg, e->workers, e->worker_count);
+	inherit_ports(e);
 	if (spread_snapshot(e, err) < 0)
 		return err->code;
 	if (listen_for_all(e, err) < 0)
 		return err->code;
-	e->local = local_listeners_new(e->loop, e->gateway, cfg, err);
-	if (!e->local)
+	e->local = local_listeners_new(e->loop, e->gateway, e->sockets, cfg, err);
+	if (!e->local || (e->taker && taker_finish(e->taker, err) < 0))
 		return err->code;
+	bool has_taken_over = e->taker != NULL;
+	e->taker = taker_free(e->taker, NULL);
+	e->giver = giver_new(e->loop, cfg->data_dir, e->sockets, e->generation,
+			     has_taken_over ? LIMIT_MOVE_MS : 0, &giver_events, e, &why);
+	if (!e->giver)
+		log_warn(COMPONENT, "this edge cannot be taken over", LOG_STR("error", why.text));
+	sockets_drop_unclaimed(e->sockets);
 	for (; e->threads_started < e->worker_count; e->threads_started++) {
 		int ret = pthread_create(&e->threads[e->threads_started], NULL, worker_thread,
 					 e->workers[e->threads_started]);
@@ -574,9 +786,10 @@ static int start(struct edge *e, struct err *err)
 	return 0;
 }
 
-static void stop(struct edge *e)
+/* `why`: the start failed. */
+static void stop(struct edge *e, const struct err *why)
 {
-	if (!e->is_stopping) {
+	if (!e->is_stopping && !e->is_taken_over) {
 		/* The start failed half-way. */
 		for (size_t i = 0; i < e->threads_started; i++)
 			worker_post_abort(e->workers[i]);
@@ -584,8 +797,14 @@ static void stop(struct edge *e)
 	}
 	if (e->loop) {
 		timer_stop(&e->renew);
+		timer_stop(&e->follow);
 		timer_stop(&e->grace);
 	}
+	/* What the edge before listens on is still its own. */
+	if (e->taker && e->local)
+		local_listeners_leave(e->local);
+	taker_free(e->taker, why);
+	giver_free(e->giver);
 	if (e->local)
 		local_listeners_close(e->local);
 	/* What workers posted last still runs when the loop is freed, and may answer back to them: so the
@@ -594,6 +813,7 @@ static void stop(struct edge *e)
 	if (e->gateway)
 		control_gateway_close(e->gateway);
 	e->ports = ports_free(e->ports);
+	quic_relay_close(e->relay);
 	loop_free(e->loop);
 	local_listeners_free(e->local);
 	for (size_t i = 0; i < e->worker_count; i++)
@@ -604,6 +824,8 @@ static void stop(struct edge *e)
 	directory_free(e->directory);
 	snapshot_unref(e->snapshot);
 	store_close(e->store);
+	quic_relay_free(e->relay);
+	sockets_free(e->sockets);
 }
 
 static void register_metrics(void)
@@ -625,6 +847,7 @@ static void register_metrics(void)
 	metric_register(&metric_ejections);
 	metric_register(&metric_ejections_ended);
 	metric_register(&metric_retried);
+	metric_register(&metric_held);
 	metric_register(&metric_private_tcp);
 	metric_register(&metric_private_tcp_total);
 	metric_register(&metric_port_connections);
@@ -652,10 +875,12 @@ int edge_run(const struct edge_config *cfg)
 	register_metrics();
 	bool has_started = start(&e, &err) == 0;
 	if (has_started) {
+		e.successor = successor_new(e.loop);
 		struct loop_signal *term = loop_signal_new(e.loop, SIGTERM, on_signal, &e);
 		struct loop_signal *interrupt = loop_signal_new(e.loop, SIGINT, on_signal, &e);
 		struct loop_signal *hangup = loop_signal_new(e.loop, SIGHUP, on_reopen, &e);
 		struct loop_signal *user1 = loop_signal_new(e.loop, SIGUSR1, on_reopen, &e);
+		struct loop_signal *user2 = loop_signal_new(e.loop, SIGUSR2, on_upgrade, &e);
 		local_listeners_set_ready(e.local, true);
 		log_info(COMPONENT, "edge is ready", LOG_STR("version", ADIT_VERSION),
 			 LOG_STR("control", cfg->public_url), LOG_INT("workers", e.worker_count),
@@ -666,10 +891,12 @@ int edge_run(const struct edge_config *cfg)
 		loop_signal_free(interrupt);
 		loop_signal_free(hangup);
 		loop_signal_free(user1);
+		loop_signal_free(user2);
+		e.successor = successor_free(e.successor);
 	} else {
 		log_error(COMPONENT, "cannot start", LOG_STR("error", err.text));
 	}
-	stop(&e);
+	stop(&e, has_started ? NULL : &err);
 	if (has_started)
 		log_info(COMPONENT, "edge has stopped");
 	return has_started ? 0 : 1;

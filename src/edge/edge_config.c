@@ -20,6 +20,8 @@ enum source { FROM_DEFAULT, FROM_FILE, FROM_FLAG };
 #define ADVERTISE_COUNT 4
 /* One minute less than what systemd and Kubernetes users ever raise their stop timeout to. */
 #define GRACE_MAX (10 * 60 * USEC_PER_SEC)
+/* Whoever took over serves meanwhile: as long as an idle WebSocket may live. */
+#define TAKEOVER_GRACE_MAX (24 * 3600 * USEC_PER_SEC)
 
 static const struct edge_setting settings[] = {
 	{ "https", "ADDR", ":443", "where visitors and the control host are served",
@@ -68,6 +70,9 @@ static const struct edge_setting settings[] = {
 	  EDGE_SETTING_IPS, offsetof(struct edge_config, ports_bind) },
 	{ "grace-period", "DURATION", "30s", "how long SIGTERM waits for requests in flight",
 	  EDGE_SETTING_DURATION, offsetof(struct edge_config, grace_period) },
+	{ "takeover-grace", "DURATION", "30m",
+	  "how long requests and WebSockets may go on here once a successor has taken over",
+	  EDGE_SETTING_DURATION, offsetof(struct edge_config, takeover_grace) },
 };
 _Static_assert(ARRAY_LEN(settings) <= EDGE_SETTINGS_MAX, "struct edge_config.source is too small");
 
@@ -299,7 +304,9 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 		return access_format_set(at, value, err);
 	case EDGE_SETTING_DURATION:
 		if (!duration_parse(bytes_str(value), at) || *(usec *)at < 0 ||
-		    *(usec *)at > GRACE_MAX)
+		    *(usec *)at > (s->offset == offsetof(struct edge_config, takeover_grace)
+					   ? TAKEOVER_GRACE_MAX
+					   : GRACE_MAX))
 			return err_set(err, E_INVALID,
 				       "a duration like 30s or 1m30s expected, '%.100s' found",
 				       value);

@@ -57,7 +57,9 @@ struct edge_config {
 	char *log_file, *log_directory; /* owned; NULL: stderr only */
 	char *access_log;               /* owned; as log_access_to() takes it */
 	enum edge_access_format access_format;
-	usec grace_period; /* how long a drain may take */
+	usec grace_period;   /* how long a drain may take */
+	usec takeover_grace; /* the same once a successor serves */
+	bool takes_over;     /* `run --takeover` */
 
 	unsigned char source[EDGE_SETTINGS_MAX]; /* per row: default, file or flag */
 };

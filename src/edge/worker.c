@@ -42,6 +42,8 @@ struct worker *worker_new(const struct worker_start *start, struct err *err)
 	list_init(&w->open_ports);
 	list_init(&w->port_conns);
 	list_init(&w->handshakes);
+	hold_init(w, start->hold_until);
+	moving_init(w);
 	w->visitors = (struct handler_chain){
 		.handlers = visitor_handlers,
 		.count = ARRAY_LEN(visitor_handlers),
@@ -192,6 +194,8 @@ void worker_check_drained(struct worker *w)
 {
 	if (!w->is_draining || w->visitor_count)
 		return;
+	if (w->is_taken_over && !list_is_empty(&w->handshakes))
+		return;
 	/* The sessions here may still carry requests of other workers' visitors (edge/forward/crossing.c):
 	 * they stay until everybody has been served. */
 	if (!w->has_served) {
@@ -201,28 +205,62 @@ void worker_check_drained(struct worker *w)
 	}
 	if (w->served_count < w->peer_count && !w->is_aborting)
 		return;
-	if (w->session_count)
+	if (w->session_count && w->is_taken_over && !moving_is_over(w))
+		return; /* moving.c asks again */
+	if (w->session_count) {
 		registry_close_all(w); /* let the connectors go elsewhere */
-	else
+	} else {
+		moving_stop(w);
 		loop_stop(w->loop);
+	}
 }
 
-static void on_drain(void *arg)
+static void stop_listening(struct worker *w)
 {
-	struct worker *w = arg;
-
-	if (w->is_draining)
-		return;
-	w->is_draining = true;
 	for (size_t i = 0; i < w->listener_count; i++)
 		listener_free(w->listeners[i]);
 	w->listener_count = 0;
 	for (size_t i = 0; i < w->quic_count; i++)
 		quic_listener_stop(w->quic[i]);
 	open_ports_drain(w);
+}
+
+static void on_drain(void *arg)
+{
+	struct worker *w = arg;
+
+	if (w->is_draining && !w->is_taken_over)
+		return;
+	w->is_draining = true;
+	w->is_taken_over = false;
+	stop_listening(w);
 	arrival_cancel_all(w);
+	hold_end(w);
+	moving_start(w, false);
 	visitor_drain_all(w);
 	worker_check_drained(w);
+}
+
+static void on_taken_over(void *arg)
+{
+	struct worker *w = arg;
+
+	if (w->is_draining)
+		return;
+	w->is_draining = true;
+	w->is_taken_over = true;
+	stop_listening(w);
+	for (size_t i = 0; i < w->quic_count; i++)
+		quic_listener_hand_over(w->quic[i]);
+	/* Whoever is just shaking hands is served; connectors are told at once. */
+	visitor_leave_all(w);
+	moving_start(w, true);
+	worker_check_drained(w);
+}
+
+void worker_post_taken_over(struct worker *w)
+{
+	loop_post(w->loop, on_taken_over, w);
 }
 
 void worker_post_drain(struct worker *w)

@@ -9,7 +9,9 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "edge/forward/hold.h"
 #include "edge/snapshot.h"
+#include "edge/tunnels/moving.h"
 #include "http/exchange.h"
 
 struct address;
@@ -43,10 +45,14 @@ struct worker {
 	size_t session_count;        /* tunnel connections, registered or not */
 	struct listener **listeners; /* owned */
 	size_t listener_count;
+	struct hold hold; /* requests that wait for connectors */
+	struct moving moving;
 	struct quic_listener **quic; /* owned; fixed before threads start */
 	size_t quic_count;
 	/* Leaving: its own visitors are served; so many workers have said that of theirs, this one too. */
 	bool is_draining, has_served, is_aborting;
+	/* A successor has the sockets: visitors that are here may take their time. Draining as well. */
+	bool is_taken_over;
 	size_t served_count;
 };
 
@@ -57,6 +63,7 @@ struct worker_start {
 	const char *location;
 	uint16_t https_port;
 	struct control_gateway *control;
+	usec hold_until; /* requests for tunnels without connectors wait until then; 0: they do not */
 };
 
 struct worker *worker_new(const struct worker_start *start, struct err *err);
@@ -83,6 +90,9 @@ void worker_post_connector(struct worker *w, int fd, const struct address *peer)
 /* Closes live connections of the tunnel, of one connector when not NULL. */
 void worker_post_disconnect(struct worker *w, const struct uuid *tunnel,
 			    const struct uuid *connector);
+/* The same when a successor has the sockets: who is connected may finish in its own time, and connectors are
+ * asked to go over. worker_post_drain() and worker_post_abort() may follow. */
+void worker_post_taken_over(struct worker *w);
 /* Stop listening, finish what runs, then stop the loop; worker_post_abort() ends it at once. */
 void worker_post_drain(struct worker *w);
 void worker_post_abort(struct worker *w);

@@ -95,7 +95,8 @@ void h1_answer_error(struct h1_server *h, int status, struct bytes title, struct
 	/* An empty list has room for one. */
 	(void)fields_set(&x->response.fields, &x->arena, HEAD_CONTENT_TYPE,
 			 BYTES_LIT("text/plain; charset=utf-8"));
-	h->keep_alive = h->info.keep_alive && h->request_done && !h->is_draining && !h->has_eof;
+	h->keep_alive = h->info.keep_alive && h->request_done && !h->is_draining &&
+			!h->is_leaving && !h->has_eof;
 	BUG_IF(print_head(h, H1_LENGTH, is_head_request(h) ? BYTES_NONE : text) < 0);
 	h->framing = H1_LENGTH;
 	h->answer = H1_ANSWER_LAST;
@@ -131,7 +132,7 @@ static void start_response(struct h1_server *h)
 		h1_server_end_request(h);
 	/* Who waits for 100 may never send the body it announced, or send it after all: nobody can tell
 	 * what the next byte will be (RFC 9110 §10.1.1). */
-	h->keep_alive = h->info.keep_alive && !h->is_draining && !h->has_eof &&
+	h->keep_alive = h->info.keep_alive && !h->is_draining && !h->is_leaving && !h->has_eof &&
 			h->framing != H1_UNTIL_CLOSE && (h->sent_continue || h->request_done);
 	if (print_head(h, printed, BYTES_NONE) < 0) {
 		h1_answer_error(h, 502, BYTES_NONE, BYTES_LIT("the response has an invalid head"));

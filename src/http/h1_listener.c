@@ -9,10 +9,11 @@
 
 struct h1_listener {
 	struct loop *loop;
-	struct listener *listener; /* NULL once closing */
+	struct listener *listener; /* NULL once leaving */
 	const struct handler_chain *chain;
 	struct list connections;
 	size_t count, max;
+	bool is_closing;
 };
 
 struct connection {
@@ -23,7 +24,7 @@ struct connection {
 
 static void free_if_done(struct h1_listener *l)
 {
-	if (!l->listener && l->count == 0)
+	if (l->is_closing && l->count == 0)
 		mem_free(l);
 }
 
@@ -73,11 +74,19 @@ struct h1_listener *h1_listener_new(struct loop *loop, int fd, const struct hand
 	return l;
 }
 
+void h1_listener_leave(struct h1_listener *l)
+{
+	l->listener = listener_free(l->listener);
+	LIST_FOR_EACH(node, &l->connections)
+		h1_server_leave(LIST_ENTRY(node, struct connection, node)->server);
+}
+
 struct h1_listener *h1_listener_close(struct h1_listener *l)
 {
 	if (!l)
 		return NULL;
 	l->listener = listener_free(l->listener);
+	l->is_closing = true;
 	LIST_FOR_EACH(node, &l->connections)
 		h1_server_close(LIST_ENTRY(node, struct connection, node)->server);
 	free_if_done(l);

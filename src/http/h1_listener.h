@@ -10,5 +10,7 @@ struct h1_listener;
  * latest when the loop is freed. Connections beyond `max_connections` are closed at once. */
 struct h1_listener *h1_listener_new(struct loop *loop, int fd, const struct handler_chain *chain,
 				    size_t max_connections);
+/* Stops listening; what is open may ask once more, and h1_listener_close() follows some day. */
+void h1_listener_leave(struct h1_listener *l);
 /* Stops listening, closes what is open, frees itself when that is done. NULL is fine; returns NULL. */
 struct h1_listener *h1_listener_close(struct h1_listener *l);

@@ -631,6 +631,12 @@ struct h1_server *h1_server_new(struct byte_stream *stream, const struct h1_serv
 	return h;
 }
 
+void h1_server_leave(struct h1_server *h)
+{
+	CHECK(h, H1_SERVER_MAGIC);
+	h->is_leaving = true;
+}
+
 void h1_server_drain(struct h1_server *h)
 {
 	CHECK(h, H1_SERVER_MAGIC);

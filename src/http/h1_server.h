@@ -41,6 +41,9 @@ struct h1_server *h1_server_new(struct byte_stream *stream, const struct h1_serv
 /* No further request: the exchange under way is finished with "Connection: close"; an idle connection
  * closes at once. */
 void h1_server_drain(struct h1_server *h);
+/* The same, but an idle connection may ask once more, and is closed when its idle time is over: for who leaves
+ * and has time, so that nobody's request meets a connection that is just being closed. */
+void h1_server_leave(struct h1_server *h);
 /* Ends it now; an exchange under way is cancelled. on_closed() follows. Not from on_exchange() or a
  * handler. */
 void h1_server_close(struct h1_server *h);

@@ -41,6 +41,7 @@ struct h1_server {
 	bool is_paused;    /* on_readable() came and nothing was read */
 	bool has_eof;
 	bool is_draining;
+	bool is_leaving; /* the next head says "close" */
 
 	/* The request being read. */
 	struct h1_request_info info;

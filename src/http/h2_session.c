@@ -846,6 +846,14 @@ usec h2_session_last_heard(const struct h2_session *s)
 	return s->last_heard;
 }
 
+void h2_session_announce_end(struct h2_session *s)
+{
+	CHECK(s, H2_SESSION_MAGIC);
+	BUG_IF(s->options.role != H2_CLIENT);
+	if (!s->is_ending)
+		send_last_goaway(s);
+}
+
 void h2_session_drain(struct h2_session *s)
 {
 	CHECK(s, H2_SESSION_MAGIC);

@@ -80,6 +80,8 @@ void h2_session_ping(struct h2_session *s, int64_t timeout_ms);
 usec h2_session_last_heard(const struct h2_session *s);
 /* No new streams from the peer (GOAWAY); those open go on. */
 void h2_session_drain(struct h2_session *s);
+/* A client says by GOAWAY that the session will end; what it opens until then is served all the same. */
+void h2_session_announce_end(struct h2_session *s);
 /* Ends it: GOAWAY with the code, what is queued is sent, streams and session get their closed events
  * on a later turn. */
 void h2_session_close(struct h2_session *s, uint32_t code, const char *reason);

@@ -45,6 +45,7 @@ struct udp_socket {
 	struct address local;
 	bool has_segments; /* the kernel takes UDP_SEGMENT */
 	bool wants_writable;
+	bool is_deaf;           /* reads nothing any more */
 	bool is_busy, is_freed; /* udp_free() in an event waits for its end */
 
 	/* Reading. */
@@ -386,7 +387,8 @@ static bool is_icmp(int sys_errno)
 
 static void update_interest(struct udp_socket *s)
 {
-	loop_watch_set(s->watch, LOOP_READABLE | (s->wants_writable ? LOOP_WRITABLE : 0));
+	loop_watch_set(s->watch,
+		       (s->is_deaf ? 0 : LOOP_READABLE) | (s->wants_writable ? LOOP_WRITABLE : 0));
 }
 
 ssize_t udp_send(struct udp_socket *s, const struct address *from, const struct address *to,
@@ -443,7 +445,7 @@ static void on_ready(void *arg, int events)
 	struct udp_socket *s = arg;
 
 	s->is_busy = true;
-	if (events & LOOP_READABLE) {
+	if (events & LOOP_READABLE && !s->is_deaf) {
 		receive(s);
 		/* An error is told as both (loop.h). */
 		if (events & LOOP_WRITABLE && s->events->on_unreachable && !s->is_freed)
@@ -485,6 +487,12 @@ struct udp_socket *udp_new(struct loop *l, int fd, const struct udp_events *even
 	BUG_IF(!s->watch);
 	update_interest(s);
 	return s;
+}
+
+void udp_stop_reading(struct udp_socket *s)
+{
+	s->is_deaf = true;
+	update_interest(s);
 }
 
 struct udp_socket *udp_free(struct udp_socket *s)

@@ -35,6 +35,8 @@ struct udp_events {
 	void (*on_unreachable)(void *ctx, const struct address *to, int sys_errno);
 };
 struct udp_socket *udp_new(struct loop *l, int fd, const struct udp_events *events, void *ctx);
+/* No on_packets() any more; sending goes on. Another process may read the same socket. */
+void udp_stop_reading(struct udp_socket *s);
 struct udp_socket *udp_free(struct udp_socket *s);
 const struct address *udp_local(const struct udp_socket *s);
 

@@ -465,6 +465,12 @@ void quic_endpoint_set_tls(struct quic_endpoint *e, struct tls_context *tls)
 	e->tls = tls_context_ref(tls);
 }
 
+void quic_endpoint_stop_reading(struct quic_endpoint *e)
+{
+	CHECK(e, ENDPOINT_MAGIC);
+	udp_stop_reading(e->socket->udp);
+}
+
 void quic_endpoint_stop_accepting(struct quic_endpoint *e)
 {
 	CHECK(e, ENDPOINT_MAGIC);

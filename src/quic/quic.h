@@ -100,17 +100,20 @@ void *quic_endpoint_ctx(struct quic_endpoint *e);
 struct loop *quic_endpoint_loop(struct quic_endpoint *e);
 /* For handshakes from now on; counted. Server. */
 void quic_endpoint_set_tls(struct quic_endpoint *e, struct tls_context *tls);
-/* `count` endpoints have sockets that share a port (udp_open), opened in the order of their indices: the kernel
- * then gives each packet to the endpoint its connection id names, so that few are foreign. For one of the
+/* `count` endpoints have sockets that share a port (udp_open), opened in the order of their indices (their bits in
+ * `mask`): the kernel then gives each packet to the endpoint its connection id names, so that few are foreign. For one of the
  * sockets, before or after quic_endpoint_new(). It is a hint: once sockets of the port come or go the order may
  * differ. Without it (E_UNSUPPORTED) addresses decide. */
-int quic_steer(int fd, unsigned count, struct err *err);
+int quic_steer(int fd, unsigned mask, unsigned count, struct err *err);
 /* A packet that another endpoint was handed and that is ours: see on_foreign. */
 void quic_endpoint_feed(struct quic_endpoint *e, const struct address *from,
 			const struct address *to, uint8_t ecn, struct bytes packet);
 size_t quic_endpoint_connection_count(const struct quic_endpoint *e);
 /* No new connections from now on. */
 void quic_endpoint_stop_accepting(struct quic_endpoint *e);
+/* Reads nothing from its sockets from now on: somebody else does, and hands over what is ours
+ * (quic_endpoint_feed). Server. */
+void quic_endpoint_stop_reading(struct quic_endpoint *e);
 /* Closes every connection (application code 0) and then itself; no event comes any more. */
 struct quic_endpoint *quic_endpoint_free(struct quic_endpoint *e);
 

@@ -121,8 +121,17 @@ int64_t store_revision(struct store *s, struct err *err)
 	return r < 0 ? -1 : rev;
 }
 
+void store_set_read_only(struct store *s, bool is_read_only)
+{
+	CHECK(s, MAGIC_STORE);
+	s->is_read_only = is_read_only;
+}
+
 int store_begin_write(struct store *s, struct err *err)
 {
+	if (s->is_read_only)
+		return err_set(err, E_BUSY,
+			       "another process has taken this edge over; ask that one");
 	int r = s->driver->begin(s->db, true, err);
 
 	if (r < 0)

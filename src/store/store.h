@@ -25,6 +25,8 @@ struct store;
  * database's key, or a key others may read; E_UNSUPPORTED: written by a newer program. */
 struct store *store_open(const char *dir, bool create, struct err *err);
 struct store *store_close(struct store *s);
+/* Every write fails with E_BUSY from now on, or works again: another process is the one that writes. */
+void store_set_read_only(struct store *s, bool is_read_only);
 /* Highest revision in `changes`; -1 on failure. */
 int64_t store_revision(struct store *s, struct err *err);
 /* A consistent copy of database and key in one file, while running (0600): an SQLite database whose

@@ -13,6 +13,7 @@ struct store {
 	char *dir;           /* owned */
 	struct seal_key key;
 	int64_t rev; /* of the write transaction that is open, else of the last one */
+	bool is_read_only;
 };
 
 /* Changes older than this many revisions are forgotten. A node that was away longer reads everything

@@ -156,6 +156,9 @@ struct transport {
 	/* Connector: unregister, go on with open streams, then on_closed. Edge: open no more. */
 	void (*drain)(struct session *s);
 	void (*close)(struct session *s, enum reason why);
+	/* Edge: asks the connector to open another connection, which will reach the edge's successor or another edge.
+	 * This one goes on as it is until somebody ends it. False: it has not named FEATURE_LEAVING. */
+	bool (*ask_to_move)(struct session *s);
 	/* Asks the peer whether it is there, whatever was heard before: silence for `timeout_ms` ends the session
 	 * as any lost connection does. NULL: the driver finds out by itself soon enough. */
 	void (*check)(struct session *s, int64_t timeout_ms);
@@ -219,6 +222,10 @@ static inline void session_close(struct session *s, enum reason why)
 {
 	s->transport->close(s, why);
 }
+static inline bool session_ask_to_move(struct session *s)
+{
+	return s->transport->ask_to_move(s);
+}
 static inline void session_check(struct session *s, int64_t timeout_ms)
 {
 	if (s->transport->check)
@@ -274,7 +281,8 @@ static inline void stream_reset(struct stream *st, enum reason why)
 #define FEATURE_HEALTH "adit_health"
 /* UDP flows to ingress rules; over QUIC only. */
 #define FEATURE_UDP "adit_udp"
-/* The edge says over QUIC that it leaves: it opens no more streams (HTTP/2 has GOAWAY for that). */
+/* The edge says that it leaves (over HTTP/2 by GOAWAY), and the connector opens another connection:
+ * session_ask_to_move(). */
 #define FEATURE_LEAVING "adit_leaving"
 /* Connections of public ports say that they are such, and HTTP services take their bytes as they are. */
 #define FEATURE_PORTS "adit_ports"

@@ -309,6 +309,17 @@ void tunnel_drain(struct session *s)
 	tunnel_check_drained(t);
 }
 
+bool tunnel_ask_to_move(struct session *s)
+{
+	struct tunnel *t = tunnel_of(s);
+
+	if (!t->driver->say_leaving || !tunnel_has_feature(s, FEATURE_LEAVING))
+		return false;
+	if (!t->is_closing && t->is_registered)
+		t->driver->say_leaving(t);
+	return true;
+}
+
 /* As the local configuration: a call that is there, and that a stock edge never gets with this in it. */
 bool tunnel_report(struct session *s, struct bytes json)
 {

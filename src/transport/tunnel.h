@@ -97,6 +97,7 @@ bool tunnel_may_serve(const struct tunnel *t);
 /* For struct transport. */
 void tunnel_reply(struct session *s, const struct registered *r);
 void tunnel_drain(struct session *s);
+bool tunnel_ask_to_move(struct session *s);
 size_t tunnel_stream_count(const struct session *s);
 bool tunnel_has_feature(const struct session *s, const char *feature);
 bool tunnel_report(struct session *s, struct bytes json);

@@ -485,6 +485,17 @@ static void fake_drain(struct session *s)
 	wake(f);
 }
 
+static bool fake_ask_to_move(struct session *s)
+{
+	struct fake_session *f = session_of(s);
+
+	if (f->is_ending || !f->other || f->other->base.is_draining)
+		return true;
+	f->other->base.is_draining = f->other->due_draining = true;
+	wake(f->other);
+	return true;
+}
+
 static void fake_close(struct session *s, enum reason why)
 {
 	session_over(session_of(s), why);
@@ -548,6 +559,7 @@ const struct transport fake_transport = {
 	.consume = fake_consume,
 	.reset = fake_reset,
 	.drain = fake_drain,
+	.ask_to_move = fake_ask_to_move,
 	.close = fake_close,
 	.reply = fake_reply,
 	.can_open = fake_can_open,

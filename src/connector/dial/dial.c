@@ -174,7 +174,9 @@ static void retire(struct link *l)
 
 	l->state = LINK_RETIRING;
 	list_append(&c->retiring, &l->node);
-	link_drain(l);
+	/* An edge that leaves may have visitors who ask once more, and it ends the session itself. */
+	if (!l->is_left)
+		link_drain(l);
 	LIST_FOR_EACH(node, &c->retiring)
 		count++;
 	if (count > RETIRING_MAX)
@@ -484,6 +486,8 @@ void dialer_drain(struct dialer *d)
 			link_drain(c->current);
 		if (c->next)
 			link_drain(c->next);
+		LIST_FOR_EACH(node, &c->retiring)
+			link_drain(LIST_ENTRY(node, struct link, node));
 	}
 	check_drained(d);
 }

@@ -109,6 +109,15 @@ static bool is_own_flag(const struct command *command, const char *name)
 	return false;
 }
 
+/* Says yes by being there: no argument in its table. */
+static bool is_switch(const struct command *command, const char *name)
+{
+	for (size_t i = 0; i < COMMAND_FLAGS_MAX && command->flags[i].name; i++)
+		if (!strcmp(command->flags[i].name, name))
+			return !command->flags[i].argument;
+	return false;
+}
+
 static bool is_setting(const char *name)
 {
 	size_t count;
@@ -172,11 +181,16 @@ static int take_flag(struct cli *c, const char *text, const char *next, bool *re
 	}
 	if (!is_known_flag(c->command, name))
 		return 1 + unknown_flag(c, name);
+	bool has_none = is_switch(c->command, name);
+	if (has_none && equals)
+		return 1 + cli_usage_error(c, "--%s takes no value", name);
+	if (has_none)
+		value = "";
 	if (!value)
 		return 1 + cli_usage_error(c, "--%s needs a value", name);
 	if (c->flag_count == CLI_FLAGS_MAX)
 		return 1 + cli_usage_error(c, "too many flags");
-	*ret_used_next = !equals;
+	*ret_used_next = !equals && !has_none;
 	/* Names in the table outlive this call; the text does only with its "=value" behind it. */
 	size_t count;
 	const struct edge_setting *settings = edge_settings(&count);

@@ -216,6 +216,7 @@ int cli_run(struct cli *c)
 	}
 	if (rc < 0)
 		return cli_fail(&err);
+	c->config.takes_over = cli_flag(c, "takeover") != NULL;
 	edge_logs_setup(&c->config);
 	log_start();
 	int status = c->run(&c->config);

@@ -39,7 +39,7 @@ struct cli {
 };
 
 struct command_flag {
-	const char *name, *argument, *help;
+	const char *name, *argument, *help; /* no argument: being there is enough */
 };
 
 #define COMMAND_FLAGS_MAX 4

@@ -28,13 +28,14 @@ const struct command cli_commands[] = {
 	  "serve, in the foreground",
 	  "Serves until SIGTERM or SIGINT, then lets requests in flight finish. Flags win over DIR/edge.yml,\n"
 	  "which holds the same names without dashes (\"https: 0.0.0.0:8443\"; a list where a flag may be\n"
-	  "given more than once).",
+	  "given more than once). SIGUSR2 makes it start its own successor, for upgrades without loss.",
 	  0,
 	  0,
 	  true,
 	  true,
 	  false,
-	  { { 0 } },
+	  { { "takeover", NULL,
+	      "be the successor of the edge that runs on this state: take its sockets, let it finish" } },
 	  cli_run },
 	{ "check",
 	  "",
@@ -234,7 +235,8 @@ static void print_flag(FILE *out, const char *name, const char *argument, const 
 {
 	char left[64];
 
-	snprintf(left, sizeof(left), "--%s %s", name, argument);
+	snprintf(left, sizeof(left), "--%s%s%s", name, argument ? " " : "",
+		 argument ? argument : "");
 	fprintf(out, "  %-24s %s", left, text);
 	if (preset)
 		fprintf(out, " (%s)", preset);

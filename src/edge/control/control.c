@@ -1,5 +1,8 @@
 #include "edge/control/control.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -37,11 +40,95 @@ void control_plane_drain(struct control *c)
 	login_store_drain(c->logins);
 }
 
+/* --- Takeover --------------------------------------------------------------------------------- */
+
+/* Whoever asks again asks the successor: the connection ends with this answer. */
+static void refuse(struct control_request *r)
+{
+	answer_field(r, "Retry-After", BYTES_LIT("1"));
+	(void)answer_text(r, 503, "This edge is being replaced by its successor; ask again\n");
+	r->answered(r);
+}
+
+static void refuse_waiting(struct control *c)
+{
+	for (size_t i = 0; i < c->waiting_count; i++)
+		refuse(c->waiting[i]);
+	c->waiting_count = 0;
+}
+
+void control_plane_freeze(struct control *c)
+{
+	CHECK(c, MAGIC_CONTROL);
+	c->phase = CONTROL_FROZEN;
+	store_set_read_only(c->store, true);
+}
+
+void control_plane_thaw(struct control *c)
+{
+	size_t count = c->waiting_count;
+
+	CHECK(c, MAGIC_CONTROL);
+	c->phase = CONTROL_OPEN;
+	store_set_read_only(c->store, false);
+	c->waiting_count = 0;
+	for (size_t i = 0; i < count; i++)
+		control_ask(c, c->waiting[i]);
+}
+
+void control_plane_hand_over(struct control *c)
+{
+	CHECK(c, MAGIC_CONTROL);
+	c->phase = CONTROL_HANDED_OVER;
+	refuse_waiting(c);
+	control_plane_drain(c);
+}
+
+char *control_plane_save(const struct control *c)
+{
+	CHECK(c, MAGIC_CONTROL);
+	json_t *state = json_pack("{s:o, s:o}", "signins", signin_save(c->signin), "logins",
+				  login_store_save(c->logins));
+	char *dump = state ? json_dumps(state, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+	char *ret = mem_strdup(dump ? dump : "{}");
+	if (dump)
+		secret_wipe(dump, strlen(dump));
+	free(dump); /* allowed: jansson's own allocation */
+	json_decref(state);
+	return ret;
+}
+
+void control_plane_load(struct control *c, struct bytes json)
+{
+	json_t *state = json_loadb((const char *)json.ptr, json.len, JSON_REJECT_DUPLICATES, NULL);
+
+	CHECK(c, MAGIC_CONTROL);
+	signin_load(c->signin, json_object_get(state, "signins"), clock_now());
+	login_store_load(c->logins, json_object_get(state, "logins"), clock_now());
+	json_decref(state);
+}
+
+/* False: it is answered, or will be. */
+static bool may_ask(struct control *c, struct control_request *r)
+{
+	struct bytes method = r->head.method;
+	bool reads = bytes_eq(method, BYTES_LIT("GET")) || bytes_eq(method, BYTES_LIT("HEAD"));
+
+	if (c->phase == CONTROL_OPEN || (c->phase == CONTROL_HANDED_OVER && reads))
+		return true;
+	if (c->phase == CONTROL_FROZEN && c->waiting_count < LIMIT_API_FROZEN)
+		c->waiting[c->waiting_count++] = r;
+	else
+		refuse(r);
+	return false;
+}
+
 struct control *control_plane_free(struct control *c)
 {
 	if (!c)
 		return NULL;
 	CHECK(c, MAGIC_CONTROL);
+	refuse_waiting(c);
 	login_store_free(c->logins);
 	signin_free(c->signin);
 	for (size_t i = 0; i < c->edge_count; i++)
@@ -103,6 +190,8 @@ void control_ask(struct control *c, struct control_request *r)
 	struct ask a = { .control = c, .request = r };
 
 	CHECK(c, MAGIC_CONTROL);
+	if (!may_ask(c, r))
+		return;
 	if (ask(&a) == ASK_ANSWERED)
 		r->answered(r);
 }

@@ -71,5 +71,14 @@ struct control *control_plane_new(struct store *store, struct loop *loop,
 /* The edge begins to stop: logins that wait are answered now (their clients ask again), so that they do
  * not hold up the drain. Control thread. */
 void control_plane_drain(struct control *c);
+/* A successor is starting: the store is not written any more, and who asks waits until control_plane_thaw() (it
+ * has failed) or control_plane_hand_over() (it serves: only reading is left here). Control thread. */
+void control_plane_freeze(struct control *c);
+void control_plane_thaw(struct control *c);
+void control_plane_hand_over(struct control *c);
+/* What is kept in memory only (sign-ins, certificates that wait for `adit tunnel login`): JSON in ASCII, owned
+ * by the caller: wipe it. And back; what is not understood is left out. */
+char *control_plane_save(const struct control *c);
+void control_plane_load(struct control *c, struct bytes json);
 struct control *control_plane_free(struct control *c); /* answers what still waits with 503 */
 void control_ask(struct control *c, struct control_request *r);

@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 
+#include "base/limits.h"
 #include "base/secret.h"
 #include "edge/control/control.h"
 #include "edge/control/query.h"
@@ -22,6 +23,10 @@ struct control {
 	struct port_allow ports;
 	struct signin *signin;      /* owned: who is signed in, who guesses passwords */
 	struct login_store *logins; /* owned: certificates that wait for `adit tunnel login` */
+	/* Of a takeover. */
+	enum { CONTROL_OPEN, CONTROL_FROZEN, CONTROL_HANDED_OVER } phase;
+	struct control_request *waiting[LIMIT_API_FROZEN]; /* borrowed: to be answered */
+	size_t waiting_count;
 };
 
 /* --- One request on its way through an endpoint table ---------------------------------------- */

@@ -172,9 +172,24 @@ bool login_store_poll(struct login_store *s, struct control_request *r, struct b
 	return false;
 }
 
+static void pending_add(struct login_store *s, struct bytes key, const char *cert_pem, usec expires)
+{
+	struct pending *p = pending_find(s, key);
+
+	if (p)
+		pending_drop(s, p);
+	if (s->pending_count >= LIMIT_LOGIN_PENDING)
+		pending_drop(s, LIST_ENTRY(s->pending.next, struct pending, node));
+	p = mem_alloc(sizeof(*p));
+	memcpy(p->key, key.ptr, sizeof(p->key));
+	secret_set(&p->cert_pem, bytes_str(cert_pem));
+	p->expires = expires;
+	list_append(&s->pending, &p->node);
+	s->pending_count++;
+}
+
 void login_store_put(struct login_store *s, struct bytes key, const char *cert_pem, usec now)
 {
-	struct pending *p;
 	struct waiter *w;
 
 	CHECK(s, MAGIC_LOGIN_STORE);
@@ -188,17 +203,41 @@ void login_store_put(struct login_store *s, struct bytes key, const char *cert_p
 		r->answered(r);
 		return;
 	}
-	p = pending_find(s, key);
-	if (p)
-		pending_drop(s, p);
-	if (s->pending_count >= LIMIT_LOGIN_PENDING)
-		pending_drop(s, LIST_ENTRY(s->pending.next, struct pending, node));
-	p = mem_alloc(sizeof(*p));
-	memcpy(p->key, key.ptr, sizeof(p->key));
-	secret_set(&p->cert_pem, bytes_str(cert_pem));
-	p->expires = now + LOGIN_PENDING_SECONDS * USEC_PER_SEC;
-	list_append(&s->pending, &p->node);
-	s->pending_count++;
+	pending_add(s, key, cert_pem, now + LOGIN_PENDING_SECONDS * USEC_PER_SEC);
+	expire(s, now);
+}
+
+json_t *login_store_save(const struct login_store *s)
+{
+	json_t *list = json_array();
+
+	CHECK(s, MAGIC_LOGIN_STORE);
+	for (const struct list *it = s->pending.next; it != &s->pending; it = it->next) {
+		const struct pending *p = LIST_ENTRY(it, const struct pending, node);
+		json_array_append_new(
+			list, json_pack("{s:s%, s:s%, s:I}", "key", p->key, (size_t)LOGIN_KEY_BYTES,
+					"certificate", (const char *)p->cert_pem.ptr,
+					p->cert_pem.len, "expires", (json_int_t)p->expires));
+	}
+	return list;
+}
+
+void login_store_load(struct login_store *s, const json_t *list, usec now)
+{
+	size_t i;
+	json_t *item;
+
+	CHECK(s, MAGIC_LOGIN_STORE);
+	json_array_foreach(list, i, item)
+	{
+		const char *key = json_string_value(json_object_get(item, "key"));
+		const char *cert_pem = json_string_value(json_object_get(item, "certificate"));
+		usec expires = json_integer_value(json_object_get(item, "expires"));
+
+		if (key && cert_pem && login_key_is_valid(bytes_str(key)) && expires > now &&
+		    expires <= now + LOGIN_PENDING_SECONDS * USEC_PER_SEC)
+			pending_add(s, bytes_str(key), cert_pem, expires);
+	}
 	expire(s, now);
 }
 

@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 
+#include <jansson.h>
+
 #include "base/bytes.h"
 #include "base/clock.h"
 
@@ -34,3 +36,7 @@ bool login_key_is_valid(struct bytes key);
 bool login_store_poll(struct login_store *s, struct control_request *r, struct bytes key, usec now);
 /* Hands the certificate to who waits for it, or keeps it. */
 void login_store_put(struct login_store *s, struct bytes key, const char *cert_pem, usec now);
+/* The certificates that wait, for the process that takes over on this host; an array, owned by the caller, of
+ * secrets. What login_store_load() does not understand it leaves out. */
+json_t *login_store_save(const struct login_store *s);
+void login_store_load(struct login_store *s, const json_t *list, usec now);

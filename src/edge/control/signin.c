@@ -114,6 +114,56 @@ void signin_close(struct signin *s, struct bytes token)
 		session_end(s, session);
 }
 
+json_t *signin_save(const struct signin *s)
+{
+	json_t *list = json_array();
+
+	CHECK(s, MAGIC_SIGNIN);
+	for (const struct list *it = s->sessions.next; it != &s->sessions; it = it->next) {
+		const struct session *session = LIST_ENTRY(it, const struct session, node);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I}", "email",
+						      session->email, "token", session->view.token,
+						      "csrf", session->view.csrf, "expires",
+						      (json_int_t)session->view.expires));
+	}
+	return list;
+}
+
+static bool token_load(const json_t *item, const char *key, char ret[SIGNIN_TOKEN_SIZE])
+{
+	const json_t *text = json_object_get(item, key);
+
+	if (!json_is_string(text) || json_string_length(text) != SIGNIN_TOKEN_SIZE - 1)
+		return false;
+	memcpy(ret, json_string_value(text), SIGNIN_TOKEN_SIZE);
+	return true;
+}
+
+void signin_load(struct signin *s, const json_t *list, usec now)
+{
+	size_t i;
+	json_t *item;
+
+	CHECK(s, MAGIC_SIGNIN);
+	json_array_foreach(list, i, item)
+	{
+		const char *email = json_string_value(json_object_get(item, "email"));
+		usec expires = json_integer_value(json_object_get(item, "expires"));
+		struct signin_session view = { .expires = expires };
+
+		if (!email || expires <= now || expires > now + SIGNIN_SECONDS * USEC_PER_SEC ||
+		    !token_load(item, "token", view.token) || !token_load(item, "csrf", view.csrf) ||
+		    map_find(s->by_token, bytes_str(view.token)) ||
+		    map_count(s->by_token) >= LIMIT_SIGNIN_SESSIONS)
+			continue;
+		struct session *session = mem_alloc(sizeof(*session));
+		session->view = view;
+		session->view.email = session->email = mem_strdup(email);
+		list_append(&s->sessions, &session->node);
+		(void)map_put(s->by_token, bytes_str(view.token), session);
+	}
+}
+
 /* --- Tries ---------------------------------------------------------------------------------- */
 
 static void address_forget(struct signin *s, struct address_tries *t)

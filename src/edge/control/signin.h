@@ -1,7 +1,8 @@
 /* Who is signed in on the pages, and who guesses passwords too often. In memory only, bounded; a
- * restart signs everybody out. Control thread. `now` is clock_now(). */
+ * restart signs everybody out, a takeover does not. Control thread. `now` is clock_now(). */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "base/bytes.h"
@@ -33,5 +34,10 @@ void signin_close(struct signin *s, struct bytes token);
  * forgiven with signin_try_worked(). *ret_wait_seconds says when to come back after a refusal. */
 bool signin_try(struct signin *s, struct bytes ip, usec now, int *ret_wait_seconds);
 void signin_try_worked(struct signin *s, struct bytes ip);
+
+/* The sessions, for the process that takes over on this host; an array, owned by the caller. What signin_load()
+ * does not understand it leaves out. */
+json_t *signin_save(const struct signin *s);
+void signin_load(struct signin *s, const json_t *list, usec now);
 
 void signin_random_token(char token[SIGNIN_TOKEN_SIZE]);

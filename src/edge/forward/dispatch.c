@@ -5,6 +5,7 @@
 #include "base/metrics.h"
 #include "edge/forward/crossing.h"
 #include "edge/forward/forward.h"
+#include "edge/forward/hold.h"
 #include "edge/forward/sticky.h"
 #include "edge/worker.h"
 
@@ -31,7 +32,7 @@ static struct registry_try *add_try(struct dispatch *d, const struct registry_ch
 	return try;
 }
 
-static bool dispatch_try(struct dispatch *d)
+bool dispatch_try(struct dispatch *d)
 {
 	struct registry_choice choice;
 
@@ -74,7 +75,7 @@ bool dispatch_start(struct worker *w, struct exchange *x, const struct snapshot_
 	if (d->ask.policy == BALANCE_COOKIE)
 		d->ask.cookie = sticky_find(&x->request.fields);
 	replay_init(&d->replay, x, registry_has_replicas(w, &d->tunnel) ? LIMIT_REPLAY_BYTES : 0);
-	return dispatch_try(d);
+	return dispatch_try(d) || hold_take(w, d);
 }
 
 /* RFC 9110 §9.2.1. */

@@ -21,6 +21,8 @@ struct dispatch {
 
 /* False when there is nobody. */
 bool dispatch_start(struct worker *w, struct exchange *x, const struct snapshot_route *route);
+/* Once more with somebody who has not been tried: hold.c. */
+bool dispatch_try(struct dispatch *d);
 /* x->failure says why there is no answer from who was asked. True: somebody else is. */
 bool dispatch_again(struct dispatch *d);
 /* x->response has come and will be passed on. */

@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 #include "edge/control/gateway.h"
 #include "edge/edge_config.h"
+#include "edge/listen/sockets.h"
 #include "http/h1_listener.h"
 #include "io/conn.h"
 
@@ -20,6 +21,7 @@
 struct local_listeners {
 	struct loop *loop;
 	struct control_gateway *gateway;
+	struct sockets *sockets;        /* borrowed */
 	struct h1_listener **listeners; /* owned */
 	size_t listener_count;
 	struct handler_chain admin, metrics;
@@ -71,45 +73,46 @@ static const struct handler metrics_handlers[] = { { "metrics", metrics_handle }
 
 /* --- Life ------------------------------------------------------------------------------------ */
 
-static int listen_on(struct local_listeners *l, struct address *address, const char *what,
+static int listen_on(struct local_listeners *l, const char *text, const char *what,
 		     const struct handler_chain *chain, struct err *err)
 {
 	char shown[ADDRESS_TEXT_SIZE];
-	int fd = listen_open(address, false, err);
+	struct address address;
+	struct socket_group *group = sockets_listen(l->sockets, what, text, false, 1, &address, err);
+	int fd = group ? sockets_dup(group, 0, err) : -1;
 
 	if (fd < 0)
 		return err_wrap(err, "%s", what);
 	l->listeners = mem_resize(l->listeners, (l->listener_count + 1) * sizeof(l->listeners[0]));
 	l->listeners[l->listener_count++] = h1_listener_new(l->loop, fd, chain, MAX_CONNECTIONS);
 	log_info(COMPONENT, "listening", LOG_STR("for", what),
-		 LOG_STR("address", address_text(address, shown)));
+		 LOG_STR("address", address_text(&address, shown)));
 	return 0;
 }
 
 static int listen_all(struct local_listeners *l, const struct edge_config *cfg, struct err *err)
 {
-	struct address address;
-
 	for (size_t i = 0; i < cfg->metrics.count; i++)
-		if (address_parse(bytes_str(cfg->metrics.list[i]), &address, err) < 0 ||
-		    listen_on(l, &address, "metrics", &l->metrics, err) < 0)
+		if (listen_on(l, cfg->metrics.list[i], "metrics", &l->metrics, err) < 0)
 			return err->code;
 	char *text = mem_printf("unix:%s", cfg->admin_socket);
-	int ret = address_parse(bytes_str(text), &address, err);
+	int ret = listen_on(l, text, "admin", &l->admin, err);
 	mem_free(text);
-	if (ret < 0 || listen_on(l, &address, "admin", &l->admin, err) < 0)
+	if (ret < 0)
 		return err->code;
 	l->admin_path = mem_strdup(cfg->admin_socket);
 	return 0;
 }
 
 struct local_listeners *local_listeners_new(struct loop *loop, struct control_gateway *gateway,
-					    const struct edge_config *cfg, struct err *err)
+					    struct sockets *sockets, const struct edge_config *cfg,
+					    struct err *err)
 {
 	struct local_listeners *l = mem_alloc(sizeof(*l));
 
 	l->loop = loop;
 	l->gateway = gateway;
+	l->sockets = sockets;
 	l->admin = (struct handler_chain){ .handlers = admin_handlers, .count = 1, .ctx = l };
 	l->metrics = (struct handler_chain){ .handlers = metrics_handlers, .count = 1, .ctx = l };
 	if (listen_all(l, cfg, err) < 0) {
@@ -126,6 +129,13 @@ struct local_listeners *local_listeners_free(struct local_listeners *l)
 	mem_free(l->listeners);
 	mem_free(l->admin_path);
 	return mem_free(l);
+}
+
+void local_listeners_leave(struct local_listeners *l)
+{
+	for (size_t i = 0; i < l->listener_count; i++)
+		h1_listener_leave(l->listeners[i]);
+	l->admin_path = mem_free(l->admin_path);
 }
 
 void local_listeners_close(struct local_listeners *l)

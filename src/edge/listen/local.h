@@ -9,9 +9,13 @@ struct control_gateway;
 struct edge_config;
 struct local_listeners;
 struct loop;
+struct sockets;
 
 struct local_listeners *local_listeners_new(struct loop *loop, struct control_gateway *gateway,
-					    const struct edge_config *cfg, struct err *err);
+					    struct sockets *sockets, const struct edge_config *cfg,
+					    struct err *err);
+/* A successor has the sockets: stops listening, lets what is open ask once more, leaves the socket's name. */
+void local_listeners_leave(struct local_listeners *l);
 /* Stops listening and closes what is open; local_listeners_free() follows when the loop has run to its
  * end. */
 void local_listeners_close(struct local_listeners *l);

@@ -135,6 +135,14 @@ static void serve_h2(struct visitor *v, struct byte_stream *stream,
 	v->h2 = h2_server_new(stream, &options);
 }
 
+static void leave(struct visitor *v)
+{
+	if (v->h2)
+		h2_server_drain(v->h2);
+	else
+		h1_server_leave(v->h1);
+}
+
 static void on_tls(struct worker *w, struct byte_stream *stream, const struct err *err)
 {
 	if (!stream) {
@@ -150,6 +158,8 @@ static void on_tls(struct worker *w, struct byte_stream *stream, const struct er
 		serve_h2(v, stream, &w->visitors);
 	else
 		serve_h1(v, stream, &w->visitors, true);
+	if (w->is_taken_over)
+		leave(v);
 }
 
 static bool has_room(const struct worker *w)
@@ -178,6 +188,12 @@ void visitor_accept_http(void *worker, int fd, const struct address *peer)
 		serve_h1(visitor_new(w, peer), conn_adopt(w->loop, fd, peer), &w->redirect, false);
 	else
 		close(fd); /* allowed: a socket that never reached a loop */
+}
+
+void visitor_leave_all(struct worker *w)
+{
+	LIST_FOR_EACH(node, &w->visitors_open)
+		leave(LIST_ENTRY(node, struct visitor, node));
 }
 
 void visitor_drain_all(struct worker *w)

@@ -11,6 +11,8 @@ struct worker;
 void visitor_accept_https(void *worker, int fd, const struct address *peer);
 void visitor_accept_http(void *worker, int fd, const struct address *peer);
 
+/* A successor has the sockets: everybody may finish, and ask once more where that is simpler than telling them. */
+void visitor_leave_all(struct worker *w);
 /* Finish the requests that run, take no further ones; close at once. */
 void visitor_drain_all(struct worker *w);
 void visitor_close_all(struct worker *w);

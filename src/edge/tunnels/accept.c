@@ -115,6 +115,11 @@ static void on_register(struct session *s, const struct registration *r)
 		ip[ADDRESS_TEXT_SIZE];
 	struct err err = { 0 };
 
+	/* At once: who is refused waits longer before it comes back, and then meets the successor. */
+	if (w->is_taken_over) {
+		session_close(s, REASON_DONE);
+		return;
+	}
 	if (w->is_draining) {
 		refuse(s, r, "Unauthorized: this edge is shutting down");
 		return;

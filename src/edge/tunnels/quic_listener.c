@@ -6,12 +6,15 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "edge/listen/sockets.h"
 #include "edge/tunnels/accept.h"
+#include "edge/tunnels/quic_relay.h"
 #include "edge/worker.h"
 #include "io/udp.h"
 #include "transport/quic_endpoint.h"
 
 #define COMPONENT "edge/tunnels"
+#define WHAT "tunnel over QUIC"
 
 struct metric metric_quic_foreign = {
 	.name = "adit_edge_quic_foreign_packets_total",
@@ -35,6 +38,7 @@ struct foreign_packet {
 
 struct quic_listener {
 	struct worker *worker;            /* borrowed */
+	struct quic_relay *relay;         /* borrowed */
 	size_t number;                    /* the same in every worker of one address */
 	struct tunnel_endpoint *endpoint; /* owned; NULL once closed */
 
@@ -66,8 +70,8 @@ static void on_packets(void *arg)
 }
 
 /* Any thread. What does not fit is lost, as packets may be. */
-static void put_packet(struct quic_listener *l, const struct address *from,
-		       const struct address *to, uint8_t ecn, struct bytes data)
+void quic_listener_give(struct quic_listener *l, const struct address *from,
+			const struct address *to, uint8_t ecn, struct bytes data)
 {
 	struct foreign_packet *p = mem_try_alloc(1, sizeof(*p) + data.len);
 
@@ -97,11 +101,11 @@ static bool on_foreign(void *ctx, unsigned index, const struct address *from,
 		       const struct address *to, uint8_t ecn, struct bytes packet)
 {
 	const struct quic_listener *l = ctx;
-	struct worker *const *peers = l->worker->peers;
+	size_t worker;
 
-	if (index >= l->worker->peer_count)
-		return false;
-	put_packet(peers[index]->quic[l->number], from, to, ecn, packet);
+	if (!quic_relay_is_ours(l->relay, index, &worker))
+		return quic_relay_send(l->relay, index, l->number, from, to, ecn, packet);
+	quic_listener_give(l->worker->peers[worker]->quic[l->number], from, to, ecn, packet);
 	return true;
 }
 
@@ -114,18 +118,19 @@ static void on_accept(void *ctx, struct quic_conn *c)
 	accept_quic_connector(l->worker, c);
 }
 
-static void add_listener(struct worker *w, int fd, struct bytes secret)
+static void add_listener(struct worker *w, int fd, const struct quic_listen *how)
 {
 	struct quic_listener *l = mem_alloc(sizeof(*l));
 	const struct quic_server_options options = {
 		.tls = w->quic_tls,
 		.retry_above = LIMIT_QUIC_RETRY_ABOVE,
-		.secret = secret,
+		.secret = how->secret,
 		.on_foreign = on_foreign,
-		.index = (unsigned)w->index,
+		.index = quic_relay_index(how->relay, w->index),
 	};
 
 	l->worker = w;
+	l->relay = how->relay;
 	l->number = w->quic_count;
 	list_init(&l->packets);
 	pthread_mutex_init(&l->lock, NULL);
@@ -134,35 +139,56 @@ static void add_listener(struct worker *w, int fd, struct bytes secret)
 	w->quic[w->quic_count++] = l;
 }
 
-int quic_listen_on_all(struct worker *const *workers, size_t count, const struct address *address,
-		       struct bytes secret, struct err *err)
+/* Opens a socket per worker. */
+static struct socket_group *open_all(const struct quic_listen *how, const struct address *address,
+				     const char *name, struct err *err)
 {
 	struct address own = *address;
-	struct err why = { 0 };
 	/* Sockets that share a port do so with any other program of the same user that wants to: one that does
 	 * not share tells whether somebody is there already. */
-	int *fds, probe = udp_open(&own, false, err);
+	int fd = udp_open(&own, false, err);
 
-	if (probe < 0)
-		return probe;
-	close(probe); /* allowed: it never reached a loop */
-	fds = mem_alloc_array(count, sizeof(fds[0]));
-	for (size_t i = 0; i < count; i++) {
-		fds[i] = udp_open(&own, true, err);
-		if (fds[i] >= 0)
-			continue;
-		int ret = fds[i];
-		while (i-- > 0)
-			close(fds[i]); /* allowed: as above */
-		mem_free(fds);
-		return ret;
+	if (fd < 0)
+		return NULL;
+	close(fd); /* allowed: it never reached a loop */
+	struct socket_group *group = sockets_add(how->sockets, WHAT, name, SOCKET_DATAGRAM, NULL, 0);
+	for (size_t i = 0; i < how->worker_count; i++) {
+		fd = udp_open(&own, true, err);
+		if (fd < 0) {
+			sockets_close(how->sockets, group);
+			return NULL;
+		}
+		sockets_append(group, fd);
 	}
-	if (quic_steer(fds[0], (unsigned)count, &why) < 0)
+	return group;
+}
+
+int quic_listen_on_all(const struct quic_listen *how, const struct address *address, struct err *err)
+{
+	char name[ADDRESS_TEXT_SIZE];
+	struct err why = { 0 };
+	int fd = 0;
+
+	address_text(address, name);
+	struct socket_group *group = sockets_claim(how->sockets, WHAT, name, SOCKET_DATAGRAM);
+	if (!group)
+		group = open_all(how, address, name, &why);
+	if (!group) {
+		if (err)
+			*err = why;
+		return why.code;
+	}
+	/* Those of an edge with more workers get no packets any more, with fewer some workers share one. */
+	size_t used = group->count < how->worker_count ? group->count : how->worker_count;
+	if (quic_steer(group->fds[0], quic_relay_mask(how->relay), (unsigned)used, &why) < 0)
 		log_debug(COMPONENT, "the kernel does not sort QUIC packets, workers do",
 			  LOG_STR("error", why.text));
-	for (size_t i = 0; i < count; i++)
-		add_listener(workers[i], fds[i], secret);
-	mem_free(fds);
+	for (size_t i = 0; i < how->worker_count; i++) {
+		fd = sockets_dup(group, i, err);
+		if (fd < 0)
+			return fd;
+		add_listener(how->workers[i], fd, how);
+	}
 	return 0;
 }
 
@@ -176,6 +202,11 @@ void quic_listener_set_tls(struct quic_listener *l, struct tls_context *tls)
 void quic_listener_stop(struct quic_listener *l)
 {
 	quic_endpoint_stop_accepting(tunnel_endpoint_quic(l->endpoint));
+}
+
+void quic_listener_hand_over(struct quic_listener *l)
+{
+	quic_endpoint_stop_reading(tunnel_endpoint_quic(l->endpoint));
 }
 
 void quic_listener_close(struct quic_listener *l)

@@ -15,10 +15,24 @@ struct worker;
  * at once that their connections are gone. */
 #define QUIC_SECRET_BYTES 32
 
+struct quic_relay;
+struct sockets;
+
+struct quic_listen {
+	struct worker *const *workers;
+	size_t worker_count;
+	struct sockets *sockets;
+	struct quic_relay *relay; /* borrowed until the workers are freed */
+	struct bytes secret;
+};
 /* Before the threads start, and after the workers have their TLS contexts: the address (its port is not 0) for
  * every worker. E_IO when somebody else has it; nothing is open then. */
-int quic_listen_on_all(struct worker *const *workers, size_t count, const struct address *address,
-		       struct bytes secret, struct err *err);
+int quic_listen_on_all(const struct quic_listen *how, const struct address *address,
+		       struct err *err);
+
+/* Any thread: a packet for that worker's endpoint of the address. */
+void quic_listener_give(struct quic_listener *l, const struct address *from,
+			const struct address *to, uint8_t ecn, struct bytes data);
 
 /* --- On the worker's thread --- */
 
@@ -26,6 +40,9 @@ int quic_listen_on_all(struct worker *const *workers, size_t count, const struct
 void quic_listener_set_tls(struct quic_listener *l, struct tls_context *tls);
 /* New connections are refused; those that are there go on. */
 void quic_listener_stop(struct quic_listener *l);
+
+/* A successor reads the socket now. */
+void quic_listener_hand_over(struct quic_listener *l);
 
 /* After its thread has ended; the loop is freed between the two, and what other workers have posted runs then. */
 void quic_listener_close(struct quic_listener *l);

@@ -213,6 +213,7 @@ static void on_notice(void *arg)
 			count_remote_udp(m, n, 1);
 		m->entry->session_count++;
 		let_go_replaced(m, n->index, n->order);
+		hold_wake(n->to);
 	} else if (n->change < 0) {
 		BUG_IF(m->remote[n->from] == 0);
 		m->remote[n->from]--;
@@ -273,6 +274,7 @@ int registry_add(struct tunnel_session *ts, const struct directory_record *recor
 	ts->member->local_count++;
 	ts->member->entry->session_count++;
 	tell_others(ts, +1, false, NULL);
+	hold_wake(w);
 	edge_session_up(w->edge, record);
 	return 0;
 }
@@ -625,10 +627,8 @@ void registry_count(struct tunnel_session *ts, int n)
 
 /* --- All of them ------------------------------------------------------------------------------ */
 
-/* Closes those for which `wanted` holds. Closing reports later, so the lists stay as they are. */
-static void close_where(struct worker *w,
-			bool (*wanted)(const struct tunnel_session *ts, const void *arg),
-			const void *arg)
+/* Closing reports later, so the lists stay as they are. */
+void registry_for_each(struct worker *w, void (*fn)(struct tunnel_session *ts, void *arg), void *arg)
 {
 	size_t cursor = 0;
 	void *value;
@@ -637,14 +637,35 @@ static void close_where(struct worker *w,
 		struct tunnel_entry *e = value;
 		LIST_FOR_EACH(node, &e->members) {
 			struct member *m = LIST_ENTRY(node, struct member, node);
-			LIST_FOR_EACH(it, &m->sessions) {
-				struct tunnel_session *ts =
-					LIST_ENTRY(it, struct tunnel_session, node);
-				if (wanted(ts, arg))
-					session_close(ts->session, REASON_DONE);
-			}
+			LIST_FOR_EACH(it, &m->sessions)
+				fn(LIST_ENTRY(it, struct tunnel_session, node), arg);
 		}
 	}
+}
+
+bool registry_is_last(const struct tunnel_session *ts)
+{
+	return ts->member->local_count + ts->member->remote_total <= 1;
+}
+
+struct close_where {
+	bool (*wanted)(const struct tunnel_session *ts, const void *arg);
+	const void *arg;
+};
+
+static void close_one(struct tunnel_session *ts, void *arg)
+{
+	const struct close_where *c = arg;
+
+	if (c->wanted(ts, c->arg))
+		session_close(ts->session, REASON_DONE);
+}
+
+static void close_where(struct worker *w,
+			bool (*wanted)(const struct tunnel_session *ts, const void *arg),
+			const void *arg)
+{
+	registry_for_each(w, close_one, &(struct close_where){ wanted, arg });
 }
 
 struct who {

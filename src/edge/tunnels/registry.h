@@ -31,6 +31,7 @@ struct tunnel_session {
 	bool has_left;         /* it takes no new requests */
 	bool is_udp;           /* set by registry_add(): its transport has UDP flows */
 	bool is_replaced;      /* by a later one of its connector and index */
+	bool moves_by_itself;  /* edge/tunnels/moving.c */
 };
 
 /* Makes it choosable and tells everybody. An older session of the same connector and index, on
@@ -111,6 +112,11 @@ void registry_count(struct tunnel_session *ts, int n);
 
 /* --- All of them ----------------------------------------------------------------------------- */
 
+/* Registered ones of this worker. `fn` may close or leave its session. */
+void registry_for_each(struct worker *w, void (*fn)(struct tunnel_session *ts, void *arg),
+		       void *arg);
+/* Its replica has no other session, on whichever worker, that takes requests. */
+bool registry_is_last(const struct tunnel_session *ts);
 /* Closes this worker's sessions of the tunnel, of one connector when given. */
 void registry_disconnect(struct worker *w, const struct uuid *tunnel, const struct uuid *connector);
 /* Closes sessions of tunnels that the worker's snapshot no longer has. */

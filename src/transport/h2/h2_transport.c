@@ -72,8 +72,8 @@ static void disconnect(struct tunnel *t, enum reason why)
 
 static void say_leaving(struct tunnel *t)
 {
-	/* A connector of ours may dial elsewhere before we go; stock ones do not mind. */
-	h2_session_drain(of_base(t)->h2);
+	/* A connector of ours dials elsewhere before we go; to stock ones it is the end of new streams. */
+	h2_session_announce_end(of_base(t)->h2);
 }
 
 static const struct tunnel_driver driver = {
@@ -364,6 +364,7 @@ const struct transport h2_transport = {
 	.consume = h2_consume,
 	.reset = h2_reset,
 	.drain = tunnel_drain,
+	.ask_to_move = tunnel_ask_to_move,
 	.close = h2_close,
 	.check = h2_check,
 	.reply = tunnel_reply,

@@ -529,6 +529,7 @@ const struct transport quic_transport = {
 	.consume = quic_consume,
 	.reset = quic_reset,
 	.drain = tunnel_drain,
+	.ask_to_move = tunnel_ask_to_move,
 	.close = quic_close,
 	.check = quic_check,
 	.reply = tunnel_reply,
