@@ -56,7 +56,7 @@ def failed(done, code, *texts):
         assert text in done.stderr, (text, done.stderr)
 
 
-KINDS = ("adit", "adit over http2", "stock", "stock over quic")
+KINDS = ("adit", "adit over http2", "stock", pytest.param("stock over quic", marks=pytest.mark.slow))
 
 
 class UdpService:
@@ -285,6 +285,23 @@ def test_a_visitor_that_leaves_and_a_service_that_breaks(place, service, wire):
         s.sendall(b"abc")
         with pytest.raises(ConnectionResetError):
             until_end(s)
+
+
+def test_a_connection_that_no_service_has_seen_goes_to_another_replica(place, service, tmp_path):
+    """One replica's service is dead: nobody notices, and after a few tries it is left out."""
+    tunnel = place.cli.create("pair")
+    for name, target in (("dead", net.free_port()), ("alive", service.port)):
+        rules = [{"hostname": "tcp.example.com", "service": f"tcp://127.0.0.1:{target}"}]
+        config = write_config(tmp_path / f"{name}.yml", tunnel, rules)
+        place.own.connect(place.cli, tunnel, config, name=name)
+    port = net.free_port()
+    place.cli.check("tunnel", "route", "port", tunnel.id, f"tcp://:{port}", "tcp.example.com")
+    for _ in range(20):
+        with connect(port) as s:
+            s.sendall(b"hello")
+            assert exactly(s, 5) == b"hello"
+    place.edge.program.wait_log("a replica's service fails, others take its requests.*tcp.example.com")
+    assert place.edge.metrics()["adit_edge_requests_retried_total"] >= 3
 
 
 def test_many_connections(place, service):
@@ -698,6 +715,7 @@ def token_hash(token):
     return hashlib.blake2b(token.encode(), digest_size=32).digest()
 
 
+@pytest.mark.slow
 def test_a_port_that_is_in_use_is_said_and_tried_again(place, service):
     port = net.free_port()
     with socket.create_server(("127.0.0.1", port)):
