@@ -272,7 +272,7 @@ def test_metrics_count_what_happens(served, tmp_path):
     if promtool := shutil.which("promtool"):
         said = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True).stderr
         # Its taste in names is not that of the stock connector, whose names are what they are.
-        assert [line for line in said.splitlines() if not line.startswith("cloudflared_")] == [], said
+        assert [line for line in said.splitlines() if not line.startswith(("cloudflared_", "quic_client_"))] == [], said
 
 
 def test_reload_makes_counters_for_new_rules(served, tmp_path):
@@ -435,9 +435,10 @@ def test_diag_when_all_is_well(served, tmp_path):
     lines = diag.out.splitlines()
     assert re.match(rf"connector  ok     \S+: adit \S+, since \S+Z, tunnel {served.tunnel.id}, connector ", lines[0])
     assert re.match(rf"edge       ok     127.0.0.1:{served.edge.tunnel}: reached 127.0.0.1:\d+ in \d+ ms$", lines[1])
-    assert lines[2] == f"tunnel     ok     registered connections: 4 of 4, at {LOCATION}"
-    assert lines[3].startswith(f"service    ok     rule 0: app.{ZONE} -> {served.origin.service}: reached 127.0.0.1:")
-    assert lines[4] == "service    -      rule 1: * -> http_status:404: there is nothing to connect to"
+    assert re.match(rf"edge       ok     127.0.0.1:{served.edge.tunnel} over UDP: reached 127.0.0.1:\d+ in \d+ ms$", lines[2])
+    assert lines[3] == f"tunnel     ok     registered connections: 4 of 4, at {LOCATION}"
+    assert lines[4].startswith(f"service    ok     rule 0: app.{ZONE} -> {served.origin.service}: reached 127.0.0.1:")
+    assert lines[5] == "service    -      rule 1: * -> http_status:404: there is nothing to connect to"
     assert "Diagnostic completed" in diag.err
     assert re.search(r"Diagnostic file written: adit-diag-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ\.zip", diag.err)
 

@@ -250,7 +250,7 @@ void quic_connector_answer(struct stream *st, const struct answer *a, bool fin)
 			add(&w, CONNECT_OTHER, QUIC_KEY_REASON, a->failure_json);
 	} else if (ts->kind != STREAM_TCP) {
 		add_head(&w, a->head);
-		if (!fin && a->head->length == HEAD_LENGTH_UNKNOWN && a->head->status != 101 &&
+		if (!fin && a->head->status != 101 &&
 		    session_has_feature(st->session, FEATURE_TRAILERS)) {
 			add(&w, CONNECT_OTHER, QUIC_KEY_FRAMED, BYTES_LIT("1"));
 			quic_frames_start(&ts->out);

@@ -3,12 +3,14 @@
  *
  *	4 bytes, big-endian: the top bit says "trailers", the others how many bytes follow | the bytes
  *
- * The trailers are the last piece, one serialized set (heads.h). FIN ends the body, between two pieces. */
+ * The trailers are the last piece, one serialized set (heads.h). FIN ends the body, between two pieces. A head of
+ * all ones says that the body breaks off here. */
 #include "base/limits.h"
 #include "transport/quic/quic_tunnel.h"
 #include "wire/heads.h"
 
 #define TRAILERS_BIT 0x80000000u
+#define BROKEN_OFF 0xffffffffu
 #define MAX_PIECE (1u << 30)
 /* A head's worth, in base64. */
 #define MAX_TRAILERS (2 * LIMIT_HEAD_BYTES)
@@ -92,8 +94,20 @@ void quic_frames_finish(struct quic_frames *f, struct quic_stream *q, const stru
 	buf_done(&out);
 }
 
+bool quic_frames_break_off(struct quic_frames *f, struct quic_stream *q)
+{
+	if (f->left || f->head_len)
+		return false;
+	set_head(f, BROKEN_OFF);
+	if (!write_head(f, q))
+		return false;
+	(void)quic_stream_write(q, BYTES_NONE, true);
+	return true;
+}
+
 /* --- Reading --------------------------------------------------------------------------------- */
 
+/* 1: the body breaks off. */
 static int read_head(struct quic_frames *f, struct bytes *data)
 {
 	struct bytes part = bytes_first(*data, sizeof(f->head) - f->head_len);
@@ -106,6 +120,8 @@ static int read_head(struct quic_frames *f, struct bytes *data)
 	uint32_t value = (uint32_t)f->head[0] << 24 | (uint32_t)f->head[1] << 16 |
 			 (uint32_t)f->head[2] << 8 | f->head[3];
 	f->head_len = 0;
+	if (value == BROKEN_OFF)
+		return 1;
 	f->is_trailers = value & TRAILERS_BIT;
 	f->left = value & ~TRAILERS_BIT;
 	if (f->left == 0 || f->left > (f->is_trailers ? MAX_TRAILERS : MAX_PIECE))
@@ -122,6 +138,8 @@ int quic_frames_next(struct quic_frames *f, struct bytes *data, struct bytes *re
 			int ret = read_head(f, data);
 			if (ret < 0)
 				return ret;
+			if (ret > 0)
+				return 3;
 			continue;
 		}
 		*ret_run = bytes_first(*data, f->left);

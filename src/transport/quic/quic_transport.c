@@ -96,7 +96,9 @@ void quic_tunnel_stream_reset(struct quic_tunnel_stream *ts, enum reason why)
 	ts->is_reset = true;
 	ts->reset_reason = why;
 	quic_stream_stop(ts->q, code_of(why));
-	quic_stream_reset(ts->q, code_of(why));
+	/* A reset overtakes what was written before: where there are words for it, the visitor gets that much. */
+	if (!ts->is_answered || !ts->out.is_on || !quic_frames_break_off(&ts->out, ts->q))
+		quic_stream_reset(ts->q, code_of(why));
 }
 
 static void quic_reset(struct stream *st, enum reason why)
@@ -185,6 +187,15 @@ static bool report_run(struct quic_tunnel_stream *ts, struct bytes run)
 	return !ts->is_reset;
 }
 
+/* Half a message is none. */
+static void peer_gave_up(struct quic_tunnel_stream *ts, uint64_t code)
+{
+	ts->is_reset = true;
+	ts->reset_reason = reason_of_code(code, ts->base.session->side);
+	quic_stream_stop(ts->q, QUIC_CODE_NONE);
+	quic_stream_reset(ts->q, QUIC_CODE_NONE);
+}
+
 void quic_tunnel_body(struct quic_tunnel_stream *ts, struct bytes data, bool fin)
 {
 	bool is_edge = ts->base.session->side == SESSION_EDGE;
@@ -212,8 +223,16 @@ void quic_tunnel_body(struct quic_tunnel_stream *ts, struct bytes data, bool fin
 		quic_stream_consume(ts->q, before - data.len - payload);
 		if (ret == 1 && !report_run(ts, run))
 			return;
+		if (ret == 2 && ts->has_length && ts->length_left) {
+			quic_tunnel_stream_reset(ts, REASON_PROTOCOL);
+			return;
+		}
 		if (ret == 2) {
 			report_trailers(ts);
+			return;
+		}
+		if (ret == 3) {
+			peer_gave_up(ts, QUIC_CODE_NONE);
 			return;
 		}
 	}
@@ -360,13 +379,8 @@ static void on_peer_reset(struct quic_stream *q, uint64_t code)
 {
 	struct quic_tunnel_stream *ts = stream_of_q(q);
 
-	if (!ts || ts->is_reset)
-		return;
-	/* Half a message is none. */
-	ts->is_reset = true;
-	ts->reset_reason = reason_of_code(code, ts->base.session->side);
-	quic_stream_stop(q, QUIC_CODE_NONE);
-	quic_stream_reset(q, QUIC_CODE_NONE);
+	if (ts && !ts->is_reset)
+		peer_gave_up(ts, code);
 }
 
 /* The peer has what it wants: an answer is complete, or (at the connector) nobody waits for it. */

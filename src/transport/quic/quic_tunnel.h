@@ -132,6 +132,8 @@ void quic_frames_done(struct quic_frames *f);
 size_t quic_frames_write(struct quic_frames *f, struct quic_stream *q, struct bytes data, bool fin);
 /* The end, with trailers. */
 void quic_frames_finish(struct quic_frames *f, struct quic_stream *q, const struct fields *trailers);
+/* Says that the body breaks off. False: it cannot be said here, within a piece or with the send queue full. */
+bool quic_frames_break_off(struct quic_frames *f, struct quic_stream *q);
 /* Takes framing and at most one run of payload off the front of *data. 1: a run, 0: *data is used up,
- * 2: the trailers are whole (in f->trailers, serialized as heads.h does), E_PROTOCOL. */
+ * 2: the trailers are whole (in f->trailers, serialized as heads.h does), 3: the body has broken off, E_PROTOCOL. */
 int quic_frames_next(struct quic_frames *f, struct bytes *data, struct bytes *ret_run);
