@@ -89,7 +89,7 @@ def idle(crowd, protocol, count, turn, results, name):
 def run(lab, results):
     if not (lab.bin / "bench-crowd").exists():
         raise CannotMeasure("there is no bench-crowd; ./dev bench builds it")
-    rounds, sizes, churn = (1, (200,), 200) if lab.quick else (3, (1000, 10000), 2000)
+    rounds, sizes, churn = (1, (200,), 200) if lab.quick else (lab.rounds or 3, (1000, 10000), 2000)
     results.about["registrations in a round"] = str(churn)
     crowd = Crowd(lab, max(sizes) + 32)
     for turn in range(rounds):

@@ -228,15 +228,19 @@ class Lab:
 
     def _start_origin(self):
         self.origin_port, self.counter_port, self.sink_port = (free_port() for _ in range(3))
-        for name, size in (("bulk", self.bulk_bytes), ("part", self.bulk_bytes // PARTS)):
-            with open(self.scratch / name, "wb") as bulk:
-                bulk.truncate(size)
+        self.resize_bulk(self.bulk_bytes)
         self.origin = self.nginx(
             "origin", self.template("nginx-origin.conf", "origin.conf", KIB="0123456789abcdef" * 64)
         )
         self.sink = self.start("sink", ["/usr/bin/python3", HERE / "sink.py", self.sink_port])
         self.origin.wait_listening(self.counter_port)
         self.sink.wait_listening(self.sink_port)
+
+    def resize_bulk(self, size):
+        self.bulk_bytes = size
+        for name, length in (("bulk", size), ("part", size // PARTS)):
+            with open(self.scratch / name, "wb") as bulk:
+                bulk.truncate(length)
 
     def requests_at_origin(self):
         """How many requests the origin has had, this question not counted."""

@@ -76,7 +76,7 @@ def keep_programs(folder):
     }
 
 
-def measure(claims, what, quick, kept):
+def measure(claims, what, quick, kept, rounds=None):
     """Runs the claims; True when every measurement was made."""
     complete = True
     for claim in claims:
@@ -85,6 +85,7 @@ def measure(claims, what, quick, kept):
         lab = None
         try:
             lab = Lab(quick)
+            lab.rounds = rounds
             results.about = {**about(lab), **what}
             importlib.import_module(f"claim_{claim}").run(lab, results)
         except (CannotMeasure, OSError) as e:
@@ -103,6 +104,7 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round; writes build/bench/")
     parser.add_argument("--only", choices=CLAIMS, action="append", help="this claim (may be repeated)")
+    parser.add_argument("--rounds", type=int, help="of the claims tunnel and crowd, instead of 5 and 3")
     parser.add_argument("--report", action="store_true", help="measure nothing, write the report anew")
     args = parser.parse_args()
     kept = ROOT / "build/bench" if args.quick else ROOT / "bench/results"
@@ -116,7 +118,7 @@ def main():
     if not args.report:
         with tempfile.TemporaryDirectory(prefix="adit-bench-programs-") as programs:
             what = keep_programs(programs)
-            complete = measure(args.only or CLAIMS, what, args.quick, kept)
+            complete = measure(args.only or CLAIMS, what, args.quick, kept, args.rounds)
     report.write(kept, page, CLAIMS)
     print(f"==> {page.relative_to(ROOT)}")
     return 0 if complete else 1

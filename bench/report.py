@@ -289,7 +289,7 @@ def least(results, case, subject, metric):
 
 def tunnel(results):
     text = (
-        "## HTTP/2 and QUIC side by side\n\nThe same visitors, edge and origin; between edge and connector either "
+        "## HTTP/2 and QUIC side by side\n\nA quarter GiB a time. The same visitors, edge and origin; between edge and connector either "
         "protocol, four connections each. `least` is the best round: what it costs when nobody disturbs it.\n"
     )
     kinds = [(f"{n} conn", f"Small responses, {n} connection{'s' if n > 1 else ''}", "µs", "CPU µs per request", "req/s")
