@@ -46,8 +46,7 @@ struct failure {
 	struct bytes rule;   /* "1: app.example.com /api"; empty when not known */
 	struct bytes errno_name; /* "ECONNREFUSED"; empty when there is none */
 	bool was_sent;           /* the origin may have seen the request: no retry */
-	bool was_lost; /* the tunnel's connection died under it: harmless requests may be repeated */
-	bool is_rate_limited; /* the connector carries as many flows as it may */
+	bool is_rate_limited;    /* the connector carries as many flows as it may */
 };
 
 /* --- Bodies ---------------------------------------------------------------------------------- */

@@ -126,8 +126,12 @@ static void finish(struct h2_session *s)
 		h2_session_pump(s);
 	s->stream = byte_stream_close(s->stream);
 	uint32_t code = s->why.code == E_CANCELLED ? H2_CANCEL : H2_INTERNAL_ERROR;
-	while (!list_is_empty(&s->streams))
-		h2_stream_gone(LIST_ENTRY(s->streams.next, struct h2_stream, node), code);
+	while (!list_is_empty(&s->streams)) {
+		struct h2_stream *st = LIST_ENTRY(s->streams.next, struct h2_stream, node);
+		/* Nobody has seen a request whose head has not left. */
+		bool is_unseen = s->options.role == H2_CLIENT && !st->is_open;
+		h2_stream_gone(st, is_unseen ? H2_REFUSED_STREAM : code);
+	}
 	report_gone(s);
 	if (s->events->on_closed)
 		s->events->on_closed(s, &s->why);

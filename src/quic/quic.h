@@ -167,6 +167,8 @@ size_t quic_stream_count(const struct quic_conn *c);
 void quic_stream_set_ctx(struct quic_stream *st, void *ctx);
 void *quic_stream_ctx(struct quic_stream *st);
 struct quic_conn *quic_stream_conn(struct quic_stream *st);
+/* Has anything of what was written left, ever? If not the peer has not seen the stream. */
+bool quic_stream_has_sent(const struct quic_stream *st);
 int64_t quic_stream_id(const struct quic_stream *st);
 /* Takes all or a part; less means on_writable() follows. With `fin` the end is sent when and only when all
  * of `data` was taken. After a reset, a STOP_SENDING or the end, everything is taken and goes nowhere. */

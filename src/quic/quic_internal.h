@@ -201,7 +201,8 @@ struct quic_stream {
 	struct send_chunk *next; /* borrowed; of the first byte that has not left; NULL: all have */
 	size_t next_at;          /* offset in it */
 	size_t queued, unsent;
-	size_t turn; /* bytes sent since others had theirs */
+	size_t turn;   /* bytes sent since others had theirs */
+	bool has_sent; /* something has left, ever */
 	bool is_blocked;
 	bool fin, fin_sent;
 	bool is_short; /* a write fell short: on_writable() is owed */

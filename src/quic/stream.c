@@ -217,6 +217,7 @@ void quic_stream_sent(struct quic_stream *st, size_t n, bool fin)
 	st->unsent -= n;
 	c->unsent -= n;
 	st->turn += n;
+	st->has_sent |= n > 0;
 	while (n > 0) {
 		size_t here = st->next->end - st->next_at;
 		if (n < here) {
@@ -455,6 +456,11 @@ void *quic_stream_ctx(struct quic_stream *st)
 {
 	CHECK(st, STREAM_MAGIC);
 	return st->ctx;
+}
+
+bool quic_stream_has_sent(const struct quic_stream *st)
+{
+	return st->has_sent;
 }
 
 struct quic_conn *quic_stream_conn(struct quic_stream *st)

@@ -245,6 +245,11 @@ struct quic_conn *quic_stream_conn(struct quic_stream *st)
 	return st->conn;
 }
 
+bool quic_stream_has_sent(const struct quic_stream *st)
+{
+	return st->id % 8 != 0;
+}
+
 int64_t quic_stream_id(const struct quic_stream *st)
 {
 	return st->id;

@@ -15,7 +15,7 @@
 struct crossing {
 	atomic_int refs; /* near, far, and every post under way */
 	struct worker *near_worker, *far_worker;
-	struct forward_how how; /* its dispatch and replay are near's own */
+	struct forward_how how; /* its dispatch and replay are near's own; its replica is counted */
 
 	/* Written by near before the far side starts. */
 	struct arena request_arena;
@@ -52,6 +52,7 @@ static void unref(struct crossing *c)
 		return;
 	arena_done(&c->request_arena);
 	arena_done(&c->answer_arena);
+	replica_unref(c->how.replica);
 	mem_free(c);
 }
 
@@ -267,6 +268,7 @@ static void far_cancel(void *arg)
 static void near_done(struct crossing *c, bool aborted)
 {
 	c->x = NULL;
+	replica_load_add(c->how.replica, c->near_worker->index, -1);
 	if (c->request_writer)
 		pipe_writer_close(TAKE(c->request_writer), aborted);
 	if (c->response_reader)
@@ -432,6 +434,8 @@ void crossing_start(struct worker *here, struct worker *there, struct exchange *
 	c->near_worker = here;
 	c->far_worker = there;
 	c->how = *how;
+	replica_ref(how->replica);
+	replica_load_add(how->replica, here->index, +1);
 	c->x = x;
 	arena_init(&c->request_arena);
 	arena_init(&c->answer_arena);

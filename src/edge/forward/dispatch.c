@@ -43,6 +43,7 @@ bool dispatch_try(struct dispatch *d)
 			.replay = &d->replay,
 			.tunnel = d->tunnel,
 			.connector = try->connector,
+			.replica = choice.replica,
 			.host_key = d->ask.host_key,
 			.is_probe = choice.is_probe,
 			.eject_on_5xx = d->eject_on_5xx,
@@ -78,18 +79,8 @@ bool dispatch_start(struct worker *w, struct exchange *x, const struct snapshot_
 	return dispatch_try(d) || hold_take(w, d);
 }
 
-/* RFC 9110 §9.2.1. */
-static bool is_safe(const struct head *request)
-{
-	static const char *const methods[] = { "GET", "HEAD", "OPTIONS" };
-
-	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
-		if (bytes_eq(request->method, bytes_str(methods[i])))
-			return !request->is_upgrade;
-	return false;
-}
-
-/* Nobody has acted on the request, or it does no harm to ask twice (RFC 9110 §9.2.2). */
+/* Nobody has seen the request: then its method does not matter. One that somebody may have seen is never sent twice,
+ * a GET neither: what has just brought one replica down would go round them all. */
 static bool may_try_again(const struct dispatch *d)
 {
 	const struct exchange *x = d->x;
@@ -99,9 +90,7 @@ static bool may_try_again(const struct dispatch *d)
 	if (!x->producer || x->has_head || d->ask.try_count == REGISTRY_TRIES ||
 	    !replay_can_rewind(&d->replay))
 		return false;
-	if (f->was_sent)
-		return f->was_lost && is_safe(&x->request);
-	return f->hop == FAILURE_TUNNEL || f->hop == FAILURE_ORIGIN;
+	return !f->was_sent && (f->hop == FAILURE_TUNNEL || f->hop == FAILURE_ORIGIN);
 }
 
 bool dispatch_again(struct dispatch *d)

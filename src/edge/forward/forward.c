@@ -125,6 +125,13 @@ static enum stream_kind kind_of(const struct exchange *x)
 	return x->request.is_upgrade ? STREAM_WEBSOCKET : STREAM_HTTP;
 }
 
+/* A request that has crossed is counted over there. */
+static void count(const struct forward *f, int n)
+{
+	if (f->how.dispatch)
+		replica_load_add(f->how.replica, f->worker->index, n);
+}
+
 static void pump_request(struct forward *f);
 
 bool forward_on(struct worker *w, struct exchange *x, struct tunnel_session *ts,
@@ -153,7 +160,7 @@ bool forward_on(struct worker *w, struct exchange *x, struct tunnel_session *ts,
 	f->ends_apart =
 		x->request.is_upgrade && session_has_feature(ts->session, FEATURE_HALF_CLOSE);
 	f->request_ended = fin;
-	registry_count(ts, +1);
+	count(f, +1);
 	/* The stream's window bounds what may wait here. */
 	x->response_body.queue.capacity = LIMIT_H2_STREAM_WINDOW;
 	exchange_answer_by(x, &answerer, f);
@@ -284,7 +291,7 @@ static void drop_stream(struct forward *f, enum reason why)
 	timer_stop(&f->patience);
 	if (!st)
 		return;
-	registry_count(f->session, -1);
+	count(f, -1);
 	st->events = &orphan_events;
 	st->ctx = NULL;
 	stream_reset(st, why);
@@ -423,7 +430,7 @@ static void on_stream_closed(struct stream *st, enum reason why)
 	struct exchange *x = f->x;
 
 	f->stream = NULL;
-	registry_count(f->session, -1);
+	count(f, -1);
 	timer_stop(&f->patience);
 	if (f->response_ended) {
 		exchange_release_answerer(x);
@@ -434,7 +441,6 @@ static void on_stream_closed(struct stream *st, enum reason why)
 		"The connection to the connector ended (%s) before the response was complete.",
 		reason_text(why));
 	x->failure.was_sent = why != REASON_REFUSED;
-	x->failure.was_lost = why == REASON_LOST;
 	fail(f);
 }
 

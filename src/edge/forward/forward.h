@@ -19,6 +19,7 @@ struct forward_how {
 		*dispatch; /* who may try again; NULL: the request has crossed, and near side may */
 	struct replay *replay; /* the request's body */
 	struct uuid tunnel, connector;
+	struct replica *replica; /* borrowed: the session has it, or the crossing */
 	uint64_t host_key;
 	bool is_probe;
 	bool eject_on_5xx;

@@ -34,7 +34,6 @@ struct choosing {
 	size_t count;
 	enum balance_tier tier; /* the lowest that somebody is in */
 	bool only_cookie;
-	bool only_preferred;
 	const struct balance_candidate *like; /* NULL, or only those as busy as this one */
 };
 
@@ -50,7 +49,7 @@ static bool is_in(const struct choosing *c, const struct balance_candidate *it)
 	bool is_asked =
 		c->only_cookie ? it->has_cookie && it->tier <= TIER_BACKUP : it->tier == c->tier;
 
-	if (!is_asked || (c->only_preferred && !it->is_preferred))
+	if (!is_asked)
 		return false;
 	return !c->like || (!is_busier(it, c->like) && !is_busier(c->like, it));
 }
@@ -122,14 +121,10 @@ size_t balance_pick(enum balance_policy policy, const struct balance_candidate *
 	struct choosing c = { .list = list, .count = count, .tier = TIER_NONE };
 
 	for (size_t i = 0; i < count; i++) {
-		if (list[i].tier < c.tier) {
+		if (list[i].tier < c.tier)
 			c.tier = list[i].tier;
-			c.only_preferred = false;
-		}
 		c.only_cookie |= policy == BALANCE_COOKIE && list[i].has_cookie &&
 				 list[i].tier <= TIER_BACKUP;
-		c.only_preferred |=
-			policy == BALANCE_LEAST && list[i].tier == c.tier && list[i].is_preferred;
 	}
 	if (c.tier == TIER_NONE)
 		return count;

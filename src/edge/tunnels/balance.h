@@ -33,12 +33,11 @@ enum balance_tier {
 
 struct balance_candidate {
 	uint32_t weight; /* 1 and more */
-	uint32_t load; /* requests in flight; over all workers, unless only this one's candidates count */
+	uint32_t load;   /* requests in flight, of all workers */
 	uint64_t identity; /* what BALANCE_CLIENT_HASH goes by: the same for the same replica at any time */
 	enum balance_tier tier;
-	bool has_cookie;   /* the visitor's cookie names it */
-	bool is_preferred; /* BALANCE_LEAST looks at others only when no candidate is preferred */
-	int64_t *turn;     /* state of the rotation, one per replica and chooser; starts with 0 */
+	bool has_cookie; /* the visitor's cookie names it */
+	int64_t *turn;   /* state of the rotation, one per replica and chooser; starts with 0 */
 };
 
 /* An index, or `count` when no candidate may be chosen. `client` is from balance_client_key(). */

@@ -30,7 +30,6 @@ struct tunnel_entry {
 	struct list members; /* struct member */
 	size_t member_count;
 	size_t session_count; /* choosable ones, of all workers */
-	bool is_even;         /* equal weights, nobody a backup */
 };
 
 /* A replica, as one worker knows it. */
@@ -86,18 +85,6 @@ static struct member *member_of(struct tunnel_entry *e, const struct uuid *conne
 	return NULL;
 }
 
-static void compare_members(struct tunnel_entry *e)
-{
-	const struct member *first = LIST_ENTRY(e->members.next, struct member, node);
-
-	e->is_even = true;
-	LIST_FOR_EACH(node, &e->members) {
-		const struct replica_facts *f =
-			&LIST_ENTRY(node, struct member, node)->replica->facts;
-		e->is_even &= !f->is_backup && f->weight == first->replica->facts.weight;
-	}
-}
-
 static void warn_of_equal_labels(const struct tunnel_entry *e, const struct replica *r)
 {
 	char tunnel[UUID_TEXT_SIZE];
@@ -134,7 +121,6 @@ static struct member *member_make(struct worker *w, struct replica *r)
 	list_init(&m->sessions);
 	list_append(&e->members, &m->node);
 	e->member_count++;
-	compare_members(e);
 	return m;
 }
 
@@ -154,10 +140,8 @@ static void member_drop_if_empty(struct worker *w, struct member *m)
 	list_remove(&m->node);
 	e->member_count--;
 	member_free(m);
-	if (e->member_count) {
-		compare_members(e);
+	if (e->member_count)
 		return;
-	}
 	map_take(w->tunnels, uuid_bytes(&e->tunnel));
 	mem_free(e);
 }
@@ -330,20 +314,17 @@ static bool can_take(const struct tunnel_session *ts, enum registry_needs needs)
 	return session_can_open_udp(ts->session, needs == REGISTRY_UDP_HOSTNAME);
 }
 
-/* This worker's session of the replica that has the fewest streams in flight; NULL when none takes any.
- * *ret_load: streams of them all. */
+/* This worker's session of the replica that has the fewest streams in flight; NULL when none takes any. */
 static struct tunnel_session *least_busy(struct member *m, const struct registry_ask *ask,
-					 enum registry_needs needs, size_t *ret_load)
+					 enum registry_needs needs)
 {
 	struct tunnel_session *best = NULL;
 	size_t best_count = 0;
 
-	*ret_load = 0;
 	LIST_FOR_EACH(node, &m->sessions) {
 		struct tunnel_session *ts = LIST_ENTRY(node, struct tunnel_session, node);
 		size_t count = session_stream_count(ts->session);
 		bool was_tried = false;
-		*ret_load += count;
 		for (size_t i = 0; ask && i < ask->try_count; i++)
 			was_tried |= ask->tries[i].session == ts;
 		if (was_tried || !can_take(ts, needs))
@@ -364,42 +345,6 @@ static struct tunnel_session *take_session(struct member *m, struct tunnel_sessi
 	list_remove(&m->node);
 	list_append(&m->entry->members, &m->node);
 	return ts;
-}
-
-/* Nothing is known that speaks against it, for any host. */
-static bool is_above_suspicion(const struct member *m, usec now)
-{
-	return ejection_is_idle(&m->replica->ejections) && now >= m->shaky_until &&
-	       (!m->services || m->services->unhealthy == 0);
-}
-
-/* All replicas are alike and well: the least busy one that has sessions here. False: it is not so easy. */
-static bool choose_here(struct tunnel_entry *e, const struct registry_ask *ask, usec now,
-			struct registry_choice *ret)
-{
-	struct member *best = NULL;
-	struct tunnel_session *best_session = NULL;
-	size_t best_load = 0, load;
-
-	LIST_FOR_EACH(node, &e->members) {
-		struct member *m = LIST_ENTRY(node, struct member, node);
-		if (!is_above_suspicion(m, now))
-			return false;
-		struct tunnel_session *ts =
-			m->local_count ? least_busy(m, ask, ask->needs, &load) : NULL;
-		if (ts && (!best || load < best_load)) {
-			best = m;
-			best_session = ts;
-			best_load = load;
-		}
-	}
-	if (!best)
-		return false;
-	*ret = (struct registry_choice){
-		.replica = best->replica,
-		.session = take_session(best, best_session),
-	};
-	return true;
 }
 
 /* What is known of a replica for one host. */
@@ -446,8 +391,8 @@ struct choosing {
 static void add_candidate(struct choosing *c, struct member *m, const struct registry_ask *ask,
 			  usec now)
 {
-	size_t ignored, i = c->count;
-	struct tunnel_session *ts = m->local_count ? least_busy(m, ask, ask->needs, &ignored) : NULL;
+	size_t i = c->count;
+	struct tunnel_session *ts = m->local_count ? least_busy(m, ask, ask->needs) : NULL;
 
 	size_t remote = ask->needs == REGISTRY_STREAM ? m->remote_total : m->remote_udp_total;
 
@@ -455,12 +400,11 @@ static void add_candidate(struct choosing *c, struct member *m, const struct reg
 		return;
 	c->list[i] = (struct balance_candidate){
 		.weight = m->replica->facts.weight,
-		.load = replica_load_get(m->replica),
+		.load = m->entry->member_count > 1 ? replica_load_get(m->replica) : 0,
 		.identity = m->replica->identity,
 		.tier = tier_of(m, ask, now, &c->is_due[i]),
 		.has_cookie =
 			ask->cookie.len && bytes_eq(ask->cookie, bytes_str(m->replica->facts.tag)),
-		.is_preferred = ts && m->entry->is_even,
 		.turn = &m->turn,
 	};
 	c->members[i] = m;
@@ -480,16 +424,22 @@ static struct worker *remote_worker(struct worker *w, struct member *m, enum reg
 	return NULL;
 }
 
-/* Among all replicas, wherever their sessions are. */
-static bool choose_among_all(struct worker *w, struct tunnel_entry *e,
-			     const struct registry_ask *ask, struct registry_choice *ret)
+uint64_t registry_host_key(const struct uuid *tunnel, struct bytes host)
 {
+	return hash_keyed(tunnel->b, host);
+}
+
+bool registry_choose(struct worker *w, const struct registry_ask *ask, struct registry_choice *ret)
+{
+	struct tunnel_entry *e = entry_of(w, ask->tunnel);
 	UNINITIALIZED struct choosing c;
 	usec now = loop_now(w->loop);
+
+	if (!e)
+		return false;
 	uint64_t client = ask->policy == BALANCE_CLIENT_HASH
 				  ? balance_client_key(e->tunnel.b, ask->client)
 				  : 0;
-
 	c.count = 0;
 	LIST_FOR_EACH(node, &e->members)
 		add_candidate(&c, LIST_ENTRY(node, struct member, node), ask, now);
@@ -519,23 +469,6 @@ static bool choose_among_all(struct worker *w, struct tunnel_entry *e,
 	}
 }
 
-uint64_t registry_host_key(const struct uuid *tunnel, struct bytes host)
-{
-	return hash_keyed(tunnel->b, host);
-}
-
-bool registry_choose(struct worker *w, const struct registry_ask *ask, struct registry_choice *ret)
-{
-	struct tunnel_entry *e = entry_of(w, ask->tunnel);
-
-	if (!e)
-		return false;
-	if (ask->policy == BALANCE_LEAST && e->is_even && ask->try_count == 0 &&
-	    choose_here(e, ask, loop_now(w->loop), ret))
-		return true;
-	return choose_among_all(w, e, ask, ret);
-}
-
 bool registry_has_any(struct worker *w, const struct uuid *tunnel)
 {
 	const struct tunnel_entry *e = entry_of(w, tunnel);
@@ -554,8 +487,7 @@ struct tunnel_session *registry_session_of(struct worker *w, const struct uuid *
 					   const struct uuid *connector)
 {
 	struct member *m = member_of(entry_of(w, tunnel), connector);
-	size_t ignored;
-	struct tunnel_session *ts = m ? least_busy(m, NULL, REGISTRY_STREAM, &ignored) : NULL;
+	struct tunnel_session *ts = m ? least_busy(m, NULL, REGISTRY_STREAM) : NULL;
 
 	return ts ? take_session(m, ts) : NULL;
 }
@@ -565,8 +497,7 @@ struct tunnel_session *registry_udp_session_of(struct worker *w, const struct uu
 {
 	enum registry_needs needs = is_hostname ? REGISTRY_UDP_HOSTNAME : REGISTRY_UDP_ADDRESS;
 	struct member *m = member_of(entry_of(w, tunnel), connector);
-	size_t ignored;
-	struct tunnel_session *ts = m ? least_busy(m, NULL, needs, &ignored) : NULL;
+	struct tunnel_session *ts = m ? least_busy(m, NULL, needs) : NULL;
 
 	return ts ? take_session(m, ts) : NULL;
 }
@@ -618,11 +549,6 @@ void registry_judge(struct tunnel_session *ts, const struct registry_verdict *v)
 		metric_add(&metric_ejections, 1);
 		log_ejection(m, v, "a replica's service fails, others take its requests");
 	}
-}
-
-void registry_count(struct tunnel_session *ts, int n)
-{
-	replica_load_add(ts->member->replica, ts->worker->index, n);
 }
 
 /* --- All of them ------------------------------------------------------------------------------ */

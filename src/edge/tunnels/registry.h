@@ -2,8 +2,8 @@
  *
  * Each worker holds the sessions that live on its loop and knows of every replica (edge/tunnels/replica.h) how
  * many sessions of it every other worker holds, told by loop posts. First a replica is chosen
- * (edge/tunnels/balance.h), then a session of it: one of this worker's where there is one, else the request
- * crosses. With the policy "least" and replicas that are all alike a worker looks at its own sessions only.
+ * (edge/tunnels/balance.h), by what all workers have in flight, then a session of it: one of this worker's where
+ * there is one, else the request crosses.
  * The control thread keeps a directory of all sessions for the API (edge/tunnels/directory.h).
  */
 #pragma once
@@ -107,8 +107,6 @@ struct registry_verdict {
 	bool ok; /* the service answered */
 };
 void registry_judge(struct tunnel_session *ts, const struct registry_verdict *v);
-/* Requests in flight: +1 when one is sent down the session, -1 when its stream has ended. */
-void registry_count(struct tunnel_session *ts, int n);
 
 /* --- All of them ----------------------------------------------------------------------------- */
 

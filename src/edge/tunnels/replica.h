@@ -27,7 +27,7 @@ struct replica_facts {
 void replica_facts_read(struct replica_facts *f, const struct bytes *features, size_t count,
 			const struct uuid *connector, struct bytes secret);
 
-/* Requests in flight that one worker has sent; only that worker writes. 64 bytes apart: workers do not
+/* Requests in flight of one worker's visitors, from the moment the replica is chosen; only that worker writes. 64 bytes apart: workers do not
  * share cache lines. */
 struct replica_load {
 	atomic_uint count;

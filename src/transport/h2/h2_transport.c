@@ -255,7 +255,7 @@ static void on_stream_closed(struct h2_stream *st, uint32_t code)
 	enum reason why = reason_of_code(code);
 	if (ts->is_reset)
 		why = ts->reset_reason;
-	else if (why != REASON_DONE && h2_session_failure(t->h2))
+	else if (why != REASON_DONE && why != REASON_REFUSED && h2_session_failure(t->h2))
 		why = REASON_LOST;
 	t->base.lost_streams |= why == REASON_LOST;
 	t->base.streams--;

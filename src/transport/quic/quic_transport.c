@@ -411,8 +411,11 @@ static void on_stream_closed(struct quic_stream *q, uint64_t code)
 	/* An edge that we have left closes when it has all of every answer, before its last word for that is here.
 	 * Codes of streams on_peer_reset() has seen. */
 	bool is_taken = t->base.said_goodbye && code == QUIC_CODE_NONE;
-	if (!ts->is_reset && quic_conn_is_over(t->conn) && !is_taken)
-		why = REASON_LOST;
+	if (!ts->is_reset && quic_conn_is_over(t->conn) && !is_taken) {
+		/* Nobody has seen a request of which nothing has left. */
+		bool is_unseen = t->base.base.side == SESSION_EDGE && !quic_stream_has_sent(q);
+		why = is_unseen ? REASON_REFUSED : REASON_LOST;
+	}
 	if (ts->is_udp) {
 		quic_udp_stream_closed(ts, why);
 		stream_free(ts);

@@ -205,14 +205,25 @@ static void a_response_that_breaks_off_breaks_off_across(void **state)
 	}
 }
 
-static void a_lost_get_is_sent_again_over_there(void **state)
+static void what_is_refused_over_there_is_sent_again(void **state)
+{
+	line_up(&lines[0], &workers[1], 1, 0);
+	line_up(&lines[1], &workers[1], 1, 1);
+	visit_get(&visit);
+	stream_reset(next_call()->stream, REASON_REFUSED);
+	answer_whole(next_call(), 200, "ok");
+	assert_got(&visit, 200, "ok");
+}
+
+static void what_is_lost_over_there_is_not(void **state)
 {
 	line_up(&lines[0], &workers[1], 1, 0);
 	line_up(&lines[1], &workers[1], 1, 1);
 	visit_get(&visit);
 	fake_transport_cut(next_call()->line->edge);
-	answer_whole(next_call(), 200, "ok");
-	assert_got(&visit, 200, "ok");
+	assert_failed(&visit, FAILURE_TUNNEL, 502);
+	assert_true(visit.failure.was_sent);
+	assert_int_equal(call_count, 1);
 }
 
 /* --- Leaving --------------------------------------------------------------------------------- */
@@ -737,7 +748,8 @@ int main(void)
 		ON_LINES(a_session_that_has_just_gone_is_530),
 		ON_LINES(the_reason_of_a_failure_crosses),
 		ON_LINES(a_response_that_breaks_off_breaks_off_across),
-		ON_LINES(a_lost_get_is_sent_again_over_there),
+		ON_LINES(what_is_refused_over_there_is_sent_again),
+		ON_LINES(what_is_lost_over_there_is_not),
 		ON_LINES(a_visitor_who_leaves_resets_the_stream_across),
 		ON_LINES(visitor_and_session_may_leave_together),
 		ON_THREADS(many_visits_cross_two_threads),

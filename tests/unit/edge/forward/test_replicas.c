@@ -143,20 +143,54 @@ static void weights_hold_over_all_workers(void **state)
 	}
 }
 
-static void by_default_equals_of_this_worker_are_enough(void **state)
+static void equals_take_turns_wherever_their_connections_are(void **state)
 {
 	int hits[REPLICAS];
 
 	up(0, &workers[0]);
 	up(1, &workers[0]);
 	up(2, &workers[1]);
-	ask_often(20, hits);
-	assert_int_equal(hits[0], 10);
-	assert_int_equal(hits[1], 10);
-	route.balance.policy = BALANCE_ROUND_ROBIN;
-	ask_often(30, hits);
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(hits[i], 10);
+	for (int policy = BALANCE_LEAST; policy <= BALANCE_ROUND_ROBIN; policy++) {
+		route.balance.policy = (enum balance_policy)policy;
+		ask_often(30, hits);
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(hits[i], 10);
+	}
+}
+
+static uint32_t load_of(int i)
+{
+	const struct uuid connector = { { (uint8_t)(i + 1) } };
+	struct replica *r =
+		replica_get(&tunnel.id, &connector, &(struct replica_facts){ 0 }, WORKERS);
+	uint32_t load = replica_load_get(r);
+
+	replica_unref(r);
+	return load;
+}
+
+/* Of two workers that choose at the same time each sees what the other one has chosen. */
+static void a_request_counts_from_when_it_is_sent_across_until_it_ends(void **state)
+{
+	up(0, &workers[1]);
+	up(1, &workers[1]);
+	prepare(&visit, &workers[0], "GET", HEAD_LENGTH_NONE);
+	begin(&visit);
+	assert_int_equal(call_count, 0); /* nobody over there has heard of it */
+	int first = load_of(1) > 0;
+	assert_int_equal(load_of(first), 1);
+	assert_int_equal(load_of(!first), 0);
+	prepare(&second, &workers[1], "GET", HEAD_LENGTH_NONE);
+	begin(&second);
+	assert_int_equal(load_of(!first), 1);
+	struct call *a = next_call(), *b = next_call();
+	assert_int_not_equal(who(a), who(b));
+	stream_reset(a->stream, REASON_FAILED);
+	answer_whole(b, 200, "ok");
+	WAIT_FOR(visit.x->answerer_is_gone && second.x->answerer_is_gone);
+	let_it_turn();
+	assert_int_equal(load_of(0), 0);
+	assert_int_equal(load_of(1), 0);
 }
 
 static void requests_under_way_count_wherever_they_are(void **state)
@@ -669,7 +703,8 @@ int main(void)
 		ON_REPLICAS(a_replica_with_more_connections_gets_no_more),
 		ON_REPLICAS(what_a_connector_says_about_itself_is_heard),
 		ON_REPLICAS(weights_hold_over_all_workers),
-		ON_REPLICAS(by_default_equals_of_this_worker_are_enough),
+		ON_REPLICAS(equals_take_turns_wherever_their_connections_are),
+		ON_REPLICAS(a_request_counts_from_when_it_is_sent_across_until_it_ends),
 		ON_REPLICAS(requests_under_way_count_wherever_they_are),
 		ON_REPLICAS(a_client_stays_where_its_address_leads),
 		ON_REPLICAS(backups_serve_when_nobody_else_does),

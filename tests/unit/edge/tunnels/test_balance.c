@@ -174,20 +174,6 @@ static void busy_replicas_share_by_weight(void **state)
 	assert_share(2, 70, 2);
 }
 
-static void who_is_preferred_hides_the_others_from_least_only(void **state)
-{
-	add(1);
-	add(1)->is_preferred = true;
-	list[1].load = 9;
-	assert_int_equal(pick(BALANCE_LEAST), 1);
-	list[1].tier = TIER_BAD_PRIMARY;
-	assert_int_equal(pick(BALANCE_LEAST), 0);
-	list[1].tier = TIER_PRIMARY;
-	for (int i = 0; i < 10; i++)
-		hits[pick(BALANCE_ROUND_ROBIN)]++;
-	assert_int_equal(hits[0], 5);
-}
-
 static void backups_wait_until_no_primary_is_well(void **state)
 {
 	add(1)->tier = TIER_BACKUP;
@@ -314,7 +300,6 @@ int main(void)
 		PICKING(the_least_busy_for_its_weight_comes_first),
 		PICKING(idle_replicas_take_turns_by_weight),
 		PICKING(busy_replicas_share_by_weight),
-		PICKING(who_is_preferred_hides_the_others_from_least_only),
 		PICKING(backups_wait_until_no_primary_is_well),
 		PICKING(clients_are_spread_by_weight),
 		PICKING(a_replica_that_leaves_takes_no_other_clients_along),
