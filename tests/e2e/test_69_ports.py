@@ -9,6 +9,7 @@ import shutil
 import socket
 import struct
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -18,8 +19,9 @@ from testenv import net, sshd
 from testenv import stage as stages
 from testenv.connector import write_config
 from testenv.origin import Origin, TcpService
+from testenv.path import Path
 from testenv.program import Program, run
-from testenv.wait import wait_until
+from testenv.wait import wait_settled, wait_until
 
 from conftest import Own, edges, need
 
@@ -604,6 +606,52 @@ def test_ten_thousand_datagrams(place, udp, wire):
     seen.discard(b"firs")
     back.discard(b"firs")
     assert (len(seen), len(back)) == (count, count)
+
+
+class Lossy(Path):
+    """Loses a share of the UDP packets, once told so, and counts those towards the connector."""
+
+    def __init__(self, to):
+        self.share, self.dice = 0, random.Random(4711)
+        self.passed = self.lost = 0
+        super().__init__(to)
+
+    def _pass(self, key):
+        self.udp = self.dice.random() >= self.share
+        super()._pass(key)
+        if key.data is not None and self.share:
+            self.passed += self.udp
+            self.lost += not self.udp
+
+
+@pytest.mark.slow
+def test_what_the_path_loses_is_lost_and_no_more(own, udp, tmp_path):
+    """10,000 datagrams over a path that loses one packet in twenty: nothing is sent again, nothing waits behind a gap."""
+    count, seen = 10000, set()
+    edge = own.edge(settings='ports-allow: ["12000-31999"]\nports-bind: ["127.0.0.1"]\n')
+    cli = own.cli(edge)
+    tunnel, path, port = cli.create("lossy"), Lossy(edge.tunnel), net.free_port()
+    config = write_config(tmp_path / "lossy.yml", tunnel, [{"hostname": "udp.example.com", "service": f"udp://127.0.0.1:{udp.port}"}])
+    own.connect(cli, tunnel, config, protocol="quic", args=("--edge", f"127.0.0.1:{path.port}"))
+    cli.check("tunnel", "route", "port", tunnel.id, f"udp://:{port}", "udp.example.com")
+    with udp_client(port) as s:
+        ask(s, b"first")
+        udp.handler = lambda data: seen.add(data[:4])
+        path.share = 0.05
+        for i in range(count):
+            s.send(struct.pack(">I", i) + b"x" * 1000)
+            if i % 10 == 9:
+                time.sleep(0.006)  # the rate, not a wait: 1.5 MB/s
+        wait_settled(lambda: len(seen))
+    loss, of_path = 1 - len(seen) / count, path.lost / (path.lost + path.passed)
+    # A sender that is faster than a lossy path takes it (or than a busy machine) fills the queue: that is counted.
+    drops = sum(n for name, n in edge.metrics().items() if "port_datagrams_dropped" in name) / count
+    print(f"the path lost {of_path:.4f}, the port {loss:.4f}, of which {drops:.4f} had no room")
+    path.share = 0
+    assert abs(loss - drops - of_path) < 0.01 and drops < 0.1, (loss, of_path, drops)
+    for connector in own.connectors:
+        connector.stop()
+    path.close()
 
 
 # --- who may have what ---------------------------------------------------------------------------------

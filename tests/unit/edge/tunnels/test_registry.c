@@ -50,6 +50,24 @@ static void the_least_busy_comes_first(void **state)
 	}
 }
 
+static void only_sessions_that_carry_udp_take_flows(void **state)
+{
+	struct registry_choice choice;
+	struct registry_ask ask = { .tunnel = &tunnel.id, .host = BYTES_LIT("app.test") };
+
+	assert_false(registry_has_any(&workers[0], &tunnel.id));
+	line_up(&lines[0], &workers[0], 1, 0);
+	line_up(&lines[1], &workers[1], 1, 1);
+	assert_true(registry_has_any(&workers[0], &tunnel.id));
+	assert_true(registry_choose(&workers[0], &ask, &choice));
+	/* The fake transport is like HTTP/2: it has streams alone, here and on the other worker. */
+	ask.needs = REGISTRY_UDP_ADDRESS;
+	assert_false(registry_choose(&workers[0], &ask, &choice));
+	ask.needs = REGISTRY_UDP_HOSTNAME;
+	assert_false(registry_choose(&workers[1], &ask, &choice));
+	assert_null(registry_udp_session_of(&workers[0], &tunnel.id, &lines[0].connector_id, true));
+}
+
 static void who_is_leaving_is_not_chosen(void **state)
 {
 	line_up(&lines[0], &workers[0], 1, 0);
@@ -162,6 +180,7 @@ int main(void)
 		ON_LINES(nobody_is_chosen_where_nobody_is),
 		ON_LINES(equals_take_turns),
 		ON_LINES(the_least_busy_comes_first),
+		ON_LINES(only_sessions_that_carry_udp_take_flows),
 		ON_LINES(who_is_leaving_is_not_chosen),
 		ON_LINES(a_connector_that_comes_back_replaces_itself),
 		ON_LINES(it_replaces_itself_on_another_worker_too),
