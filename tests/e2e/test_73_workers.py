@@ -8,11 +8,14 @@ import itertools
 import os
 import random
 import re
+import subprocess
 import threading
 import time
 
 import pytest
 
+from test_68_udp import UdpService, ask, client
+from testenv import net
 from testenv import websocket as ws
 from testenv.connector import write_config
 from testenv.edge import ZONE
@@ -33,17 +36,20 @@ class Town:
 
     def __init__(self, own, folder):
         self.own, self.folder = own, folder
-        self.origin = Origin()
+        self.origin, self.udp = Origin(), UdpService()
         self.socket = self.origin.on(ws.serve_echo)
         self.download = self.origin.on(self.send_much)
-        self.edge = own.edge(start=False)
+        self.edge = own.edge(start=False, settings='ports-allow: ["12000-60999"]\nports-bind: ["127.0.0.1"]\n')
         settings = self.edge.data / "edge.yml"
         settings.write_text(re.sub(r"^workers:.*\n", "workers: 4\n", settings.read_text(), flags=re.MULTILINE))
         self.edge.start()
         self.cli = own.cli(self.edge)
         self.sites = [self.site(protocol) for protocol in PROTOCOLS]
+        self.port = net.free_port()
+        self.cli.check("tunnel", "route", "port", self.sites[1]["tunnel"].id, f"udp://:{self.port}", f"udp.{ZONE}")
         self.end = time.monotonic() + SECONDS
-        self.done = dict.fromkeys(("small", "upload", "download", "cancelled", "socket", "route", "replica", "look"), 0)
+        self.done = dict.fromkeys(("small", "upload", "download", "cancelled", "socket", "crowd", "datagrams", "route",
+                                   "replica", "look"), 0)  # fmt: skip
         self.failures = []
 
     @staticmethod
@@ -55,7 +61,9 @@ class Town:
         tunnel = self.cli.create(protocol)
         host = f"{protocol}.{ZONE}"
         self.cli.route(tunnel, host)
-        config = write_config(self.folder / f"{protocol}.yml", tunnel, [{"hostname": f"*.{ZONE}", "service": self.origin.service}])
+        rules = [{"hostname": f"udp.{ZONE}", "service": f"udp://127.0.0.1:{self.udp.port}"},
+                 {"hostname": f"*.{ZONE}", "service": self.origin.service}]  # fmt: skip
+        config = write_config(self.folder / f"{protocol}.yml", tunnel, rules)
         site = {"protocol": protocol, "tunnel": tunnel, "host": host, "config": config}
         self.connect(site, f"{protocol}-stays")
         return site
@@ -105,6 +113,24 @@ class Town:
             except (OSError, EOFError, ValueError, IndexError):
                 pass  # a connector left, and took the answer with it
 
+    def crowds(self):
+        """Many at once, so that workers hand requests to each other."""
+        for site in itertools.cycle(self.sites):
+            if time.monotonic() > self.end:
+                return
+            to = f"127.0.0.1:{self.edge.https}"
+            argv = ["h2load", "--h1", "-c", "32", "-n", "640", "--connect-to", to, f"https://{site['host']}/echo"]
+            subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60 * PATIENCE, check=False)
+            self.done["crowd"] += 1
+
+    def senders(self):
+        """Flows that begin at any worker; the tunnel's sessions are where they are."""
+        while time.monotonic() < self.end:
+            with contextlib.closing(client(self.port)) as sock:
+                for n in range(20):
+                    ask(sock, b"datagram %d" % n)
+            self.done["datagrams"] += 1
+
     def routes(self):
         """Hosts that move from one tunnel to the other, and ones that come and go."""
         for n, site in zip(itertools.count(), itertools.cycle(self.sites)):
@@ -146,7 +172,7 @@ class Town:
     def live(self):
         jobs = [lambda: self.visitors(("small", "upload", "small", "download"))] * 4
         jobs += [lambda: self.visitors(("cancelled", "socket"))] * 2
-        jobs += [self.routes, self.replicas, self.lookers]
+        jobs += [self.crowds, self.senders, self.routes, self.replicas, self.lookers]
         threads = [threading.Thread(target=self.guarded, args=(job,)) for job in jobs]
         for thread in threads:
             thread.start()
@@ -168,6 +194,7 @@ def test_four_workers(own, tmp_path):
         assert town.edge.gauge("adit_edge_tunnel_connections") >= 8
     finally:
         town.origin.close()
+        town.udp.close()
 
 
 def status(town, host):
