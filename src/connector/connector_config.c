@@ -7,7 +7,6 @@ void connector_config_init(struct connector_config *cfg)
 	*cfg = (struct connector_config){
 		.ha_connections = 4,
 		.retries = 5,
-		.max_edge_addr_retries = 8,
 		.dial_timeout = 15 * USEC_PER_SEC,
 		.rpc_timeout = 5 * USEC_PER_SEC,
 		.grace_period = 30 * USEC_PER_SEC,

@@ -54,12 +54,11 @@ struct connector_config {
 
 	/* How connections to it live. */
 	enum connector_protocol protocol;
-	unsigned ha_connections;        /* 4; 1 to 32 */
-	unsigned retries;               /* 5: cap of the backoff's exponent */
-	unsigned max_edge_addr_retries; /* 8: dial failures before another protocol is tried */
-	usec dial_timeout;              /* 15 s */
-	usec rpc_timeout;               /* 5 s */
-	usec grace_period;              /* 30 s, at most 3 min */
+	unsigned ha_connections; /* 4; 1 to 32 */
+	unsigned retries;        /* 5: cap of the backoff's exponent */
+	usec dial_timeout;       /* 15 s */
+	usec rpc_timeout;        /* 5 s */
+	usec grace_period;       /* 30 s, at most 3 min */
 
 	/* What we say about us. */
 	struct connector_tag *tags;

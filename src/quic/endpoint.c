@@ -171,6 +171,7 @@ static void on_flush(struct deferred *d)
 	while (!e->is_dead && send_stuck(e) && (node = list_pop(&e->dirty))) {
 		struct quic_conn *c = LIST_ENTRY(node, struct quic_conn, dirty_node);
 		if (!c->is_ending && !quic_conn_write(c)) {
+			list_remove(&c->dirty_node);
 			list_prepend(&e->dirty, &c->dirty_node);
 			break; /* on_writable() goes on */
 		}

@@ -214,6 +214,7 @@ struct quic_stream {
 	bool is_deaf;    /* stopped: nothing is told any more */
 
 	bool wants_reset, wants_stop;
+	bool has_waited; /* with both of them, for what was written last to leave first */
 	uint64_t reset_code, stop_code;
 
 	bool is_gone;

@@ -18,6 +18,9 @@ struct send_chunk {
 #define TURN_BYTES (16 * 1024)
 /* Streams that have closed are given back to the peer once this share of them is gone. */
 #define STREAMS_SHARE 16
+/* Written and not sent when a stream is reset: so much leaves first if it can. A reset overtakes what was sent before
+ * it at most by chance then, as over TCP, and not always. */
+#define LAST_WORDS_BYTES (16 * 1024)
 
 static struct send_chunk *chunk_new(bool is_small)
 {
@@ -380,13 +383,21 @@ void quic_streams_stopped(struct quic_conn *c)
 
 void quic_streams_apply(struct quic_conn *c)
 {
+	struct list later;
 	struct list *node;
 
+	list_init(&later);
 	while ((node = list_pop(&c->requests))) {
 		struct quic_stream *st = LIST_ENTRY(node, struct quic_stream, request_node);
 		if (st->credit && !st->is_deaf)
 			(void)ngtcp2_conn_extend_max_stream_offset(c->ng, st->id, st->credit);
 		st->credit = 0;
+		if (st->wants_reset && st->unsent && st->unsent <= LAST_WORDS_BYTES &&
+		    !st->has_waited) {
+			st->has_waited = true;
+			list_append(&later, &st->request_node);
+			continue;
+		}
 		if (st->wants_stop) {
 			st->wants_stop = false;
 			(void)ngtcp2_conn_shutdown_stream_read(c->ng, 0, st->id, st->stop_code);
@@ -397,6 +408,10 @@ void quic_streams_apply(struct quic_conn *c)
 			list_remove(&st->send_node);
 			(void)ngtcp2_conn_shutdown_stream_write(c->ng, 0, st->id, st->reset_code);
 		}
+	}
+	if (!list_is_empty(&later)) {
+		list_take_all(&c->requests, &later);
+		quic_conn_touch(c);
 	}
 	if (c->credit)
 		ngtcp2_conn_extend_max_offset(c->ng, c->credit);

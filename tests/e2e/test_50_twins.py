@@ -46,8 +46,8 @@ def params():
             yield pytest.param(case, version, id=f"{case.name}-{version}", marks=marks)
 
 
-def perform(stage, kind, case, version):
-    site = stage.site(kind)
+def perform(stage, kind, case, version, protocol=None):
+    site = stage.site(kind, protocol)
     origin = stage.origin
     origin.forget()
     if case.fresh:
@@ -84,6 +84,14 @@ def test_twins(stage, case, version):
     assert not surprising, report(surprising, "adit", "cloudflared")
     gone = [f"{a} ({reason})" for a, reason in allowed.items() if not any(fnmatchcase(path, a) for path in found)]
     assert not gone, f"no difference any more, so it should not be declared: {', '.join(gone)}"
+
+
+@pytest.mark.parametrize("protocol", ["http2", "quic"])
+@pytest.mark.parametrize("case, version", [p for i, p in enumerate(params()) if i % 8 == 0])
+def test_twins_over_each_protocol(stage, case, version, protocol):
+    """One case in eight, with the connector told how to speak to the edge: above it chooses."""
+    wrong = unexpected(case, version, perform(stage, "adit", case, version, protocol))
+    assert not wrong, report(wrong, f"adit over {protocol}", "expected")
 
 
 def report(pairs, one, other):

@@ -140,7 +140,7 @@ def test_each_carries_everything(world, protocol):
     assert diag.returncode == 0, diag.stdout + diag.stderr
     assert ("over UDP: reached" in diag.stdout) == (protocol != "http2")
     metrics = page(connector, "/metrics")
-    assert len(re.findall(r'^quic_client_smoothed_rtt\{conn_index="\d"\} [1-9]', metrics, re.M)) == (4 if used == "quic" else 0)
+    assert len(re.findall(r'^quic_client_smoothed_rtt\{conn_index="\d"\} \d', metrics, re.M)) == (4 if used == "quic" else 0)
     assert f'adit_connector_connections{{protocol="{used}"}} 4' in metrics
 
 

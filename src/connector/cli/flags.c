@@ -204,8 +204,9 @@ static const struct flag flags[FLAG_COUNT] = {
 		.is_hidden = true,
 		.is_key = true,
 		.preset = "8",
-		.help = "Failed dials before another protocol may be tried.",
-		.effect = FLAG_NOT_YET,
+		.help = "Has no effect: HTTP/2 is used as soon as QUIC does not answer, and QUIC again as "
+			"soon as it does.",
+		.effect = FLAG_NEVER,
 	},
 	[FLAG_RPC_TIMEOUT] = {
 		.name = "rpc-timeout",

@@ -166,6 +166,7 @@ enum flag_effect {
 	FLAG_WORKS,
 	FLAG_MOOT,    /* what it asks for is the case anyway */
 	FLAG_NOT_YET, /* `run` says that it has no effect */
+	FLAG_NEVER,   /* the same, and its help says why */
 };
 
 struct flag {

@@ -219,7 +219,6 @@ static int configure_numbers(const struct settings *s, struct connector_config *
 			       CONNECTOR_MAX_CONNECTIONS);
 	cfg->ha_connections = (unsigned)connections;
 	cfg->retries = (unsigned)settings_int(s, FLAG_RETRIES);
-	cfg->max_edge_addr_retries = (unsigned)settings_int(s, FLAG_MAX_EDGE_ADDR_RETRIES);
 	cfg->has_max_active_flows = settings_is_set(s, FLAG_MAX_ACTIVE_FLOWS);
 	cfg->max_active_flows = (uint32_t)settings_int(s, FLAG_MAX_ACTIVE_FLOWS);
 	cfg->dial_timeout = settings_duration(s, FLAG_DIAL_EDGE_TIMEOUT);
@@ -440,10 +439,14 @@ static void warn_of_flags(const struct settings *s)
 {
 	for (size_t i = 0; i < FLAG_COUNT; i++) {
 		const struct flag *flag = flag_get((enum flag_id)i);
+		bool is_said = flag->effect == FLAG_NOT_YET || flag->effect == FLAG_NEVER;
 
-		if (flag->effect == FLAG_NOT_YET && settings_is_set(s, (enum flag_id)i)) {
-			char *text = mem_printf("--%s is not supported yet and has no effect",
-						flag->name);
+		if (is_said && settings_is_set(s, (enum flag_id)i)) {
+			char *text =
+				flag->effect == FLAG_NEVER
+					? mem_printf("--%s: %s", flag->name, flag->help)
+					: mem_printf("--%s is not supported yet and has no effect",
+						     flag->name);
 			log_warn(COMPONENT, text);
 			mem_free(text);
 		}

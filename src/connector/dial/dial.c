@@ -77,6 +77,9 @@ static void try_later(struct connection *c)
 								 : BACKOFF_MAX_EXPONENT;
 	int64_t base = c->was_refused ? REFUSED_BASE_MS : BACKOFF_BASE_MS;
 
+	/* It refuses everybody while it drains: its successor should not have to wait for us. */
+	if (c->was_refused && c->current)
+		cap = 0;
 	timer_stop(&c->deadline);
 	if (d->is_draining) {
 		connection_rest(c);
@@ -263,8 +266,14 @@ static void current_closed(struct link *l, enum reason why)
 	    host_has_route(&l->place.address, d->way.from.len ? &d->way.from : NULL))
 		dialer_say_protocol(
 			d, protocol_silent(&d->protocol, loop_now(d->loop), l->registered_at));
-	if (c->next)
+	if (c->next) {
 		need_next(c);
+	} else if (l->is_left && c->state == DIAL_WAITING) {
+		/* The edge that refused its own connector has gone: who comes next may take it. */
+		c->was_refused = false;
+		c->backoff = 0;
+		connection_redial(c, (int64_t)random_below(2 * REPLACE_JITTER_MS));
+	}
 }
 
 static void log_lost(const struct link *l, enum reason why, const struct err *err)

@@ -284,17 +284,25 @@ static void read_reason(struct exchange *x, struct bytes json)
 }
 
 /* Lets go of the stream; nothing more is heard of it. */
-static void drop_stream(struct forward *f, enum reason why)
+static struct stream *leave_stream(struct forward *f)
 {
 	struct stream *st = TAKE(f->stream);
 
 	timer_stop(&f->patience);
 	if (!st)
-		return;
+		return NULL;
 	count(f, -1);
 	st->events = &orphan_events;
 	st->ctx = NULL;
-	stream_reset(st, why);
+	return st;
+}
+
+static void drop_stream(struct forward *f, enum reason why)
+{
+	struct stream *st = leave_stream(f);
+
+	if (st)
+		stream_reset(st, why);
 }
 
 /* Whether the replica's service does its work. */
@@ -448,6 +456,12 @@ static void on_cancelled(struct exchange *x)
 {
 	struct forward *f = x->answerer_ctx;
 
-	drop_stream(f, REASON_CANCELLED);
+	/* Both directions have ended: what the stream has taken still has to get there, which a reset could overtake. */
+	if (f->response_ended)
+		pump_request(f);
+	if (f->request_ended && f->response_ended)
+		(void)leave_stream(f);
+	else
+		drop_stream(f, REASON_CANCELLED);
 	exchange_release_answerer(x);
 }

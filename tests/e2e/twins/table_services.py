@@ -142,13 +142,15 @@ def over_tcp():
         ("a message of 100 KiB", count, tcp(0, binary(BODY)), {**opened, "note heard": len(BODY)}),
         ("the service ends", say_and_end, tcp(0, rest=True, close=False), {**opened, "response body": b"all I have"}),
         ("the visitor ends", count, tcp(0, binary(b"bye")), {**say, "note heard": 3}),
-        ("the visitor vanishes", count, tcp(0, binary(b"bye"), close=False), {**opened, "note heard": 3}),
         ("ping", echo, tcp(1, ws.frame(ws.PING, b"p", True), close=False), {**opened, "note control frame": (ws.PONG, b"p")}),
         ("a frame without a mask", count, tcp(0, ws.frame(ws.BINARY, b"x", False), rest=True, close=False),
          {**opened, "note heard": 0}),
         ("a reserved opcode", count, tcp(0, ws.frame(3, b"x", True), rest=True, close=False), {**opened, "note heard": 0}),
     ):  # fmt: skip
         yield Case(f"tcp/{name}", origin, host="tcp", visit=visit, expect=expect)
+    # The reset that says so may overtake, over QUIC, what was sent before it.
+    yield Case("tcp/the visitor vanishes", count, host="tcp", visit=tcp(0, binary(b"bye"), close=False), expect=opened,
+               ignore={"note heard"})  # fmt: skip
     yield Case("tcp/refused", nothing, host="tcp-refused", page=True, visit=opening(), expect={"note opened": False})
     # A stock connector opens a connection all the same, and the service sees of it sooner or later.
     plain = {"host": "tcp", "ignore": {"note heard"}, "expect": {"requests": 0, "response status": 400}}

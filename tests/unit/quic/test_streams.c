@@ -251,6 +251,17 @@ static void a_reset_ends_one_side_with_its_code(void **state)
 	assert_int_equal(g->close_code, 41);
 }
 
+static void last_words_leave_before_a_reset(void **state)
+{
+	connect_over(NULL);
+	struct flow *f = open_flow(at_client, 100, false);
+	WAIT_FOR(at_server->flow_count == 1 && at_server->flows[0].received == 100);
+	f->to_send = 5000;
+	DO(flow_send(f); quic_stream_stop(f->stream, 7); quic_stream_reset(f->stream, 7));
+	WAIT_FOR(at_server->flows[0].is_reset);
+	assert_int_equal(at_server->flows[0].received, 5000);
+}
+
 static void after_a_reset_writes_go_nowhere(void **state)
 {
 	connect_over(NULL);
@@ -420,6 +431,7 @@ int main(void)
 		TEST(the_peer_says_how_many_streams_there_may_be),
 		TEST(both_sides_open_streams),
 		TEST(a_reset_ends_one_side_with_its_code),
+		TEST(last_words_leave_before_a_reset),
 		TEST(after_a_reset_writes_go_nowhere),
 		TEST(a_stop_is_told_and_mutes_the_sender),
 		TEST(a_stop_reaches_who_has_nothing_to_send_yet),
