@@ -58,6 +58,11 @@ static void words_choose_the_command_and_the_rest_are_arguments(void **state)
 		{ "tunnel run -- -x", "tunnel run", 1 },
 		{ "tunnel run -", "tunnel run", 1 },
 		{ "tunnel ingress rule https://a/b", "tunnel ingress rule", 1 },
+		/* A command that has others below it. */
+		{ "tunnel route port t tcp://:22 h.example.com", "tunnel route port", 3 },
+		{ "tunnel route port", "tunnel route port", 0 },
+		{ "tunnel route port list", "tunnel route port list", 0 },
+		{ "tunnel route port delete tcp://:22", "tunnel route port delete", 1 },
 	};
 	struct parsed p;
 	char name[128];
