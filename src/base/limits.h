@@ -333,9 +333,10 @@
 /* What is kept in memory only: LIMIT_SIGNIN_SESSIONS of about 300 bytes and LIMIT_LOGIN_PENDING certificates of
  * about 2 KiB. */
 #define LIMIT_TAKEOVER_STATE_BYTES (1024 * 1024)
-/* After a takeover connectors come over within a second; stock ones wait up to two before they dial again. Until
- * then requests for tunnels that nobody serves yet wait, so long and so many per worker (some 20 KiB each). */
-#define LIMIT_HOLD_MS 10000
+/* After a takeover connectors come over within a second; stock ones dial again up to 20 s after their connection
+ * has ended. Until then requests for tunnels that nobody serves yet wait, so long and so many per worker (some 20 KiB
+ * each). */
+#define LIMIT_HOLD_MS 25000
 #define LIMIT_HOLD_REQUESTS 4096
 /* So long a leaving edge whose visitors are served waits for its connectors to have gone elsewhere. */
 #define LIMIT_MOVE_MS 5000

@@ -139,6 +139,9 @@ static int converse(struct taker *t, struct sockets *sockets, struct buf *state,
 	size_t sockets_seen = 0;
 	int code = say(t, &hello, err);
 
+	/* Whoever hangs up at once has said why. */
+	if (code == E_CLOSED)
+		code = 0;
 	while (code == 0) {
 		struct received r;
 		code = hear(t, LIMIT_TAKEOVER_ANSWER_MS, &r, err);
