@@ -22,10 +22,19 @@ edges = []  # every Edge that may run
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: more than a few seconds; left out of quick runs")
+    config.addinivalue_line("markers", "long: runs with ADIT_LONG=1 only (./dev test --long)")
     try:
         net.isolate()
     except OSError as e:
         sys.stderr.write(f"e2e: no network of our own: {e}\n")
+
+
+def pytest_collection_modifyitems(items):
+    if os.environ.get("ADIT_LONG"):
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="takes long: ADIT_LONG=1"))
 
 
 def pytest_report_header():

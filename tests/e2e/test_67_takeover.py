@@ -175,6 +175,7 @@ def report(capsys, what, count):
 # --- connectors ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_replicas_come_and_go_under_load(world, capsys):
     w = world()
     first, second = w.connect("first"), w.connect("second")
@@ -195,25 +196,40 @@ def test_replicas_come_and_go_under_load(world, capsys):
     assert third.is_running() and fourth.is_running()
 
 
-def test_a_killed_replica_costs_what_was_in_flight_there(world, capsys):
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["http2", "quic"])
+def test_a_killed_replica_costs_what_was_in_flight_there(world, capsys, protocol):
     w = world()
-    first, _second = w.connect("first"), w.connect("second")
+    first, _second = w.connect("first", protocol=protocol), w.connect("second", protocol=protocol)
     load = w.load(sockets=0)
 
     pause(load, 2)
     first.kill()
+    in_flight = len(load.requests)
     pause(load, 3)
     count = load.stop()
-    report(capsys, "kill -9 of one of two", count)
-    # GET may be sent again, and is: what is left are requests whose answer had begun.
-    assert len(count.failed) <= 8
+    report(capsys, f"kill -9 of one of two ({protocol}), {in_flight} requests in flight", count)
+    # Over QUIC nobody says that it is gone: until silence does, it is given requests.
+    if protocol == "http2":
+        assert len(count.failed) <= in_flight
+    assert {what for _, what in count.failed} <= {"status 502"}
+    w.edge.wait_connections(4)
 
 
 # --- edges -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["takeover", "SIGUSR2"])
-@pytest.mark.parametrize("protocol", ["http2", "quic"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "protocol"),
+    [
+        pytest.param("takeover", "http2", marks=pytest.mark.long),
+        ("SIGUSR2", "http2"),
+        ("takeover", "quic"),
+        pytest.param("SIGUSR2", "quic", marks=pytest.mark.long),
+    ],
+)
 def test_an_edge_hands_over_under_load(world, capsys, how, protocol):
     w = world()
     w.connect("first", protocol=protocol)
@@ -232,6 +248,8 @@ def test_an_edge_hands_over_under_load(world, capsys, how, protocol):
     w.edge.wait_connections(8)
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_an_edge_that_is_stopped_and_started_is_away_for_a_moment(world, capsys):
     w = world()
     w.connect("first")
@@ -250,6 +268,8 @@ def test_an_edge_that_is_stopped_and_started_is_away_for_a_moment(world, capsys)
     w.edge.wait_connections(8)
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_twice_in_a_row_with_other_numbers_of_workers(world, capsys):
     w = world()
     w.connect("first")
@@ -264,14 +284,17 @@ def test_twice_in_a_row_with_other_numbers_of_workers(world, capsys):
     assert not count.failed and not count.broken and not count.repeated
 
 
+@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stock"], indirect=True)
 def test_a_stock_connector_comes_over(world, capsys, kind):
     w = world(kind="stock")
     w.connect("first")
-    load = w.load(rate=100, sockets=0)
+    load = w.load(rate=50, sockets=0)
     pause(load, 1)
     w.successor()
-    pause(load, 12)
+    wait_until(lambda: w.status() == 200, "service", 60 * PATIENCE)
+    pause(load, 5)
     count = load.stop()
     report(capsys, "edge taken over, stock connector", count)
     assert not count.failed and not count.repeated

@@ -79,6 +79,7 @@ class Load:
         self.path = path
         self.count = Count()
         self.idle, self.over = [], False
+        self.requests = set()  # under way
         self.started = 0.0
         self.ready = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -165,7 +166,7 @@ class Load:
         tasks = {asyncio.create_task(self._socket()) for _ in range(self.socket_count)}
         while self.count.sockets + len(self.count.broken) < self.socket_count:
             await asyncio.sleep(0.01)
-        requests = set()
+        requests = self.requests
         begun = time.monotonic()
         due = 0
         while not self.over:

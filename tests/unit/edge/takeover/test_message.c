@@ -59,7 +59,8 @@ static void unknown_members_are_ignored(void **state)
 {
 	struct takeover_message m;
 
-	assert_int_equal(read_text("{\"type\":\"all\",\"count\":3,\"generation\":9,\"new\":[1]}", &m), 0);
+	assert_int_equal(
+		read_text("{\"type\":\"all\",\"count\":3,\"generation\":9,\"new\":[1]}", &m), 0);
 	assert_int_equal(m.count, 3);
 	assert_int_equal(m.generation, 9);
 }
