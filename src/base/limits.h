@@ -130,6 +130,9 @@
 #define LIMIT_UDP_FLOWS 4096
 /* Flows of a connector, all sessions together: half of the descriptors it may open, and no more than this. */
 #define LIMIT_UDP_CONNECTOR_FLOWS 16384
+/* What a service's answers to one flow may wait with in the kernel, as far as it allows: a program that does nothing
+ * else may be kept from the processor for half a second, which is so much at 10 Mbit/s. */
+#define LIMIT_UDP_PEER_BUFFER_BYTES (1024 * 1024)
 /* How long what a service's name means is believed: names that move do so by the minute, and a flow may come with
  * every question to a name server. */
 #define LIMIT_UDP_NAME_MS 5000

@@ -105,6 +105,10 @@ struct udp_peer *udp_peer_new(struct loop *l, const struct address *peer,
 		err_set_errno(err, E_IO, sys_errno, "UDP to %s", address_text(peer, text));
 		return NULL;
 	}
+	/* A service answers in bursts. Memory is taken by what waits, not by what might. */
+	int size = LIMIT_UDP_PEER_BUFFER_BYTES;
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	struct udp_peer *p = mem_alloc(sizeof(*p));
 	p->magic = MAGIC_UDP_PEER;
 	p->loop = l;

@@ -1,25 +1,29 @@
 """UDP through a tunnel, from a public port of the edge to a service behind a connector: ours over both versions of
 datagrams and by hostname, the stock one over both versions."""
 
+import contextlib
 import re
+import select
 import shutil
 import socket
 import struct
+import sys
 import threading
 import time
 import urllib.request
 
 import pytest
 
-from testenv import net
-from testenv.connector import write_config
+from testenv import lab as labs, net
+from testenv.connector import REGISTERED, write_config
 from testenv.edge import ZONE
-from testenv.program import PATIENCE, run
+from testenv.program import ADIT, PATIENCE, Program, run
 from testenv.visitor import Visitor
 from testenv.wait import wait_until
 
 from conftest import Own, need
 
+SO_RCVBUFFORCE = 33  # no name in this Python
 V3 = ("--features", "support_datagram_v3_2")
 # How a connector is run, and what a port leads to.
 WAYS = {
@@ -69,6 +73,9 @@ class UdpService:
 
 def client(port):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    # A busy machine lets us wait for longer than the usual buffer lasts.
+    with contextlib.suppress(OSError):
+        s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
     s.connect(("127.0.0.1", port))
     s.settimeout(20)
     return s
@@ -332,3 +339,85 @@ def test_over_http2_there_is_none(place, service):
                "the edge to count what it drops", 20 * PATIENCE)  # fmt: skip
     assert service.got == []
     sock.close()
+
+
+# --- A bad line ----------------------------------------------------------------------------------------
+
+ECHO = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+s.bind(("127.0.0.1", 5300))
+print("up", flush=True)
+got = 0
+while True:
+    data, peer = s.recvfrom(65536)
+    got += len(data) == 200
+    s.sendto(b"%d" % got if data == b"how many" else data, peer)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(labs.why_no_line() is not None, reason=str(labs.why_no_line()))
+@pytest.mark.parametrize(("loss", "protocol"), ((0, "v3"), (5, "v2")))
+def test_loses_what_the_path_loses(own, tmp_path, loss, protocol):
+    """10,000 datagrams, two each millisecond, and as many back, between two hosts: what is missing is what the line
+    has swallowed. Nothing is sent again, nothing is late because of another."""
+    count = 10000
+    edge = own.edge(settings='ports-allow: ["12000-60999"]\nports-bind: ["127.0.0.1"]\n', start=False)
+    path = edge.data / "edge.yml"
+    path.write_text(re.sub(r"(?m)^tunnel: .*$", f'tunnel: ":{edge.tunnel}"', path.read_text()))
+    edge.start()
+    cli = own.cli(edge)
+    tunnel = cli.create("far")
+    config = write_config(tmp_path / "far.yml", tunnel, [{"hostname": "echo.example.com", "service": "udp://127.0.0.1:5300"}])
+    lab = labs.Lab(tmp_path, line={"delay": 10})
+    try:
+        echo = Program("echo", lab.host([sys.executable, "-c", ECHO]), tmp_path)
+        own.helpers.append(echo)
+        echo.wait_log("up")
+        argv = [ADIT, "--config", config, "tunnel", "--loglevel", "debug", "run", "--protocol", "quic",
+                "--edge", f"{labs.OURS4}:{edge.tunnel}", *(V3 if protocol == "v3" else ()), tunnel.id]  # fmt: skip
+        connector = Program("far", lab.host(argv), cli.home, cli.env())
+        own.connectors.append(connector)
+        connector.wait_log(REGISTERED, count=4)
+        port = net.free_port()
+        cli.check("tunnel", "route", "port", tunnel.id, f"udp://:{port}", "echo.example.com")
+        sock = client(port)
+        ask(sock, b"first")
+        lab.line.set(loss=loss)
+        got, start = set(), time.monotonic()
+        sock.setblocking(False)
+        for n in range(count):
+            sock.send(struct.pack("!I", n) + bytes(196))
+            while (wait := start + n / 2000 - time.monotonic()) > 0:
+                select.select([sock], [], [], wait)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        got.add(sock.recv(2000)[:4])
+        while select.select([sock], [], [], 3)[0]:
+            got.add(sock.recv(2000)[:4])
+        lab.line.set(loss=0)
+        sock.settimeout(1)
+        arrived = int(ask_for_number(sock))
+        there, back = 100 * (1 - arrived / count), 100 * (1 - len(got) / arrived)
+        print(f"UDP {protocol} over a line that loses {loss} %: {there:.2f} % lost there, {back:.2f} % back")
+        if loss == 0:
+            assert arrived == len(got) == count
+        # Four standard deviations, and as much again for datagrams that share a packet.
+        slack = 8 * (loss * (100 - loss) / count) ** 0.5
+        assert abs(there - loss) <= slack and abs(back - loss) <= slack
+        sock.close()
+        connector.stop()
+    finally:
+        lab.close()
+
+
+def ask_for_number(sock):
+    for _ in range(20):
+        sock.send(b"how many")
+        with contextlib.suppress(TimeoutError):
+            while not (got := sock.recv(2000)).isdigit():
+                pass
+            return got
+    raise AssertionError("the service does not answer")
