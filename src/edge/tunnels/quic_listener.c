@@ -196,17 +196,21 @@ int quic_listen_on_all(const struct quic_listen *how, const struct address *addr
 
 void quic_listener_set_tls(struct quic_listener *l, struct tls_context *tls)
 {
-	quic_endpoint_set_tls(tunnel_endpoint_quic(l->endpoint), tls);
+	/* What was posted to a worker that has ended comes after the end. */
+	if (l->endpoint)
+		quic_endpoint_set_tls(tunnel_endpoint_quic(l->endpoint), tls);
 }
 
 void quic_listener_stop(struct quic_listener *l)
 {
-	quic_endpoint_stop_accepting(tunnel_endpoint_quic(l->endpoint));
+	if (l->endpoint)
+		quic_endpoint_stop_accepting(tunnel_endpoint_quic(l->endpoint));
 }
 
 void quic_listener_hand_over(struct quic_listener *l)
 {
-	quic_endpoint_stop_reading(tunnel_endpoint_quic(l->endpoint));
+	if (l->endpoint)
+		quic_endpoint_stop_reading(tunnel_endpoint_quic(l->endpoint));
 }
 
 void quic_listener_close(struct quic_listener *l)
