@@ -99,6 +99,9 @@
 #define LIMIT_QUIC_STATELESS_PER_SEC 1000
 /* Packets that other workers handed over and that wait for their turn. */
 #define LIMIT_QUIC_HANDED_OVER 1024
+/* What a visitor of a raw stream has said before leaving has so long to be acknowledged before the stream's reset,
+ * which would overtake it: a path's round trip, and a loss. */
+#define LIMIT_QUIC_LATE_RESET_MS 1000
 /* After a change of address the old socket is read for this long. */
 #define LIMIT_QUIC_OLD_SOCKET_MS 2000
 #define LIMIT_QUIC_OLD_SOCKETS 4

@@ -173,6 +173,10 @@ int64_t quic_stream_id(const struct quic_stream *st);
 /* Takes all or a part; less means on_writable() follows. With `fin` the end is sent when and only when all
  * of `data` was taken. After a reset, a STOP_SENDING or the end, everything is taken and goes nowhere. */
 size_t quic_stream_write(struct quic_stream *st, struct bytes data, bool fin);
+/* Our end was taken: what was written arrives, and nothing more is. */
+bool quic_stream_has_ended(const struct quic_stream *st);
+/* Bytes taken and not yet acknowledged. */
+size_t quic_stream_queued(const struct quic_stream *st);
 /* Gives `n` bytes of window back, to the stream and the connection. */
 void quic_stream_consume(struct quic_stream *st, size_t n);
 /* RESET_STREAM: what was written and is not acknowledged is given up. */

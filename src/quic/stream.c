@@ -185,6 +185,18 @@ size_t quic_stream_write(struct quic_stream *st, struct bytes data, bool fin)
 	return taken.len;
 }
 
+bool quic_stream_has_ended(const struct quic_stream *st)
+{
+	CHECK(st, STREAM_MAGIC);
+	return st->fin && !st->is_mute;
+}
+
+size_t quic_stream_queued(const struct quic_stream *st)
+{
+	CHECK(st, STREAM_MAGIC);
+	return st->is_mute ? 0 : st->queued;
+}
+
 size_t quic_stream_peek(const struct quic_stream *st, ngtcp2_vec *runs, size_t max, bool *ret_fin)
 {
 	const struct send_chunk *k = st->next;

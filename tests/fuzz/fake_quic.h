@@ -250,6 +250,16 @@ bool quic_stream_has_sent(const struct quic_stream *st)
 	return st->id % 8 != 0;
 }
 
+bool quic_stream_has_ended(const struct quic_stream *st)
+{
+	return st->we_ended;
+}
+
+size_t quic_stream_queued(const struct quic_stream *st)
+{
+	return st->id % 16 == 0;
+}
+
 int64_t quic_stream_id(const struct quic_stream *st)
 {
 	return st->id;

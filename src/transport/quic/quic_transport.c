@@ -65,6 +65,13 @@ static void set_control(struct quic_tunnel *t, struct quic_stream *q)
 
 /* --- Streams --------------------------------------------------------------------------------- */
 
+static void on_late_reset(struct timer *timer)
+{
+	struct quic_tunnel_stream *ts = CONTAINER_OF(timer, struct quic_tunnel_stream, late_reset);
+
+	quic_stream_reset(ts->q, code_of(ts->reset_reason));
+}
+
 struct quic_tunnel_stream *quic_tunnel_stream_new(struct quic_tunnel *t, enum stream_kind kind,
 						  struct quic_stream *q)
 {
@@ -75,6 +82,7 @@ struct quic_tunnel_stream *quic_tunnel_stream_new(struct quic_tunnel *t, enum st
 	ts->kind = kind;
 	ts->q = q;
 	buf_init(&ts->head_in, CONNECT_BYTES + CONNECT_PREAMBLE_BYTES);
+	timer_init(&ts->late_reset, t->base.base.loop, on_late_reset);
 	quic_stream_set_ctx(q, ts);
 	t->base.streams++;
 	return ts;
@@ -82,6 +90,7 @@ struct quic_tunnel_stream *quic_tunnel_stream_new(struct quic_tunnel *t, enum st
 
 static void stream_free(struct quic_tunnel_stream *ts)
 {
+	timer_stop(&ts->late_reset);
 	buf_done(&ts->head_in);
 	quic_frames_done(&ts->in);
 	quic_frames_done(&ts->out);
@@ -96,8 +105,16 @@ void quic_tunnel_stream_reset(struct quic_tunnel_stream *ts, enum reason why)
 	ts->is_reset = true;
 	ts->reset_reason = why;
 	quic_stream_stop(ts->q, code_of(why));
-	/* A reset overtakes what was written before: where there are words for it, the visitor gets that much. */
-	if (!ts->is_answered || !ts->out.is_on || !quic_frames_break_off(&ts->out, ts->q))
+	/* A reset overtakes what was written before, as it does not in HTTP/2: a message that was ended arrives
+	 * without one, one that cannot be ended is broken off in words where there are some, and the last words
+	 * of a raw stream get some time. */
+	if (quic_stream_has_ended(ts->q))
+		return;
+	if (ts->is_answered && ts->out.is_on && quic_frames_break_off(&ts->out, ts->q))
+		return;
+	if (why == REASON_CANCELLED && ts->kind != STREAM_HTTP && quic_stream_queued(ts->q))
+		timer_set(&ts->late_reset, LIMIT_QUIC_LATE_RESET_MS);
+	else
 		quic_stream_reset(ts->q, code_of(why));
 }
 
@@ -388,7 +405,7 @@ static void on_peer_stop(struct quic_stream *q, uint64_t code)
 {
 	struct quic_tunnel_stream *ts = stream_of_q(q);
 
-	if (ts && ts->base.session->side == SESSION_CONNECTOR)
+	if (ts && ts->base.session->side == SESSION_CONNECTOR && !quic_stream_has_ended(q))
 		on_peer_reset(q, code);
 	else if (ts)
 		quic_stream_reset(q, QUIC_CODE_NONE); /* what we still write goes nowhere */

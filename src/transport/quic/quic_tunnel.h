@@ -72,6 +72,7 @@ struct quic_tunnel_stream {
 	bool has_head;      /* it was read */
 	bool is_reset;      /* by us: only on_closed follows */
 	enum reason reset_reason;
+	struct timer late_reset;
 	bool is_answered; /* connector: answer() was called */
 	bool is_head;     /* edge: the request's method */
 	bool peer_ended;  /* reported to the user */

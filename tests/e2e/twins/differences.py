@@ -17,6 +17,7 @@ class Difference:
     cases: tuple  # names; "*" at the end of one stands for anything: then every such case has to differ
     paths: tuple  # see compare.flat; the same
     version: str = "*"
+    protocol: str = "*"  # between the stock connector and the edge
 
     def matches(self, name, version):
         names = (name == c or (c.endswith("*") and name.startswith(c[:-1])) for c in self.cases)
@@ -29,10 +30,10 @@ SAYS_LENGTH = {"POST", "PUT", "PATCH"}
 
 DIFFERENCES = [
     Difference("empty-body", tuple(f"method/{m}" for m in WITHOUT_BODY if m not in LOOKED_AT | SAYS_LENGTH),
-               ("request field transfer-encoding",)),
+               ("request field transfer-encoding",), protocol="http2"),
     Difference("empty-body", (*(f"method/{m}" for m in SAYS_LENGTH), "upload/0 bytes", "http10/put of nothing",
                               "socket/with POST"),
-               ("request field transfer-encoding", "request field content-length")),
+               ("request field transfer-encoding", "request field content-length"), protocol="http2"),
     Difference("path-bytes", ("target/pipe", "target/quote", "target/braces", "target/caret and backtick",
                               "target/backslash", "target/angles", "target/bytes above ascii"), ("request line",)),
     Difference("path-bytes", ("target/bad escape", "target/half an escape"), (*NO_REQUEST, *OTHER_ANSWER)),
@@ -52,15 +53,21 @@ DIFFERENCES = [
     Difference("interim", ("reuse/after an interim answer",), ("response 0 interim",)),
     Difference("expect", ("upload/expect waiting", "upload/expect told to go on", "upload/expect refused"), ("request field expect",)),
     Difference("expect", ("upload/expect refused",), ("response interim", "response field connection")),
-    Difference("switched-unasked", ("interim/101 unasked",), ("response status",)),
+    Difference("switched-unasked", ("interim/101 unasked",), ("response status",), protocol="http2"),
     Difference("framing", ("download/length and chunked", "download/chunked of HTTP 1.0"), ("response status",)),
-    Difference("204-length", ("download/204 with a length", "download/204 with a body"), OTHER_ANSWER),
+    Difference("204-length", ("download/204 with a length", "download/204 with a body"), OTHER_ANSWER, protocol="http2"),
     Difference("asked-again", ("reuse/closed instead of an answer",),
-               ("requests", "request 2 *", "response 1 status", "response 1 body", "response 1 field *")),
+               ("requests", "request 2 *", "response 1 status", "response 1 body", "response 1 field *"), protocol="http2"),
     Difference("half-close", ("socket/the service says no more",), ("note heard after its end",)),
     Difference("socket-version", ("socket/of version 8",), ("request field sec-websocket-version",)),
-    Difference("flush", ("stream/html with a length",), ("note waited for piece 0",)),
-    Difference("flush", ("stream/the head of a length comes at once",), ("note waited for the head at the visitor",)),
+    Difference("flush", ("stream/html with a length",), ("note waited for piece 0",), protocol="http2"),
+    Difference("flush", ("stream/the head of a length comes at once",), ("note waited for the head at the visitor",), protocol="http2"),
+    Difference("quic-trailers", ("trailers/of an answer", "trailers/unannounced", "trailers/several", "trailers/of an empty body",
+                                 "trailers/like grpc", "trailers/of a large body", "trailers/odd bytes",
+                                 "trailers/that may not be", "trailers/both ways"), ("response trailers",), protocol="quic"),
+    Difference("quic-trailers", ("reuse/after trailers",), ("response 0 trailers",), protocol="quic"),
+    Difference("quic-trailers", ("asks/trailer announced", "trailers/of a request"), ("request field trailer",), protocol="quic"),
+    Difference("quic-asterisk", ("target/asterisk", "target/absolute form of OPTIONS"), ("request line",), protocol="quic"),
     Difference("tcp-messages", ("tcp/text message", "tcp/a message of 100 KiB"), ("note heard",)),
     Difference("tcp-close", ("tcp/the service ends", "tcp/a frame without a mask", "tcp/a reserved opcode"),
                ("note control frame",)),
@@ -73,6 +80,7 @@ DIFFERENCES = [
 ]  # fmt: skip
 
 
-def declared(name, version):
+def declared(name, version, protocol):
     """path to reason"""
-    return {path: d.reason for d in DIFFERENCES if d.matches(name, version) for path in d.paths}
+    found = (d for d in DIFFERENCES if d.matches(name, version) and d.protocol in ("*", protocol))
+    return {path: d.reason for d in found for path in d.paths}

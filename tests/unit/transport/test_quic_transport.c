@@ -219,6 +219,31 @@ static void a_connector_that_never_reads_holds_up_nobody_else(void **state)
 	line_free(line);
 }
 
+static void a_reset_does_not_overtake_what_was_ended(void **state)
+{
+	struct line *line = line_new(true);
+	const struct head head = { .method = BYTES_LIT("POST"),
+				   .authority = BYTES_LIT("app.example.com"),
+				   .path = BYTES_LIT("/"),
+				   .length = HEAD_LENGTH_UNKNOWN };
+	struct side *e = open_kind(line, STREAM_HTTP, &head, false);
+
+	(void)state;
+	settle(line);
+	answer_status(newest(line), 200, true);
+	settle(line);
+	assert_true(e->fin);
+	send_bytes(e, 100000, true);
+	assert_int_equal(e->sent, 100000);
+	stream_reset(e->st, REASON_DONE);
+	settle(line);
+	assert_int_equal(newest(line)->got, 100000);
+	assert_true(newest(line)->fin);
+	assert_int_equal(newest(line)->why, REASON_DONE);
+	assert_int_equal(session_stream_count(line->edge.s), 0);
+	line_free(line);
+}
+
 static void an_edge_that_leaves_says_so_once(void **state)
 {
 	struct line *line = line_new(true);
@@ -244,6 +269,7 @@ int main(void)
 		TRANSPORT_CASES,
 		cmocka_unit_test(unasked_streams_are_bounded),
 		cmocka_unit_test(a_connector_that_never_reads_holds_up_nobody_else),
+		cmocka_unit_test(a_reset_does_not_overtake_what_was_ended),
 		cmocka_unit_test(an_edge_that_leaves_says_so_once),
 	};
 
