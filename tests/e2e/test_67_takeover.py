@@ -15,10 +15,11 @@ from urllib.parse import quote
 
 import pytest
 
+from testenv import net
 from testenv.connector import write_config
 from testenv.edge import ZONE
 from testenv.load import Load
-from testenv.origin import Origin
+from testenv.origin import Origin, TcpService
 from testenv.program import ADIT_EDGE, PATIENCE, Program, logs_since, running
 from testenv.visitor import Raw
 from testenv.wait import NeverCame, wait_until
@@ -78,11 +79,11 @@ def adopt(program, pid):
 class World:
     """One edge, one tunnel, a service that answers and echoes WebSockets."""
 
-    def __init__(self, own, folder, kind="adit", **kwargs):
+    def __init__(self, own, folder, kind="adit", settings="", **kwargs):
         self.own, self.folder = own, folder
         self.origin = Origin()
         self.origin.handlers["/ws"] = serve_echo
-        self.edge = own.edge(settings=SETTINGS, **kwargs)
+        self.edge = own.edge(settings=SETTINGS + settings, **kwargs)
         self.cli = own.cli(self.edge, kind)
         self.tunnel = self.cli.create("moving")
         self.cli.route(self.tunnel, HOST)
@@ -303,6 +304,18 @@ def test_a_stock_connector_comes_over(world, capsys, kind):
 # --- what may go wrong ------------------------------------------------------------------------------------
 
 
+def echo_bytes(sock):
+    while data := sock.recv(100):
+        sock.sendall(data)
+
+
+def attempt(what):
+    try:
+        return what()
+    except OSError:
+        return None
+
+
 def connect(path):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     s.settimeout(30 * PATIENCE)
@@ -419,3 +432,34 @@ def test_signed_in_people_stay_signed_in(world, tmp_path):
     w.successor()
     [again] = [fields["csrf"] for action, fields in browser.open(approve).forms() if action == "/argotunnel"]
     assert again == csrf
+
+
+def test_public_ports_are_handed_over(world):
+    w = world(settings='ports-allow: ["12000-31999"]\nports-bind: ["127.0.0.1"]\n')
+    service = TcpService()
+    service.handler = echo_bytes
+    port = net.free_port()
+    rules = [{"hostname": "tcp.example.com", "service": f"tcp://127.0.0.1:{service.port}"}]
+    w.config = write_config(w.folder / "config.yml", w.tunnel, rules)
+    w.connect("first")
+    w.cli.check("tunnel", "route", "port", w.tunnel.id, f"tcp://:{port}", "tcp.example.com")
+
+    def talk(sock, text):
+        sock.sendall(text)
+        assert sock.recv(100) == text
+
+    def dial():
+        sock = socket.create_connection(("127.0.0.1", port), 30 * PATIENCE)
+        sock.settimeout(30 * PATIENCE)
+        return sock
+
+    old = wait_until(lambda: attempt(dial), "open port", 30 * PATIENCE)
+    talk(old, b"one")
+    w.successor()
+    w.edge.wait_connections(4)
+    new = dial()
+    talk(new, b"two")
+    talk(old, b"three")
+    old.close()
+    new.close()
+    service.close()
