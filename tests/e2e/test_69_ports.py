@@ -20,7 +20,7 @@ from testenv import stage as stages
 from testenv.connector import write_config
 from testenv.origin import Origin, TcpService
 from testenv.path import Path
-from testenv.program import Program, run
+from testenv.program import ADIT_EDGE, Program, run
 from testenv.wait import wait_settled, wait_until
 
 from conftest import Own, edges, need
@@ -777,3 +777,51 @@ def test_a_port_that_is_in_use_is_said_and_tried_again(place, service):
     with connect(port) as s:
         s.sendall(b"x")
         assert s.recv(1) == b"x"
+
+
+def test_a_successor_has_the_ports_without_a_gap(own, tmp_path):
+    """`adit-edge run --takeover`: nobody is refused meanwhile, and who is connected stays so."""
+    service, udp = TcpService(), UdpService()
+    service.handler = echo
+    edge = own.edge(settings='ports-allow: ["12000-31999"]\nports-bind: ["127.0.0.1"]\ntakeover-grace: 20s\n')
+    cli, port = own.cli(edge), net.free_port()
+    tunnel = cli.create("moving")
+    rules = [{"hostname": "tcp.example.com", "service": f"tcp://127.0.0.1:{service.port}"},
+             {"hostname": "udp.example.com", "service": f"udp://127.0.0.1:{udp.port}"}]  # fmt: skip
+    own.connect(cli, tunnel, write_config(tmp_path / "moving.yml", tunnel, rules))
+    cli.check("tunnel", "route", "port", tunnel.id, f"tcp://:{port}", "tcp.example.com")
+    cli.check("tunnel", "route", "port", tunnel.id, f"udp://:{port}", "udp.example.com")
+    served, failed_with, is_over = [], [], threading.Event()
+
+    def visit():
+        while not is_over.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
+                    s.sendall(b"hello")
+                    served.append(exactly(s, 5))
+            except (OSError, AssertionError) as e:
+                failed_with.append(repr(e))
+
+    with connect(port) as stays, udp_client(port) as asks:
+        stays.sendall(b"before")
+        assert exactly(stays, 6) == b"before"
+        assert ask(asks, b"abc") == b"cba"
+        visitor = threading.Thread(target=visit)
+        visitor.start()
+        old = edge.program
+        new = Program("edge-2", [ADIT_EDGE, "run", "--data", edge.data, "--takeover"], edge.folder)
+        new.wait_log("edge is ready")
+        old.wait_log("a successor has taken over")
+        edge.program = new
+        count = len(served)
+        wait_until(lambda: len(served) > count + 20, "visitors of the successor")
+        stays.sendall(b"after")
+        assert exactly(stays, 5) == b"after"
+        assert ask(asks, b"abc") == b"cba"
+        is_over.set()
+        visitor.join()
+    assert not failed_with, failed_with[:5]
+    assert json.loads(edge.command("status", "--json").stdout)["edge"]["ports_open"] == 2
+    assert old.wait(60) == 0
+    service.close()
+    udp.close()
