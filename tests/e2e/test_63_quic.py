@@ -42,8 +42,9 @@ HANDED_OVER = 'adit_edge_quic_foreign_packets_total{result="handed_over"}'
 BY_PROTOCOL = 'adit_edge_tunnel_connections_by_protocol{protocol="%s"}'
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[pytest.param("adit", marks=pytest.mark.long), "stock"])
 def site(request, stage):
+    """Ours uses QUIC by itself wherever it can, in all the other tests, too."""
     need(request.param)
     site = stage.site(request.param, "quic")
     yield site
