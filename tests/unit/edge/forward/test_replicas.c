@@ -479,6 +479,31 @@ static void a_replica_that_leaves_is_chosen_by_nobody(void **state)
 }
 
 /* A process that dies takes all its connections along, of which the edge hears one by one. */
+/* A connector moves to another connection of the same number: make before break. */
+static void a_connection_that_is_replaced_ends_what_it_has_begun(void **state)
+{
+	for (int there = 0; there < WORKERS; there++) {
+		line_up(&lines[0], &workers[0], 1, 0);
+		visit_get(&visit);
+		struct call *old = next_call();
+		answer(old, 200, false);
+		WAIT_FOR(visit.has_head);
+		line_up(&lines[1], &workers[there], 1, 0);
+		visit_get(&second);
+		struct call *next = next_call();
+		assert_ptr_equal(next->line, &lines[1]);
+		answer_whole(next, 200, "new");
+		assert_got(&second, 200, "new");
+		assert_non_null(lines[0].edge);
+		assert_int_equal(stream_write(old->stream, BYTES_LIT("old"), true), 3);
+		assert_got(&visit, 200, "old");
+		WAIT_FOR(!lines[0].edge); /* nothing holds it any more */
+		leave(&visit);
+		leave(&second);
+		line_cut(&lines[1]);
+	}
+}
+
 static void after_a_lost_connection_the_others_of_that_replica_wait(void **state)
 {
 	static const enum balance_policy policies[] = { BALANCE_LEAST, BALANCE_ROUND_ROBIN };
@@ -718,6 +743,7 @@ int main(void)
 		ON_REPLICAS(three_services_that_are_not_there_are_enough),
 		ON_REPLICAS(the_only_replica_is_asked_once),
 		ON_REPLICAS(a_replica_that_leaves_is_chosen_by_nobody),
+		ON_REPLICAS(a_connection_that_is_replaced_ends_what_it_has_begun),
 		ON_REPLICAS(after_a_lost_connection_the_others_of_that_replica_wait),
 		ON_REPLICAS(a_replica_whose_service_fails_is_left_out),
 		ON_REPLICAS(the_last_one_is_not_left_out),
