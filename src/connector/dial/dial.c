@@ -309,7 +309,12 @@ void connection_link_closed(struct link *l, enum reason why, const struct err *e
 		move_failed(l, &cause);
 		return;
 	}
-	log_lost(l, why, err);
+	/* The edge may let go of it before its word that the next one is registered is here. */
+	if (is_current && l->is_left && c->next && why == REASON_DONE)
+		log_info(COMPONENT, "Unregistered tunnel connection",
+			 LOG_INT("connIndex", c->index), LOG_INT("event", 0));
+	else
+		log_lost(l, why, err);
 	if (is_current || !was_refused)
 		c->last_error = cause;
 	if (is_current) {
