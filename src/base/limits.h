@@ -36,6 +36,12 @@
 /* Receive window of one stream: the most a stalled reader can make us hold per stream. 512 KiB
  * carries 40 Mbit/s over 100 ms. */
 #define LIMIT_H2_STREAM_WINDOW (512 * 1024)
+/* What it grows to in a tunnel, where the path carries more: 1 Gbit/s over 100 ms. And by how much all streams of
+ * a session together may have grown. */
+#define LIMIT_H2_STREAM_WINDOW_MAX (16 * 1024 * 1024)
+#define LIMIT_H2_GROWN_BYTES (64 * 1024 * 1024)
+/* Receive window of a tunnel's connection: twice the largest of a stream, for it is given back by halves. */
+#define LIMIT_H2_TUNNEL_WINDOW (32 * 1024 * 1024)
 /* Receive window of a whole connection; replenished as data arrives, so that one stalled stream
  * does not stop the others. */
 #define LIMIT_H2_CONNECTION_WINDOW (16 * 1024 * 1024)
@@ -59,16 +65,17 @@
 /* --- QUIC ------------------------------------------------------------------------------------ */
 
 /* Receive windows start at what a short path needs and grow with the path (bandwidth times delay), as far
- * as a stalled reader may make us hold: a stream 6 MiB and a connection 30 MiB, as stock connectors. */
+ * as a stalled reader may make us hold: 16 MiB of a stream carry 1 Gbit/s over 100 ms (stock connectors: 6 MiB
+ * and 30 MiB). */
 #define LIMIT_QUIC_STREAM_WINDOW (512 * 1024)
-#define LIMIT_QUIC_STREAM_WINDOW_MAX (6 * 1024 * 1024)
+#define LIMIT_QUIC_STREAM_WINDOW_MAX (16 * 1024 * 1024)
 #define LIMIT_QUIC_CONNECTION_WINDOW (1024 * 1024)
-#define LIMIT_QUIC_CONNECTION_WINDOW_MAX (30 * 1024 * 1024)
+#define LIMIT_QUIC_CONNECTION_WINDOW_MAX (48 * 1024 * 1024)
 /* Bytes of all streams of a connection that were received and not consumed. Up to here a stalled stream costs
  * the others nothing; beyond it the connection's window shrinks. 512 downloads that stand still fit in. */
 #define LIMIT_QUIC_HELD_BYTES (256 * 1024 * 1024)
 /* What one stream may have under way: the path's bandwidth times delay, and no more. */
-#define LIMIT_QUIC_SEND_QUEUE (4 * 1024 * 1024)
+#define LIMIT_QUIC_SEND_QUEUE (16 * 1024 * 1024)
 /* The part of it that has not left yet, of one stream: four bursts. When all streams of a connection together
  * have more than the second waiting, each takes no more than the third. */
 #define LIMIT_QUIC_UNSENT (256 * 1024)
@@ -78,6 +85,11 @@
 #define LIMIT_QUIC_DATAGRAMS 256
 /* What a connection sends in one turn before others have theirs. */
 #define LIMIT_QUIC_BYTES_PER_TURN (256 * 1024)
+/* Large packets that nobody acknowledges for so long, and three probe timeouts: packets are small for the second
+ * time then, twice as long after each such finding, up to the third. */
+#define LIMIT_QUIC_BLACK_HOLE_MS 800
+#define LIMIT_QUIC_SMALL_MS 60000
+#define LIMIT_QUIC_SMALL_MAX_MS (16 * 60 * 1000)
 /* Silence that ends a connection: stock connectors say 5 s and ping every second. */
 #define LIMIT_QUIC_IDLE_MS 15000
 #define LIMIT_QUIC_KEEPALIVE_MS 1000
@@ -199,9 +211,11 @@
 /* A visitor has ended its side of a WebSocket and a stock connector, which would end both, is told only after
  * nothing has come for so long. */
 #define LIMIT_STOCK_HALF_CLOSED_MS 5000
-#define LIMIT_REGISTER_MS 10000    /* connector: TLS up until registered */
-#define LIMIT_TUNNEL_PING_MS 15000 /* stock connectors never ping: the edge does */
-#define LIMIT_TUNNEL_PONG_MS 10000
+#define LIMIT_REGISTER_MS 10000 /* connector: TLS up until registered */
+/* A tunnel over HTTP/2 that is silent is asked, by both ends (stock connectors never ask). A connection that a NAT has
+ * forgotten, or whose edge has moved, is found within the first, one on a dead path within both together. */
+#define LIMIT_TUNNEL_PING_MS 5000
+#define LIMIT_TUNNEL_PONG_MS 8000
 /* The host's network has changed, and a session is asked whether it lives: time for five retransmissions of TCP,
  * the last after 3 s, so that a cable that is out for a moment costs no stream. */
 #define LIMIT_TUNNEL_CHECK_MS 5000

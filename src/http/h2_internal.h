@@ -54,6 +54,9 @@ struct h2_stream {
 	struct h2_late_trailers *late; /* owned */
 	enum h2_wait wait;
 	size_t held;       /* received, not consumed: of a shared connection window */
+	uint32_t window;   /* its receive window now */
+	uint32_t consumed; /* since halved_at */
+	usec halved_at;    /* when half a window was last consumed; 0: never */
 	uint32_t code;     /* once gone */
 	bool is_announced; /* the user knows it: it gets on_stream_closed */
 	bool is_open;      /* nghttp2 knows it: a client's head has left */
@@ -96,6 +99,10 @@ struct h2_session {
 	char complaint[128];  /* nghttp2's last error text */
 	uint32_t goaway_code; /* that we sent */
 	struct deferred flush, deliver;
+
+	usec round_trip;         /* with as little else on the way as can be; 0: not known */
+	usec said_at, pinged_at; /* when our SETTINGS and the last ping were sent */
+	size_t grown;            /* of all streams' windows, beyond what they began with */
 
 	usec last_heard;
 	int64_t pong_ms; /* 0: no ping is out */

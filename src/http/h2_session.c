@@ -27,6 +27,7 @@ static struct h2_stream *stream_new(struct h2_session *s)
 
 	st->magic = H2_STREAM_MAGIC;
 	st->session = s;
+	st->window = s->options.stream_window;
 	list_init(&st->wait_node);
 	list_append(&s->streams, &st->node);
 	s->stream_count++;
@@ -60,6 +61,7 @@ void h2_stream_gone(struct h2_stream *st, uint32_t code)
 		st->held = 0;
 		loop_defer_flush(s->loop, &s->flush);
 	}
+	s->grown -= st->window - s->options.stream_window;
 	h2_stream_unblock(st);
 	if (s->collecting == st)
 		s->collecting = NULL;
@@ -388,10 +390,22 @@ static void on_window_update(struct h2_session *s, const nghttp2_frame *frame)
 	}
 }
 
+/* On a busy session the answer may have waited behind other bytes. */
+static void note_round_trip(struct h2_session *s, usec since)
+{
+	usec took = loop_now(s->loop) - since;
+
+	if (s->round_trip == 0 || took < s->round_trip || s->stream_count <= 1)
+		s->round_trip = took > 0 ? took : 1;
+}
+
 static void on_settings(struct h2_session *s, const nghttp2_frame *frame)
 {
-	if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+	if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
+		if (s->round_trip == 0)
+			note_round_trip(s, s->said_at);
 		return;
+	}
 	/* The initial window may have grown, and with it every stream's. */
 	LIST_FOR_EACH(node, &s->streams) {
 		struct h2_stream *st = LIST_ENTRY(node, struct h2_stream, node);
@@ -420,6 +434,8 @@ static void send_last_goaway(struct h2_session *s)
 static void on_pong(struct h2_session *s, const uint8_t *data)
 {
 	if (memcmp(data, ping_alive, 8) == 0) {
+		if (s->pong_ms)
+			note_round_trip(s, s->pinged_at);
 		s->pong_ms = 0;
 		timer_stop(&s->pong);
 	} else if (memcmp(data, ping_drain, 8) == 0 && timer_is_set(&s->drain)) {
@@ -753,7 +769,7 @@ struct h2_session *h2_session_new(struct byte_stream *stream, const struct h2_op
 	timer_init(&s->pong, s->loop, on_pong_late);
 	timer_init(&s->drain, s->loop, on_drain_late);
 	arena_init(&s->head_arena);
-	s->last_heard = s->glitches_since = loop_now(s->loop);
+	s->last_heard = s->glitches_since = s->said_at = loop_now(s->loop);
 	h2_watch_init(&s->watch, options->role);
 	s->ng = make_library_session(s);
 	send_settings(s);
@@ -840,6 +856,7 @@ void h2_session_ping(struct h2_session *s, int64_t timeout_ms)
 		return;
 	}
 	s->pong_ms = timeout_ms > 0 ? timeout_ms : 1;
+	s->pinged_at = loop_now(s->loop);
 	(void)nghttp2_submit_ping(s->ng, NGHTTP2_FLAG_NONE, ping_alive);
 	timer_set(&s->pong, s->pong_ms);
 	loop_defer_flush(s->loop, &s->flush);

@@ -44,8 +44,11 @@ struct h2_events {
 
 struct h2_options {
 	enum h2_role role;
-	uint32_t max_streams;       /* that the peer may open; 0: none */
-	uint32_t stream_window;     /* receive window of a stream, bytes */
+	uint32_t max_streams;   /* that the peer may open; 0: none */
+	uint32_t stream_window; /* receive window of a stream, bytes */
+	/* What a stream's window may grow to, as far as its bytes come faster than the window lets them over the
+	 * path's round trip, and as far as LIMIT_H2_GROWN_BYTES go; 0: it stays. */
+	uint32_t stream_window_max;
 	uint32_t connection_window; /* receive window of the connection, bytes; see is_window_shared */
 	uint32_t max_frame;         /* 16384 … 1 MiB: SETTINGS_MAX_FRAME_SIZE that we announce */
 	/* RFC 8441. Server: announced. Client: a head with is_upgrade is sent as an extended CONNECT for a

@@ -323,6 +323,33 @@ void h2_stream_finish(struct h2_stream *st, const struct fields *trailers)
 	loop_defer_flush(s->loop, &s->flush);
 }
 
+/* Half a window in less than a round trip: the peer would send more than twice as much if it might. After this a
+ * window is at least twice what is under way, and less than four times. */
+static void grow_window(struct h2_stream *st, size_t n)
+{
+	struct h2_session *s = st->session;
+	uint32_t max = s->options.stream_window_max;
+	usec now = loop_now(s->loop), before = st->halved_at;
+
+	if (st->window >= max || st->peer_ended)
+		return;
+	st->consumed += (uint32_t)n;
+	if (st->consumed < st->window / 2)
+		return;
+	st->consumed = 0;
+	st->halved_at = now;
+	if (before == 0 || now - before >= s->round_trip)
+		return;
+	uint32_t more = st->window < max - st->window ? st->window : max - st->window;
+	if (s->grown + more > LIMIT_H2_GROWN_BYTES)
+		return;
+	if (nghttp2_session_set_local_window_size(s->ng, NGHTTP2_FLAG_NONE, st->id,
+						  (int32_t)(st->window + more)) != 0)
+		return;
+	s->grown += more;
+	st->window += more;
+}
+
 void h2_stream_consume(struct h2_stream *st, size_t n)
 {
 	struct h2_session *s = session_of(st);
@@ -335,6 +362,7 @@ void h2_stream_consume(struct h2_stream *st, size_t n)
 		(void)nghttp2_session_consume_connection(s->ng, held);
 	}
 	(void)nghttp2_session_consume_stream(s->ng, st->id, n);
+	grow_window(st, n);
 	loop_defer_flush(s->loop, &s->flush);
 }
 

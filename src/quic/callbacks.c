@@ -107,6 +107,7 @@ static int on_path_validated(ngtcp2_conn *ng, uint32_t flags, const ngtcp2_path 
 	    !ngtcp2_path_eq(path, ngtcp2_conn_get_path(ng)))
 		return 0;
 	c->local = quic_address_of(&path->local);
+	quic_conn_forget_black_hole(c);
 	if (quic_same_address(&c->peer, &path->remote))
 		return 0;
 	c->peer = quic_address_of(&path->remote);
@@ -174,7 +175,7 @@ static int on_acked(ngtcp2_conn *ng, int64_t id, uint64_t offset, uint64_t len, 
 	(void)ng;
 	(void)id;
 	(void)offset;
-	(void)user;
+	quic_conn_note_acked(user, (size_t)len);
 	if (stream_user)
 		quic_stream_acked(stream_user, (size_t)len);
 	return 0;

@@ -601,7 +601,7 @@ void quic_conn_facts(const struct quic_conn *c, struct quic_facts *ret)
 		.received_packets = c->received_packets,
 		.sent_bytes = c->sent_bytes,
 		.received_bytes = c->received_bytes,
-		.path_mtu = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->ng),
+		.path_mtu = quic_conn_payload_max(c),
 	};
 	LIST_FOR_EACH(node, &c->streams)
 		ret->lost_packets += ngtcp2_conn_get_stream_loss_count(

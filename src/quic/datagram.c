@@ -45,7 +45,7 @@ size_t quic_max_datagram(const struct quic_conn *c)
 	CHECK(c, CONN_MAGIC);
 	if (c->datagram_max == 0 || c->is_ending)
 		return 0;
-	size_t packet = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->ng);
+	size_t packet = quic_conn_payload_max(c);
 	size_t overhead = PACKET_OVERHEAD + FRAME_OVERHEAD + ngtcp2_conn_get_dcid(c->ng)->datalen;
 	size_t fits = packet - overhead;
 	return fits < c->datagram_max ? fits : c->datagram_max;

@@ -63,6 +63,50 @@ static bool burst_add(struct burst *b, size_t n, const ngtcp2_path_storage *path
 	return has_room;
 }
 
+/* --- Black holes ----------------------------------------------------------------------------- */
+
+/* What every path of QUIC takes (RFC 9000 §14). */
+#define SMALL_PAYLOAD NGTCP2_MAX_UDP_PAYLOAD_SIZE
+
+/* ngtcp2 finds a path's MTU once and believes it for ever (RFC 8899 §4.3 asks for more). Large packets that are not
+ * acknowledged for so long, and several probe timeouts, may be too large by now: small ones show whether it was that. */
+static void look_for_black_hole(struct quic_conn *c, ngtcp2_tstamp now)
+{
+	usec at = (usec)(now / 1000), pto = (usec)(ngtcp2_conn_get_pto(c->ng) / 1000);
+
+	if (c->small_until && at >= c->small_until)
+		c->small_until = 0;
+	if (!c->large_since || c->small_until ||
+	    at - c->large_since < LIMIT_QUIC_BLACK_HOLE_MS * USEC_PER_MSEC + 3 * pto)
+		return;
+	if (c->small_ms == 0)
+		c->small_ms = LIMIT_QUIC_SMALL_MS;
+	c->small_until = at + c->small_ms * USEC_PER_MSEC;
+	if (c->small_ms < LIMIT_QUIC_SMALL_MAX_MS)
+		c->small_ms *= 2;
+	c->large_since = 0;
+}
+
+size_t quic_conn_payload_max(const struct quic_conn *c)
+{
+	size_t max = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->ng);
+
+	return c->small_until && max > SMALL_PAYLOAD ? SMALL_PAYLOAD : max;
+}
+
+void quic_conn_note_acked(struct quic_conn *c, size_t n)
+{
+	/* Less may have come in a small packet. */
+	if (n >= SMALL_PAYLOAD)
+		c->large_since = 0;
+}
+
+void quic_conn_forget_black_hole(struct quic_conn *c)
+{
+	c->large_since = c->small_until = 0;
+	c->small_ms = 0;
+}
+
 /* --- One packet ------------------------------------------------------------------------------ */
 
 struct packet {
@@ -106,6 +150,8 @@ static bool write_stream(struct quic_conn *c, struct quic_stream *st, struct pac
 		total += runs[i].len;
 	ngtcp2_ssize n = ngtcp2_conn_writev_stream(c->ng, &p->path.path, &p->info, p->dst, p->cap,
 						   &taken, flags, st->id, runs, count, p->now);
+	if (taken >= SMALL_PAYLOAD && !c->large_since)
+		c->large_since = (usec)(p->now / 1000);
 	if (taken >= 0)
 		quic_stream_sent(st, (size_t)taken, fin && (size_t)taken == total);
 	*ret = n;
@@ -198,7 +244,9 @@ bool quic_conn_write(struct quic_conn *c)
 	if (c->wants_migration)
 		migrate(c, now);
 	quic_streams_apply(c);
-	size_t max = ngtcp2_conn_get_max_tx_udp_payload_size(c->ng);
+	look_for_black_hole(c, now);
+	/* Probes of the path's MTU are larger than what it is known to take. */
+	size_t max = c->small_until ? SMALL_PAYLOAD : ngtcp2_conn_get_max_tx_udp_payload_size(c->ng);
 	size_t quantum = ngtcp2_conn_get_send_quantum(c->ng);
 	size_t since = 0;
 	while (has_room && total < LIMIT_QUIC_BYTES_PER_TURN) {

@@ -140,6 +140,11 @@ struct quic_conn {
 	usec last_heard;
 	uint64_t sent_packets, sent_bytes, received_packets, received_bytes, lost_packets;
 
+	/* A path whose MTU has shrunk without a word swallows large packets and lets small ones through. */
+	usec large_since; /* a large packet with a stream's bytes has left, and none was acknowledged since; 0: none */
+	usec small_until; /* packets are small till then; 0: as large as the path was found to take */
+	int64_t small_ms; /* for how long the next time */
+
 	/* Streams. */
 	struct list streams; /* owned; live */
 	struct map *streams_by_id;
@@ -324,6 +329,12 @@ void quic_frames_find_stops(struct bytes payload,
 
 /* Sends what may be sent now. False: the kernel has no room. */
 bool quic_conn_write(struct quic_conn *c);
+/* Of a UDP packet now. */
+size_t quic_conn_payload_max(const struct quic_conn *c);
+/* So many bytes of a stream have been acknowledged at once. */
+void quic_conn_note_acked(struct quic_conn *c, size_t n);
+/* Another path: what is known of the old one's MTU says nothing. */
+void quic_conn_forget_black_hole(struct quic_conn *c);
 /* CONNECTION_CLOSE as in c->close. `remember` (may be NULL) is told what was sent, borrowed until return. */
 void quic_conn_send_close(struct quic_conn *c,
 			  void (*remember)(struct quic_conn *c, const ngtcp2_path *path,

@@ -60,6 +60,9 @@ struct quic_stream *quic_stream_new(struct quic_conn *c, int64_t id)
 
 static void drop_queue(struct quic_stream *st)
 {
+	/* What is acknowledged of it from now on is not told any more. */
+	if (st->head)
+		st->conn->large_since = 0;
 	while (st->head) {
 		struct send_chunk *k = st->head;
 		st->head = k->next;

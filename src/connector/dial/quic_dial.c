@@ -1,6 +1,7 @@
 #include "connector/dial/quic_dial.h"
 
 #include "base/mem.h"
+#include "io/host_watch.h"
 #include "io/loop.h"
 #include "io/udp.h"
 
@@ -71,7 +72,10 @@ int quic_dial_socket(const struct edge_way *way, const struct address *to, struc
 {
 	struct address from = way->from;
 
-	if (from.len == 0) {
+	/* Bound to the address that leads there now: when that is gone nothing leaves from another one before the
+	 * connection is told to move. Servers of ngtcp2 (up to 1.11 at least) close a connection that comes from a
+	 * new port after its packets have come from a new address (CONNECTION_ID_LIMIT_ERROR). */
+	if (from.len == 0 && !host_source_of(to, NULL, &from)) {
 		from.any.sa_family = to->any.sa_family;
 		from.len = to->any.sa_family == AF_INET ? sizeof(from.v4) : sizeof(from.v6);
 	}

@@ -319,7 +319,8 @@ static struct session *h2_start(struct loop *l, const struct session_start *how)
 		.role = how->side == SESSION_EDGE ? H2_CLIENT : H2_SERVER,
 		.max_streams = LIMIT_TUNNEL_STREAMS + 1, /* and the control stream */
 		.stream_window = LIMIT_H2_STREAM_WINDOW,
-		.connection_window = LIMIT_H2_CONNECTION_WINDOW,
+		.stream_window_max = LIMIT_H2_STREAM_WINDOW_MAX,
+		.connection_window = LIMIT_H2_TUNNEL_WINDOW,
 		.head_bytes = TUNNEL_HEAD_BYTES,
 		.glitches_per_sec = TUNNEL_GLITCHES_PER_SEC,
 	};
