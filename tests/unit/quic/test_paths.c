@@ -137,6 +137,22 @@ static void packets_fit_the_path(void **state)
 	assert_int_equal(udp_relay_counts(relay).largest, 1452);
 }
 
+static void large_packets_that_vanish_are_found_out(void **state)
+{
+	struct quic_facts facts;
+
+	connect_over_relay(&(struct udp_relay_options){ .delay = 500 });
+	transfer(1024 * 1024);
+	quic_conn_facts(at_server->conn, &facts);
+	assert_int_equal(facts.path_mtu, 1452);
+
+	udp_relay_options(relay)->mtu = 1300;
+	transfer(1024 * 1024);
+	quic_conn_facts(at_server->conn, &facts);
+	assert_int_equal(facts.path_mtu, 1200);
+	assert_true(udp_relay_counts(relay).too_large > 0);
+}
+
 static void packets_are_marked_for_ecn(void **state)
 {
 	connect_over_relay(&(struct udp_relay_options){ 0 });
@@ -378,6 +394,7 @@ int main(void)
 		OVER_RELAY(handshakes_survive_a_lossy_path),
 		OVER_RELAY(a_narrow_path_delivers_everything),
 		OVER_RELAY(packets_fit_the_path),
+		OVER_RELAY(large_packets_that_vanish_are_found_out),
 		OVER_RELAY(packets_are_marked_for_ecn),
 		TEST(keys_change_on_the_way),
 		OVER_RELAY(a_nat_that_forgets_is_survived),
