@@ -14,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from testenv import net, program, stage as stages  # noqa: E402
 from testenv.connector import KINDS, Cli, Connector  # noqa: E402
 from testenv.edge import Edge  # noqa: E402
+from testenv.far import Far  # noqa: E402
 from testenv.visitor import HTTP_VERSIONS, H2, Raw, Visitor  # noqa: E402
 
 NEEDED = ("curl", "openssl", "nginx", "h2load")
@@ -241,6 +242,14 @@ def own(tmp_path):
         yield o
     finally:
         o.close()
+
+
+@pytest.fixture
+def place(own, tmp_path):
+    """An edge here, and connectors at the far end of a line that a test does things to."""
+    made = Far(own, tmp_path, delay=5)
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=KINDS)

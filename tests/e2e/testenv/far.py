@@ -26,9 +26,22 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+LONG = bool(os.environ.get("ADIT_LONG"))  # ./dev test --long
+
+
+def tell(what, seconds):
+    """For whoever reads the results (pytest -rP)."""
+    print(f"RECOVERY {what}: {seconds:.2f} s")
+
+
+def wait_protocol(connector, protocol, mark, count=4, seconds=60):
+    """So many registrations over it since `mark`."""
+    connector.wait_log(rf"{REGISTERED} .*?protocol={protocol}", count=count, since=mark, seconds=seconds)
+
+
 class Far:
     """One edge here, on every address, and a line to the other host with these settings. The service is a Unix
-    socket, which knows no network."""
+    socket, which knows no network. One at a time in a process: all have the same addresses."""
 
     def __init__(self, own, folder, **line):
         self.own, self.folder = own, folder
