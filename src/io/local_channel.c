@@ -161,12 +161,14 @@ ssize_t local_channel_receive(int fd, void *ptr, size_t size, int fds[LOCAL_CHAN
 		.msg_control = control.space,
 		.msg_controllen = sizeof(control.space),
 	};
+	int resets = 0;
 	ssize_t n;
 
 	*ret_fd_count = 0;
+	/* A peer that closes without having read all of ours is told by ECONNRESET, once, before its last words. */
 	do
 		n = recvmsg(fd, &head, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || (errno == ECONNRESET && resets++ == 0)));
 	if (n < 0)
 		return failed(err);
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&head); c; c = CMSG_NXTHDR(&head, c)) {
