@@ -331,17 +331,18 @@ void loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
 	pthread_mutex_lock(&l->posted_lock);
 	bool was_empty = list_is_empty(&l->posted);
 	list_append(&l->posted, &p->node);
-	pthread_mutex_unlock(&l->posted_lock);
+	/* Within the lock: what was posted may be the last that the loop lives for. */
 	if (was_empty)
 		(void)eventfd_write(l->wake_fd, 1);
+	pthread_mutex_unlock(&l->posted_lock);
 }
 
 void loop_stop(struct loop *l)
 {
 	pthread_mutex_lock(&l->posted_lock);
 	l->stop_posted = true;
-	pthread_mutex_unlock(&l->posted_lock);
 	(void)eventfd_write(l->wake_fd, 1);
+	pthread_mutex_unlock(&l->posted_lock);
 }
 
 /* --- Life ------------------------------------------------------------------------------------ */

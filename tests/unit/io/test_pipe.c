@@ -310,6 +310,7 @@ static void run_transfer(struct transfer *t)
 	near_go_on(t);
 	WAIT_FOR(!t->writer && atomic_load(&t->far_is_done));
 	pthread_join(t->far_thread, NULL);
+	let_it_turn(); /* the far thread's last word */
 	t->far_loop = loop_free(t->far_loop);
 }
 
