@@ -24,7 +24,7 @@ MAY_INCLUDE = {
     "http": "base io tls quic",
     "transport": "base io tls quic http wire",
     "connector": "base io config tls jose http wire transport",
-    "edge": "base io config tls quic jose http wire transport store",
+    "edge": "base io config tls jose http wire transport store",
 }
 
 # header of a library: the folders that may see it.
