@@ -212,10 +212,10 @@ static void on_quiet(struct timer *t)
 static void on_messages(void *arg, int events)
 {
 	/* Aligned as the messages are. */
-	static _Thread_local union {
+	union {
 		struct nlmsghdr align;
 		uint8_t bytes[DATAGRAM_BYTES];
-	} in;
+	} in UNINITIALIZED;
 	struct host_watch *w = arg;
 
 	(void)events;

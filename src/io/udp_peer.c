@@ -52,7 +52,7 @@ static int receive(struct udp_peer *p, struct mmsghdr *messages, struct iovec *v
 
 static void on_ready(void *arg, int events)
 {
-	static _Thread_local uint8_t slots[BATCH][UDP_PEER_BYTES];
+	uint8_t slots[BATCH][UDP_PEER_BYTES] UNINITIALIZED;
 	struct mmsghdr messages[BATCH] UNINITIALIZED;
 	struct iovec vectors[BATCH] UNINITIALIZED;
 	struct udp_peer *p = arg;
