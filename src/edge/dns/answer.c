@@ -1,0 +1,615 @@
+#include "edge/dns/answer.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/secret.h"
+#include "edge/dns/zone_internal.h"
+
+/* CNAMEs followed within our zones. */
+#define CHAIN_MAX 8
+#define HEADER_BYTES 12
+#define EDNS_VERSION 0
+#define RCODE_BADVERS 16
+#define OPTION_NSID 3
+#define OPTION_COOKIE 10
+#define CLIENT_COOKIE_BYTES 8
+#define SERVER_COOKIE_BYTES 16
+#define COOKIE_MAX_BYTES 40
+/* A server cookie is good for an hour, and for clocks five minutes ahead (RFC 9018 §4.3). */
+#define COOKIE_AGE_SEC 3600
+#define COOKIE_AHEAD_SEC 300
+
+#define FLAG_QR 0x8000
+#define FLAG_AA 0x0400
+#define FLAG_TC 0x0200
+#define FLAG_RD 0x0100
+#define FLAG_CD 0x0010
+#define OPCODE_SHIFT 11
+
+/* --- The zones ------------------------------------------------------------------------------- */
+
+struct zone_entry {
+	struct dns_zone *zone;
+	const struct dns_node *apex; /* its key is the zone's */
+};
+
+struct dns_zones {
+	size_t refs, count;
+	struct zone_entry list[]; /* by key */
+};
+
+static int compare_entries(const void *va, const void *vb)
+{
+	const struct dns_node *a = ((const struct zone_entry *)va)->apex,
+			      *b = ((const struct zone_entry *)vb)->apex;
+	int order = memcmp(a->key, b->key, a->key_len < b->key_len ? a->key_len : b->key_len);
+
+	return order ? order : (a->key_len > b->key_len) - (a->key_len < b->key_len);
+}
+
+struct dns_zones *dns_zones_new(struct dns_zone *const *zones, size_t count)
+{
+	struct dns_zones *z = mem_alloc(sizeof(*z) + count * sizeof(z->list[0]));
+
+	z->refs = 1;
+	z->count = count;
+	for (size_t i = 0; i < count; i++)
+		z->list[i] = (struct zone_entry){ zones[i], &zones[i]->nodes[0] };
+	qsort(z->list, count, sizeof(z->list[0]), compare_entries);
+	return z;
+}
+
+struct dns_zones *dns_zones_ref(struct dns_zones *z)
+{
+	__atomic_add_fetch(&z->refs, 1, __ATOMIC_RELAXED);
+	return z;
+}
+
+struct dns_zones *dns_zones_unref(struct dns_zones *z)
+{
+	if (!z || __atomic_sub_fetch(&z->refs, 1, __ATOMIC_ACQ_REL) > 0)
+		return NULL;
+	for (size_t i = 0; i < z->count; i++)
+		dns_zone_unref(z->list[i].zone);
+	return mem_free(z);
+}
+
+size_t dns_zones_count(const struct dns_zones *z)
+{
+	return z->count;
+}
+
+const struct dns_zone *dns_zones_at(const struct dns_zones *z, size_t i)
+{
+	BUG_IF(i >= z->count);
+	return z->list[i].zone;
+}
+
+const struct dns_zone *dns_zones_by_name(const struct dns_zones *z, const char *name)
+{
+	for (size_t i = 0; i < z->count; i++)
+		if (strcasecmp(dns_zone_name(z->list[i].zone), name) == 0)
+			return z->list[i].zone;
+	return NULL;
+}
+
+static const struct dns_zone *zone_at_key(const struct dns_zones *z, uint8_t *key, size_t len)
+{
+	struct dns_node node = { .key = key, .key_len = len };
+	const struct zone_entry wanted = { .apex = &node };
+	const struct zone_entry *e =
+		bsearch(&wanted, z->list, z->count, sizeof(z->list[0]), compare_entries);
+
+	return e ? e->zone : NULL;
+}
+
+/* The one with the longest name above or at the key. */
+static const struct dns_zone *zone_of(const struct dns_zones *z, uint8_t *key, size_t len)
+{
+	for (;;) {
+		const struct dns_zone *zone = zone_at_key(z, key, len);
+		if (zone || len == 0)
+			return zone;
+		len = dns_name_key_parent(key, len);
+	}
+}
+
+/* --- Writing --------------------------------------------------------------------------------- */
+
+enum { SECTION_ANSWER, SECTION_AUTHORITY, SECTION_ADDITIONAL, SECTION_COUNT };
+
+struct reply {
+	const struct dns_service *service;
+	const struct dns_query *query;
+	struct dns_outcome *outcome;
+	ldns_pkt *asked;
+	ldns_rr *question;
+	ldns_buffer *out;
+	ldns_rbtree_t *names; /* for compression */
+	size_t limit;         /* of the whole message, less what OPT will take */
+	uint16_t flags;
+	uint16_t counts[SECTION_COUNT];
+	bool is_cut; /* not all of it has fitted */
+	bool has_edns, wants_signatures, wants_id;
+	uint8_t client_cookie[CLIENT_COOKIE_BYTES];
+	bool has_cookie;
+};
+
+static void free_name(ldns_rbnode_t *node, void *arg)
+{
+	(void)arg;
+	ldns_rdf_deep_free((ldns_rdf *)(uintptr_t)node->key);
+	LDNS_FREE(node);
+}
+
+static bool fits(const struct reply *r)
+{
+	return ldns_buffer_status(r->out) == LDNS_STATUS_OK &&
+	       ldns_buffer_position(r->out) <= r->limit;
+}
+
+/* Under the name that was asked for, where a wildcard matched it. */
+static void write_list(struct reply *r, int section, const ldns_rr_list *list, const ldns_rdf *as)
+{
+	for (size_t i = 0; i < ldns_rr_list_rr_count(list); i++) {
+		ldns_rr *rr = ldns_rr_list_rr(list, i), *copy = NULL;
+		if (as) {
+			copy = ldns_rr_clone(rr);
+			ldns_rdf_deep_free(ldns_rr_owner(copy));
+			ldns_rr_set_owner(copy, ldns_rdf_clone(as));
+		}
+		(void)ldns_rr2buffer_wire_compress(r->out, copy ? copy : rr, LDNS_SECTION_ANSWER,
+						   r->names);
+		r->counts[section]++;
+		ldns_rr_free(copy);
+	}
+}
+
+/* A set is written whole or not at all; one that is needed and does not fit cuts the message. */
+static void write_set(struct reply *r, int section, const struct dns_set *set, const ldns_rdf *as)
+{
+	size_t before = ldns_buffer_position(r->out);
+	uint16_t count = r->counts[section];
+
+	if (r->is_cut)
+		return;
+	write_list(r, section, set->rrs, as);
+	if (r->wants_signatures && set->sigs)
+		write_list(r, section, set->sigs, as);
+	if (fits(r))
+		return;
+	ldns_buffer_set_position(r->out, before);
+	r->counts[section] = count;
+	if (section != SECTION_ADDITIONAL)
+		r->is_cut = true;
+}
+
+/* --- Negative answers ------------------------------------------------------------------------ */
+
+static void write_nsec(struct reply *r, const struct dns_node *n, const struct dns_node **written,
+		       size_t *count)
+{
+	const struct dns_set *set = dns_node_set(n, LDNS_RR_TYPE_NSEC);
+
+	for (size_t i = 0; i < *count; i++)
+		if (written[i] == n)
+			return;
+	written[(*count)++] = n;
+	if (set)
+		write_set(r, SECTION_AUTHORITY, set, NULL);
+}
+
+static void write_soa(struct reply *r, const struct dns_zone *z)
+{
+	const struct dns_set *soa = dns_node_set(&z->nodes[0], LDNS_RR_TYPE_SOA);
+	struct dns_set copy = { .type = soa->type };
+	ldns_rr *rr = ldns_rr_clone(ldns_rr_list_rr(soa->rrs, 0));
+	uint32_t minimum = ldns_rdf2native_int32(ldns_rr_rdf(rr, 6));
+
+	/* RFC 2308 §3: for as long as a negative answer may be kept. */
+	if (ldns_rr_ttl(rr) > minimum)
+		ldns_rr_set_ttl(rr, minimum);
+	copy.rrs = ldns_rr_list_new();
+	ldns_rr_list_push_rr(copy.rrs, rr);
+	if (soa->sigs) {
+		copy.sigs = ldns_rr_list_clone(soa->sigs);
+		ldns_rr_set_ttl(ldns_rr_list_rr(copy.sigs, 0), ldns_rr_ttl(rr));
+	}
+	write_set(r, SECTION_AUTHORITY, &copy, NULL);
+	ldns_rr_list_deep_free(copy.rrs);
+	ldns_rr_list_deep_free(copy.sigs);
+}
+
+static void mark_source(struct reply *r, const void *where, uint16_t what)
+{
+	r->outcome->source = (uint64_t)(uintptr_t)where * UINT64_C(0x9e3779b97f4a7c15) ^ what;
+}
+
+/* The name is there, or a wildcard is (`proof` is where the name would stand), but no such type. */
+static void write_nodata(struct reply *r, const struct dns_zone *z, const struct dns_node *n,
+			 const struct dns_node *proof)
+{
+	const struct dns_node *written[2];
+	size_t count = 0, at;
+
+	write_soa(r, z);
+	if (r->wants_signatures && z->is_signed) {
+		/* An empty non-terminal has no NSEC of its own: the one before it covers it. */
+		if (n->set_count == 0 && dns_zone_find(z, n->key, n->key_len, &at))
+			n = dns_zone_before(z, at);
+		write_nsec(r, n, written, &count);
+		if (proof)
+			write_nsec(r, proof, written, &count);
+	}
+}
+
+static void write_nxdomain(struct reply *r, const struct dns_zone *z, size_t at,
+			   const uint8_t *encloser, size_t encloser_len)
+{
+	const struct dns_node *written[2];
+	uint8_t wildcard[DNS_NAME_KEY_BYTES];
+	size_t count = 0, wildcard_at;
+
+	r->outcome->rcode = LDNS_RCODE_NXDOMAIN;
+	mark_source(r, z, LDNS_RCODE_NXDOMAIN);
+	write_soa(r, z);
+	if (!r->wants_signatures || !z->is_signed)
+		return;
+	write_nsec(r, dns_zone_before(z, at), written, &count);
+	memcpy(wildcard, encloser, encloser_len);
+	memcpy(wildcard + encloser_len, "*", 2);
+	(void)dns_zone_find(z, wildcard, encloser_len + 2, &wildcard_at);
+	write_nsec(r, dns_zone_before(z, wildcard_at), written, &count);
+}
+
+/* --- Looking up ------------------------------------------------------------------------------ */
+
+/* Addresses of the names that an answer points to, as far as they are ours. */
+static void write_glue(struct reply *r, const struct dns_zone *z, const struct dns_set *set)
+{
+	size_t rdf = set->type == LDNS_RR_TYPE_NS ? 0 : set->type == LDNS_RR_TYPE_MX ? 1 : 3;
+
+	if (set->type != LDNS_RR_TYPE_NS && set->type != LDNS_RR_TYPE_MX &&
+	    set->type != LDNS_RR_TYPE_SRV)
+		return;
+	for (size_t i = 0; i < ldns_rr_list_rr_count(set->rrs); i++) {
+		uint8_t key[DNS_NAME_KEY_BYTES];
+		size_t at, len = dns_name_key(ldns_rr_rdf(ldns_rr_list_rr(set->rrs, i), rdf), key);
+		const struct dns_node *n = dns_zone_find(z, key, len, &at);
+		const struct dns_set *a = n ? dns_node_set(n, LDNS_RR_TYPE_A) : NULL;
+		const struct dns_set *aaaa = n ? dns_node_set(n, LDNS_RR_TYPE_AAAA) : NULL;
+		if (a)
+			write_set(r, SECTION_ADDITIONAL, a, NULL);
+		if (aaaa)
+			write_set(r, SECTION_ADDITIONAL, aaaa, NULL);
+	}
+}
+
+/* RFC 8482: one set is answer enough to "anything there?". */
+static const struct dns_set *set_for(const struct dns_node *n, uint16_t type)
+{
+	if (type == LDNS_RR_TYPE_ANY)
+		return n->set_count ? &n->sets[0] : NULL;
+	return dns_node_set(n, type);
+}
+
+/* What a name has. NULL when all is said, else the name that a CNAME points to. */
+static const ldns_rdf *write_node(struct reply *r, const struct dns_zone *z,
+				  const struct dns_node *n, const ldns_rdf *as,
+				  const struct dns_node *proof)
+{
+	const struct dns_node *written[1];
+	size_t count = 0;
+	const struct dns_set *set = set_for(n, r->outcome->qtype);
+	const struct dns_set *alias = set ? NULL : dns_node_set(n, LDNS_RR_TYPE_CNAME);
+
+	mark_source(r, n, r->outcome->qtype);
+	if (!set && !alias) {
+		write_nodata(r, z, n, proof);
+		return NULL;
+	}
+	write_set(r, SECTION_ANSWER, set ? set : alias, as);
+	/* A wildcard's answer proves that the name itself is not there (RFC 4035 §3.1.3.3). */
+	if (proof && r->wants_signatures && z->is_signed)
+		write_nsec(r, proof, written, &count);
+	if (alias)
+		return ldns_rr_rdf(ldns_rr_list_rr(alias->rrs, 0), 0);
+	write_glue(r, z, set);
+	return NULL;
+}
+
+static const ldns_rdf *look_up(struct reply *r, const struct dns_zone *z, const ldns_rdf *name,
+			       uint8_t *key, size_t len)
+{
+	size_t at, encloser_len = len, wildcard_at;
+	const struct dns_node *n = dns_zone_find(z, key, len, &at);
+
+	if (n)
+		return write_node(r, z, n, NULL, NULL);
+	do
+		encloser_len = dns_name_key_parent(key, encloser_len);
+	while (!dns_zone_find(z, key, encloser_len, &wildcard_at));
+
+	uint8_t wildcard[DNS_NAME_KEY_BYTES];
+	memcpy(wildcard, key, encloser_len);
+	memcpy(wildcard + encloser_len, "*", 2);
+	n = dns_zone_find(z, wildcard, encloser_len + 2, &wildcard_at);
+	if (n)
+		return write_node(r, z, n, name, dns_zone_before(z, at));
+	write_nxdomain(r, z, at, key, encloser_len);
+	return NULL;
+}
+
+static void answer_question(struct reply *r)
+{
+	const ldns_rdf *name = ldns_rr_owner(r->question);
+	uint8_t key[DNS_NAME_KEY_BYTES];
+	size_t len = dns_name_key(name, key);
+	const struct dns_zone *z = zone_of(r->service->zones, key, len);
+
+	if (!z) {
+		r->outcome->rcode = LDNS_RCODE_REFUSED;
+		return;
+	}
+	r->flags |= FLAG_AA;
+	for (int i = 0; z && name && i < CHAIN_MAX; i++) {
+		name = look_up(r, z, name, key, len);
+		if (!name)
+			break;
+		len = dns_name_key(name, key);
+		z = zone_of(r->service->zones, key, len);
+	}
+}
+
+/* --- EDNS ------------------------------------------------------------------------------------ */
+
+/* Version, three reserved bytes, time, and the hash over them, the client's cookie and address (RFC 9018 §4). */
+static void make_cookie(const struct reply *r, const uint8_t secret[DNS_COOKIE_SECRET_BYTES],
+			uint32_t time, uint8_t ret[SERVER_COOKIE_BYTES])
+{
+	const struct address *from = r->query->from;
+	uint8_t input[CLIENT_COOKIE_BYTES + 8 + 16];
+	size_t len = CLIENT_COOKIE_BYTES + 8;
+
+	ret[0] = 1;
+	memset(ret + 1, 0, 3);
+	for (int i = 0; i < 4; i++)
+		ret[4 + i] = (uint8_t)(time >> (24 - 8 * i));
+	memcpy(input, r->client_cookie, CLIENT_COOKIE_BYTES);
+	memcpy(input + CLIENT_COOKIE_BYTES, ret, 8);
+	if (from->any.sa_family == AF_INET) {
+		memcpy(input + len, &from->v4.sin_addr, 4);
+		len += 4;
+	} else {
+		memcpy(input + len, &from->v6.sin6_addr, 16);
+		len += 16;
+	}
+	uint64_t hash = hash_keyed(secret, bytes_of(input, len));
+	for (int i = 0; i < 8; i++)
+		ret[8 + i] = (uint8_t)(hash >> 8 * i);
+}
+
+static bool is_our_cookie(const struct reply *r, const uint8_t *cookie)
+{
+	uint32_t now = (uint32_t)(r->query->now / USEC_PER_SEC), time = 0;
+	uint8_t expected[SERVER_COOKIE_BYTES];
+
+	for (int i = 0; i < 4; i++)
+		time = time << 8 | cookie[4 + i];
+	if ((int32_t)(now - time) > COOKIE_AGE_SEC || (int32_t)(time - now) > COOKIE_AHEAD_SEC)
+		return false;
+	for (int i = 0; i < 2; i++) {
+		make_cookie(r, r->service->cookie_secrets[i], time, expected);
+		if (secret_bytes_eq(bytes_of(expected, sizeof(expected)),
+				    bytes_of(cookie, SERVER_COOKIE_BYTES)))
+			return true;
+	}
+	return false;
+}
+
+/* False: a malformed one (RFC 7873 §5.2.2). */
+static bool read_cookie(struct reply *r, struct bytes option)
+{
+	if (option.len < CLIENT_COOKIE_BYTES || option.len > COOKIE_MAX_BYTES ||
+	    (option.len > CLIENT_COOKIE_BYTES && option.len < 2 * CLIENT_COOKIE_BYTES))
+		return false;
+	memcpy(r->client_cookie, option.ptr, CLIENT_COOKIE_BYTES);
+	r->has_cookie = true;
+	if (option.len == CLIENT_COOKIE_BYTES + SERVER_COOKIE_BYTES)
+		r->outcome->is_known |= is_our_cookie(r, option.ptr + CLIENT_COOKIE_BYTES);
+	return true;
+}
+
+static bool read_options(struct reply *r, struct bytes options)
+{
+	while (options.len >= 4) {
+		unsigned code = (unsigned)options.ptr[0] << 8 | options.ptr[1];
+		size_t len = (size_t)options.ptr[2] << 8 | options.ptr[3];
+		if (len > options.len - 4)
+			return false;
+		struct bytes value = bytes_of(options.ptr + 4, len);
+		if (code == OPTION_COOKIE && !r->has_cookie && !read_cookie(r, value))
+			return false;
+		if (code == OPTION_NSID)
+			r->wants_id = true;
+		options = bytes_from(options, 4 + len);
+	}
+	return options.len == 0;
+}
+
+static bool read_edns(struct reply *r)
+{
+	ldns_rdf *data = ldns_pkt_edns_data(r->asked);
+	size_t size = ldns_pkt_edns_udp_size(r->asked);
+
+	r->has_edns = true;
+	r->wants_signatures = ldns_pkt_edns_do(r->asked);
+	if (!r->query->is_stream)
+		r->limit = size < 512 ? 512 : size < DNS_UDP_BYTES ? size : DNS_UDP_BYTES;
+	if (ldns_pkt_edns_version(r->asked) != EDNS_VERSION) {
+		r->outcome->rcode = RCODE_BADVERS;
+		return false;
+	}
+	if (data && !read_options(r, bytes_of(ldns_rdf_data(data), ldns_rdf_size(data)))) {
+		r->outcome->rcode = LDNS_RCODE_FORMERR;
+		return false;
+	}
+	return true;
+}
+
+static size_t opt_size(const struct reply *r)
+{
+	return !r->has_edns
+		       ? 0
+		       : 11 + (r->has_cookie ? 4 + CLIENT_COOKIE_BYTES + SERVER_COOKIE_BYTES : 0) +
+				 (r->wants_id ? 4 + strlen(r->service->id) : 0);
+}
+
+static void write_opt(struct reply *r)
+{
+	uint8_t cookie[SERVER_COOKIE_BYTES];
+
+	ldns_buffer_write_u8(r->out, 0);
+	ldns_buffer_write_u16(r->out, LDNS_RR_TYPE_OPT);
+	ldns_buffer_write_u16(r->out, DNS_UDP_BYTES);
+	ldns_buffer_write_u8(r->out, (uint8_t)(r->outcome->rcode >> 4));
+	ldns_buffer_write_u8(r->out, EDNS_VERSION);
+	ldns_buffer_write_u16(r->out, r->wants_signatures ? 0x8000 : 0);
+	ldns_buffer_write_u16(r->out, (uint16_t)(opt_size(r) - 11));
+	if (r->has_cookie) {
+		make_cookie(r, r->service->cookie_secrets[0],
+			    (uint32_t)(r->query->now / USEC_PER_SEC), cookie);
+		ldns_buffer_write_u16(r->out, OPTION_COOKIE);
+		ldns_buffer_write_u16(r->out, CLIENT_COOKIE_BYTES + SERVER_COOKIE_BYTES);
+		ldns_buffer_write(r->out, r->client_cookie, CLIENT_COOKIE_BYTES);
+		ldns_buffer_write(r->out, cookie, SERVER_COOKIE_BYTES);
+	}
+	if (r->wants_id) {
+		size_t len = strlen(r->service->id);
+		ldns_buffer_write_u16(r->out, OPTION_NSID);
+		ldns_buffer_write_u16(r->out, (uint16_t)len);
+		ldns_buffer_write(r->out, r->service->id, len);
+	}
+	r->counts[SECTION_ADDITIONAL]++;
+}
+
+/* --- The message ----------------------------------------------------------------------------- */
+
+static enum dns_action examine(struct reply *r)
+{
+	const ldns_pkt *p = r->asked;
+	struct dns_outcome *o = r->outcome;
+
+	if (ldns_pkt_edns(p) && !read_edns(r))
+		return DNS_ANSWER;
+	if (ldns_pkt_get_opcode(p) != LDNS_PACKET_QUERY) {
+		o->rcode = LDNS_RCODE_NOTIMPL;
+		return DNS_ANSWER;
+	}
+	if (ldns_pkt_qdcount(p) != 1 || ldns_pkt_ancount(p) != 0) {
+		o->rcode = LDNS_RCODE_FORMERR;
+		return DNS_ANSWER;
+	}
+	r->question = ldns_rr_list_rr(ldns_pkt_question(p), 0);
+	o->qtype = (uint16_t)ldns_rr_get_type(r->question);
+	if (ldns_rr_get_class(r->question) != LDNS_RR_CLASS_IN) {
+		o->rcode = LDNS_RCODE_REFUSED;
+		return DNS_ANSWER;
+	}
+	if (o->qtype == LDNS_RR_TYPE_AXFR || o->qtype == LDNS_RR_TYPE_IXFR) {
+		if (r->query->is_stream)
+			return DNS_TRANSFER;
+		/* IXFR over UDP: it does not fit (RFC 1995 §2); AXFR has no business there. */
+		if (o->qtype == LDNS_RR_TYPE_IXFR)
+			r->is_cut = true;
+		else
+			o->rcode = LDNS_RCODE_REFUSED;
+		return DNS_ANSWER;
+	}
+	return DNS_ANSWER;
+}
+
+static void write_message(struct reply *r)
+{
+	const uint8_t *asked = r->query->packet.ptr;
+	uint16_t flags = (uint16_t)(asked[2] << 8 | asked[3]);
+
+	r->flags = FLAG_QR | (flags & (15 << OPCODE_SHIFT | FLAG_RD | FLAG_CD));
+	ldns_buffer_set_position(r->out, HEADER_BYTES);
+	r->limit -= opt_size(r);
+	if (r->question)
+		(void)ldns_rr2buffer_wire_compress(r->out, r->question, LDNS_SECTION_QUESTION,
+						   r->names);
+	size_t after_question = ldns_buffer_position(r->out);
+	if (r->question && r->outcome->rcode == LDNS_RCODE_NOERROR && !r->is_cut)
+		answer_question(r);
+	if (r->is_cut) {
+		/* Nobody uses half of an answer. */
+		ldns_buffer_set_position(r->out, after_question);
+		memset(r->counts, 0, sizeof(r->counts));
+		r->flags |= FLAG_TC;
+	}
+	if (r->has_edns)
+		write_opt(r);
+	ldns_buffer_write_u16_at(r->out, 0, (uint16_t)(asked[0] << 8 | asked[1]));
+	ldns_buffer_write_u16_at(r->out, 2, r->flags | (uint16_t)(r->outcome->rcode & 15));
+	ldns_buffer_write_u16_at(r->out, 4, r->question ? 1 : 0);
+	for (int i = 0; i < SECTION_COUNT; i++)
+		ldns_buffer_write_u16_at(r->out, 6 + 2 * (size_t)i, r->counts[i]);
+}
+
+enum dns_action dns_answer(const struct dns_service *s, const struct dns_query *q, uint8_t *out,
+			   size_t *ret_len, struct dns_outcome *outcome)
+{
+	struct reply r = {
+		.service = s,
+		.query = q,
+		.outcome = outcome,
+		.limit = q->is_stream ? DNS_MESSAGE_BYTES : 512,
+	};
+	enum dns_action action = DNS_ANSWER;
+
+	*outcome = (struct dns_outcome){ .is_known = q->is_stream };
+	/* An answer, or nothing that could be answered: silence, or two servers talk for ever. */
+	if (q->packet.len < HEADER_BYTES || q->packet.ptr[2] & 0x80)
+		return DNS_DROP;
+	if (ldns_wire2pkt(&r.asked, q->packet.ptr, q->packet.len) != LDNS_STATUS_OK) {
+		r.asked = NULL;
+		outcome->rcode = LDNS_RCODE_FORMERR;
+	} else {
+		action = examine(&r);
+	}
+	if (action == DNS_ANSWER) {
+		r.out = ldns_buffer_new(DNS_UDP_BYTES);
+		r.names =
+			ldns_rbtree_create((int (*)(const void *, const void *))ldns_dname_compare);
+		write_message(&r);
+		*ret_len = ldns_buffer_position(r.out);
+		BUG_IF(*ret_len > DNS_MESSAGE_BYTES);
+		memcpy(out, ldns_buffer_begin(r.out), *ret_len);
+		ldns_traverse_postorder(r.names, free_name, NULL);
+		ldns_rbtree_free(r.names);
+		ldns_buffer_free(r.out);
+	}
+	ldns_pkt_free(r.asked);
+	return action;
+}
+
+void dns_truncate(uint8_t *answer, size_t *len)
+{
+	size_t at = HEADER_BYTES;
+
+	BUG_IF(*len < HEADER_BYTES);
+	if (answer[5] == 1) {
+		while (at < *len && answer[at] != 0)
+			at += 1 + (size_t)answer[at];
+		at += 5;
+	}
+	BUG_IF(at > *len);
+	memset(answer + 6, 0, 6);
+	answer[2] |= FLAG_TC >> 8;
+	*len = at;
+}
