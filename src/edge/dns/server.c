@@ -1,0 +1,326 @@
+#include "edge/dns/server.h"
+
+#include "base/buf.h"
+#include "base/limits.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "edge/dns/rate.h"
+#include "io/conn.h"
+#include "io/udp.h"
+
+#define SOCKETS_MAX 16
+/* RFC 7766 §6.2.3: a few seconds; resolvers that want more open another connection. */
+#define STREAM_IDLE_MS 10000
+/* Queries are short; the longest that make sense carry a cookie, a TSIG and padding. */
+#define STREAM_QUERY_BYTES 4096
+#define LENGTH_BYTES 2
+
+struct metric metric_dns_queries_udp = {
+	.name = "adit_edge_dns_queries_total",
+	.labels = "transport=\"udp\"",
+	.help = "DNS queries",
+};
+struct metric metric_dns_queries_tcp = {
+	.name = "adit_edge_dns_queries_total",
+	.labels = "transport=\"tcp\"",
+	.help = "DNS queries",
+};
+struct metric metric_dns_dropped = {
+	.name = "adit_edge_dns_dropped_total",
+	.help = "DNS packets that deserved no answer",
+};
+struct metric metric_dns_limited = {
+	.name = "adit_edge_dns_limited_total",
+	.help = "DNS answers that response rate limiting has truncated or dropped",
+};
+struct metric metric_dns_streams = {
+	.name = "adit_edge_dns_connections",
+	.help = "Open TCP connections of DNS clients",
+	.type = METRIC_GAUGE,
+};
+#define ANSWERS(text)                                                                  \
+	{                                                                              \
+		.name = "adit_edge_dns_answers_total", .labels = "rcode=\"" text "\"", \
+		.help = "DNS answers by response code",                                \
+	}
+struct metric metric_dns_answers[7] = {
+	ANSWERS("NOERROR"), ANSWERS("FORMERR"), ANSWERS("SERVFAIL"), ANSWERS("NXDOMAIN"),
+	ANSWERS("NOTIMP"),  ANSWERS("REFUSED"), ANSWERS("other"),
+};
+
+struct dns_server {
+	struct loop *loop;
+	struct dns_service service;
+	struct dns_zones *zones; /* counted */
+	struct dns_rate *rate;   /* NULL: no limit */
+	struct udp_socket *udp[SOCKETS_MAX];
+	struct listener *tcp[SOCKETS_MAX];
+	struct udp_port *ports[SOCKETS_MAX];
+	size_t udp_count, tcp_count, stream_count;
+	struct list streams;
+	uint8_t out[LENGTH_BYTES + DNS_MESSAGE_BYTES];
+};
+
+/* One UDP socket: its events have to know which it was. */
+struct udp_port {
+	struct dns_server *server;
+	size_t index;
+};
+
+/* One TCP connection. */
+struct stream {
+	struct list node;
+	struct dns_server *server;
+	struct byte_stream *bytes;
+	struct timer idle;
+	struct buf rest; /* of an answer that the connection has not taken yet */
+	size_t len;
+	uint8_t in[LENGTH_BYTES + STREAM_QUERY_BYTES];
+};
+
+static bool answer(struct dns_server *s, struct bytes packet, const struct address *from,
+		   bool is_stream, size_t *len, struct dns_outcome *outcome)
+{
+	const struct dns_query q = { packet, from, is_stream, clock_wall_now() };
+	enum dns_action action = dns_answer(&s->service, &q, s->out + LENGTH_BYTES, len, outcome);
+
+	metric_add(is_stream ? &metric_dns_queries_tcp : &metric_dns_queries_udp, 1);
+	if (action != DNS_ANSWER) {
+		metric_add(&metric_dns_dropped, 1);
+		return false;
+	}
+	metric_add(&metric_dns_answers[outcome->rcode <= 5 ? outcome->rcode : 6], 1);
+	return true;
+}
+
+/* --- UDP ------------------------------------------------------------------------------------- */
+
+/* Those who have proven their address get what they ask for. */
+static bool passes(struct dns_server *s, const struct address *from,
+		   const struct dns_outcome *outcome, size_t *len)
+{
+	if (!s->rate || outcome->is_known)
+		return true;
+	enum dns_rate_verdict verdict =
+		dns_rate_check(s->rate, from, outcome->source, loop_now(s->loop));
+	if (verdict == DNS_RATE_PASS)
+		return true;
+	metric_add(&metric_dns_limited, 1);
+	if (verdict == DNS_RATE_TRUNCATE)
+		dns_truncate(s->out + LENGTH_BYTES, len);
+	return verdict == DNS_RATE_TRUNCATE;
+}
+
+static void on_packets(void *ctx, const struct udp_packet *packets, size_t count)
+{
+	const struct udp_port *port = ctx;
+	struct dns_server *s = port->server;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct udp_packet *p = &packets[i];
+		struct dns_outcome outcome;
+		size_t len;
+		if (address_port(&p->from) == 0 ||
+		    !answer(s, p->data, &p->from, false, &len, &outcome) ||
+		    !passes(s, &p->from, &outcome, &len))
+			continue;
+		/* A full socket drops answers, as the network may. */
+		(void)udp_send(s->udp[port->index], p->to.len ? &p->to : NULL, &p->from, 0,
+			       bytes_of(s->out + LENGTH_BYTES, len), len, NULL);
+	}
+}
+
+static void on_udp_writable(void *ctx)
+{
+	(void)ctx;
+}
+
+static const struct udp_events udp_events = {
+	.on_packets = on_packets,
+	.on_writable = on_udp_writable,
+};
+
+void dns_server_add_udp(struct dns_server *s, int fd)
+{
+	struct udp_port *port = mem_alloc(sizeof(*port));
+
+	BUG_IF(s->udp_count == SOCKETS_MAX);
+	port->server = s;
+	port->index = s->udp_count++;
+	s->ports[port->index] = port;
+	s->udp[port->index] = udp_new(s->loop, fd, &udp_events, port);
+}
+
+/* --- TCP ------------------------------------------------------------------------------------- */
+
+static void stream_close(struct stream *st)
+{
+	timer_stop(&st->idle);
+	list_remove(&st->node);
+	byte_stream_close(st->bytes);
+	buf_done(&st->rest);
+	st->server->stream_count--;
+	metric_add(&metric_dns_streams, -1);
+	mem_free(st);
+}
+
+static void on_idle(struct timer *t)
+{
+	stream_close(CONTAINER_OF(t, struct stream, idle));
+}
+
+/* False: the connection has been closed. */
+static bool stream_answer(struct stream *st, struct bytes packet)
+{
+	struct dns_server *s = st->server;
+	struct dns_outcome outcome;
+	size_t len;
+
+	if (!answer(s, packet, st->bytes->peer, true, &len, &outcome)) {
+		stream_close(st);
+		return false;
+	}
+	s->out[0] = (uint8_t)(len >> 8);
+	s->out[1] = (uint8_t)len;
+	size_t taken = byte_stream_write(st->bytes, bytes_of(s->out, LENGTH_BYTES + len));
+	if (buf_append(&st->rest, bytes_of(s->out + taken, LENGTH_BYTES + len - taken)) < 0) {
+		stream_close(st);
+		return false;
+	}
+	timer_set(&st->idle, STREAM_IDLE_MS);
+	list_remove(&st->node);
+	list_append(&s->streams, &st->node);
+	return true;
+}
+
+/* The whole queries in the buffer. False: the connection has been closed. */
+static bool take_queries(struct stream *st)
+{
+	while (st->len >= LENGTH_BYTES && st->rest.len == 0) {
+		size_t size = (size_t)st->in[0] << 8 | st->in[1], all = LENGTH_BYTES + size;
+		if (size > STREAM_QUERY_BYTES) {
+			stream_close(st);
+			return false;
+		}
+		if (st->len < all)
+			return true;
+		if (!stream_answer(st, bytes_of(st->in + LENGTH_BYTES, size)))
+			return false;
+		st->len -= all;
+		memmove(st->in, st->in + all, st->len);
+	}
+	return true;
+}
+
+static void on_readable(void *ctx)
+{
+	struct stream *st = ctx;
+
+	while (take_queries(st)) {
+		struct err err;
+		/* Who does not read answers gets no more of them. */
+		if (st->rest.len)
+			return;
+		ssize_t n = byte_stream_read(st->bytes, st->in + st->len, sizeof(st->in) - st->len,
+					     &err);
+		if (n == E_AGAIN)
+			return;
+		if (n <= 0) {
+			stream_close(st);
+			return;
+		}
+		st->len += (size_t)n;
+	}
+}
+
+static void on_stream_writable(void *ctx)
+{
+	struct stream *st = ctx;
+
+	buf_drop(&st->rest, byte_stream_write(st->bytes, buf_bytes(&st->rest)));
+	if (st->rest.len == 0)
+		byte_stream_want_read(st->bytes);
+}
+
+static void on_stream_error(void *ctx, const struct err *err)
+{
+	(void)err;
+	stream_close(ctx);
+}
+
+static const struct byte_stream_events stream_events = {
+	.on_readable = on_readable,
+	.on_writable = on_stream_writable,
+	.on_error = on_stream_error,
+};
+
+static void on_accept(void *ctx, int fd, const struct address *peer)
+{
+	struct dns_server *s = ctx;
+
+	/* The one that has been silent longest makes room. */
+	if (s->stream_count >= LIMIT_DNS_STREAMS)
+		stream_close(LIST_ENTRY(s->streams.next, struct stream, node));
+	struct stream *st = mem_alloc(sizeof(*st));
+	st->server = s;
+	st->bytes = conn_adopt(s->loop, fd, peer);
+	byte_stream_set_events(st->bytes, &stream_events, st);
+	buf_init(&st->rest, LENGTH_BYTES + DNS_MESSAGE_BYTES);
+	timer_init(&st->idle, s->loop, on_idle);
+	timer_set(&st->idle, STREAM_IDLE_MS);
+	list_append(&s->streams, &st->node);
+	s->stream_count++;
+	metric_add(&metric_dns_streams, 1);
+	byte_stream_want_read(st->bytes);
+}
+
+void dns_server_add_tcp(struct dns_server *s, int fd)
+{
+	BUG_IF(s->tcp_count == SOCKETS_MAX);
+	s->tcp[s->tcp_count++] = listener_new(s->loop, fd, on_accept, s);
+}
+
+/* --- Life ------------------------------------------------------------------------------------ */
+
+struct dns_server *dns_server_new(struct loop *l, const struct dns_server_options *options)
+{
+	struct dns_server *s = mem_alloc(sizeof(*s));
+
+	s->loop = l;
+	s->service.id = options->id;
+	memcpy(s->service.cookie_secrets, options->cookie_secrets,
+	       sizeof(s->service.cookie_secrets));
+	s->rate = options->rate_per_second ? dns_rate_new(options->rate_per_second) : NULL;
+	list_init(&s->streams);
+	dns_server_set_zones(s, dns_zones_new(NULL, 0));
+	return s;
+}
+
+void dns_server_set_zones(struct dns_server *s, struct dns_zones *zones)
+{
+	dns_zones_unref(s->zones);
+	s->zones = zones;
+	s->service.zones = zones;
+}
+
+void dns_server_stop(struct dns_server *s)
+{
+	while (s->udp_count) {
+		udp_free(s->udp[--s->udp_count]);
+		mem_free(s->ports[s->udp_count]);
+	}
+	while (s->tcp_count)
+		listener_free(s->tcp[--s->tcp_count]);
+	while (!list_is_empty(&s->streams))
+		stream_close(LIST_ENTRY(s->streams.next, struct stream, node));
+}
+
+struct dns_server *dns_server_free(struct dns_server *s)
+{
+	if (!s)
+		return NULL;
+	dns_server_stop(s);
+	dns_zones_unref(s->zones);
+	dns_rate_free(s->rate);
+	return mem_free(s);
+}

@@ -1,0 +1,71 @@
+/* Any packet over either transport, to a signed zone. An answer is one that the library can read, keeps to its
+ * limit, and can be truncated. */
+#include <ldns/ldns.h>
+
+#include "base/check.h"
+#include "edge/dns/answer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct dns_service *serve(void)
+{
+	static struct dns_service service = { .id = "FUZZ" };
+	static const char *const servers[] = { "ns.example.com" };
+	static const char *const hostnames[] = { "app.example.com", "*.w.example.com",
+						 "a.b.c.example.com" };
+	static const struct dns_record records[] = {
+		{ "www.example.com", "CNAME", "x.w.example.com.", 60 },
+		{ "loop.example.com", "CNAME", "loop.example.com.", 60 },
+		{ "example.com", "MX", "1 app.example.com.", 60 },
+		{ "example.com", "TXT", "\"text\"", 60 },
+	};
+	struct address address;
+	struct dns_key *key = dns_key_new(NULL);
+
+	BUG_IF(address_parse(BYTES_LIT("192.0.2.1:53"), &address, NULL) < 0);
+	const struct dns_zone_facts facts = {
+		.name = "example.com",
+		.serial = 1,
+		.name_servers = servers,
+		.name_server_count = 1,
+		.addresses = &address,
+		.address_count = 1,
+		.hostnames = hostnames,
+		.hostname_count = ARRAY_LEN(hostnames),
+		.records = records,
+		.record_count = ARRAY_LEN(records),
+		.key = key,
+		.now = clock_wall_now(),
+	};
+	struct dns_zone *zone = dns_zone_build(&facts, NULL, NULL);
+	BUG_IF(!zone);
+	service.zones = dns_zones_new(&zone, 1);
+	dns_key_free(key);
+	return &service;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct dns_service *service;
+	static uint8_t out[DNS_MESSAGE_BYTES];
+	struct dns_outcome outcome;
+	struct address from;
+	ldns_pkt *p;
+	size_t len;
+
+	if (!service)
+		service = serve();
+	if (size == 0 || address_parse(BYTES_LIT("198.51.100.1:5353"), &from, NULL) < 0)
+		return 0;
+	const struct dns_query q = { bytes_of(data + 1, size - 1), &from, data[0] & 1,
+				     clock_wall_now() };
+	if (dns_answer(service, &q, out, &len, &outcome) != DNS_ANSWER)
+		return 0;
+	BUG_IF(!q.is_stream && len > DNS_UDP_BYTES);
+	BUG_IF(ldns_wire2pkt(&p, out, len) != LDNS_STATUS_OK);
+	ldns_pkt_free(p);
+	dns_truncate(out, &len);
+	BUG_IF(ldns_wire2pkt(&p, out, len) != LDNS_STATUS_OK);
+	ldns_pkt_free(p);
+	return 0;
+}
