@@ -168,7 +168,8 @@ struct store_route {
 	struct store_balance balance;
 };
 void store_route_done(struct store_route *r);
-/* E_EXISTS when another tunnel has the hostname and !overwrite. The caller checked that it is in the zone. */
+/* E_EXISTS when another tunnel has the hostname, or A, AAAA or CNAME records do, and !overwrite, which removes
+ * these. The caller checked that it is in the zone. */
 int store_route_put(struct store *s, const struct uuid *zone, const char *hostname,
 		    const struct uuid *tunnel, bool overwrite, enum store_route_change *ret,
 		    struct err *err);
@@ -177,6 +178,30 @@ int store_route_get(struct store *s, const char *hostname, struct store_route *r
 int store_route_set_balance(struct store *s, const char *hostname,
 			    const struct store_balance *balance, struct err *err);
 int store_route_list(struct store *s, struct store_route **ret, size_t *ret_count, struct err *err);
+
+/* --- DNS: records of people, beside the routes ------------------------------------------------ */
+
+struct store_dns_record {
+	struct uuid id, zone;
+	char *name; /* in full, lower case */
+	char *type; /* upper case */
+	char *data; /* presentation form; what makes sense is the caller's business */
+	uint32_t ttl;
+	usec created_at;
+};
+void store_dns_record_done(struct store_dns_record *r);
+/* E_EXISTS: it is there, or the name has a CNAME (or other records, for one), or is routed and the record is
+ * an A, AAAA or CNAME; E_NOT_FOUND: no such zone. id and created_at are filled in. */
+int store_dns_record_add(struct store *s, struct store_dns_record *r, struct err *err);
+/* All of `name`, those of `type` and `data` if these are not NULL. Returns how many; E_NOT_FOUND: none. */
+int store_dns_record_remove(struct store *s, const struct uuid *zone, const char *name,
+			    const char *type, const char *data, struct err *err);
+/* Of one zone, or of all (NULL); by name and type. Array owned by the caller: *_done() each, then mem_free. */
+int store_dns_record_list(struct store *s, const struct uuid *zone, struct store_dns_record **ret,
+			  size_t *ret_count, struct err *err);
+/* A new serial of the zone, higher than the last one (RFC 1982) and at least `now` in seconds since 1970, so that
+ * it is higher after a restore, too. Not a change that others must follow. */
+int store_dns_serial_next(struct store *s, const struct uuid *zone, uint32_t *ret, struct err *err);
 
 /* --- Private networks: virtual networks, and network -> tunnel in each ------------------------ */
 

@@ -79,3 +79,7 @@ int store_rows_query(struct store_rows *rows, const char *sql, const struct stor
 		     size_t param_count, store_on_row *on_row, struct err *err);
 /* Moves the first item to *ret; E_NOT_FOUND (without text) when there is none. */
 int store_rows_first(struct store_rows *rows, void *ret);
+
+/* Inside of a write: no A, AAAA or CNAME record may stand beside a route. E_EXISTS when one does and
+ * !overwrite, else they are removed; returns how many. */
+int store_dns_make_room(struct store *s, const char *hostname, bool overwrite, struct err *err);

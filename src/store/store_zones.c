@@ -216,6 +216,11 @@ static int put_route(struct store *s, const struct store_route *wanted, bool ove
 		r = compare_route(s, wanted, overwrite, ret, err);
 	if (r < 0 || *ret == ROUTE_UNCHANGED)
 		return r;
+	r = store_dns_make_room(s, wanted->hostname, overwrite, err);
+	if (r < 0)
+		return r;
+	if (r > 0)
+		*ret = ROUTE_UPDATED;
 	return store_query(s,
 			   "INSERT INTO routes (hostname, zone, tunnel, created_at) "
 			   "VALUES ($1, $2, $3, $4) ON CONFLICT (hostname) DO UPDATE SET "

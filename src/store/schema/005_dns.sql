@@ -1,0 +1,16 @@
+-- What the edge's name server says beyond the routes: records that people added, and of each zone the serial that
+-- was published last (0: none was).
+
+CREATE TABLE dns_records (
+	id TEXT PRIMARY KEY,
+	zone TEXT NOT NULL REFERENCES zones (id) ON DELETE CASCADE,
+	name TEXT NOT NULL, -- in full, lower case
+	type TEXT NOT NULL, -- upper case
+	data TEXT NOT NULL, -- RFC 1035 presentation form
+	ttl BIGINT NOT NULL,
+	created_at BIGINT NOT NULL,
+	UNIQUE (name, type, data)
+);
+CREATE INDEX dns_records_zone ON dns_records (zone);
+
+ALTER TABLE zones ADD COLUMN dns_serial BIGINT NOT NULL DEFAULT 0;
