@@ -24,3 +24,8 @@ void hash_mac(struct bytes key, struct bytes data, uint8_t ret[HASH_MAC_BYTES])
 	key = bytes_first(key, crypto_generichash_KEYBYTES_MAX);
 	BUG_IF(crypto_generichash(ret, HASH_MAC_BYTES, data.ptr, data.len, key.ptr, key.len) != 0);
 }
+
+void hash_sha256(struct bytes data, uint8_t ret[HASH_SHA256_BYTES])
+{
+	(void)crypto_hash_sha256(ret, data.ptr ? data.ptr : ret, data.len);
+}

@@ -198,6 +198,7 @@
 /* --- Connections ---------------------------------------------------------------------------- */
 
 #define LIMIT_VISITORS_PER_WORKER 65536
+#define LIMIT_FETCH_HEAD_BYTES (64 * 1024) /* of an answer to a request of our own */
 #define LIMIT_DNS_STREAMS 256 /* TCP connections per worker; the one silent longest makes room */
 #define LIMIT_ACCEPTS_PER_TURN 64 /* so that a burst of connects does not starve open ones */
 

@@ -32,8 +32,8 @@ struct transfer {
 	CURL *easy;
 	struct curl_slist *headers;
 	FILE *roots; /* a file in memory: system roots and the caller's; NULL: the library's default */
-	struct buf body;
-	bool is_body_over;
+	struct buf body, head;
+	bool is_body_over, is_head_over;
 	char reason[CURL_ERROR_SIZE];
 };
 
@@ -44,6 +44,7 @@ static void transfer_done(struct transfer *t)
 	if (t->roots)
 		(void)fclose(t->roots);
 	buf_done(&t->body);
+	buf_done(&t->head);
 }
 
 static size_t on_body(char *ptr, size_t size, size_t count, void *user)
@@ -55,6 +56,21 @@ static size_t on_body(char *ptr, size_t size, size_t count, void *user)
 		return 0;
 	}
 	return size * count;
+}
+
+/* Line by line, those of 1xx answers too: a status line begins anew. */
+static size_t on_head(char *ptr, size_t size, size_t count, void *user)
+{
+	struct transfer *t = user;
+	struct bytes line = bytes_of(ptr, size * count);
+
+	if (bytes_starts_with(line, BYTES_LIT("HTTP/")))
+		buf_clear(&t->head);
+	if (buf_append(&t->head, line) < 0) {
+		t->is_head_over = true;
+		return 0;
+	}
+	return line.len;
 }
 
 /* ------------------------------------------------------------------------------------------ */
@@ -184,6 +200,7 @@ static int transfer_init(struct transfer *t, const struct fetch_request *req, st
 	pthread_once(&once, library_init);
 	t->easy = global_result == CURLE_OK ? curl_easy_init() : NULL;
 	buf_init(&t->body, req->body_max ? req->body_max : LIMIT_API_BODY_BYTES);
+	buf_init(&t->head, LIMIT_FETCH_HEAD_BYTES);
 	if (!t->easy)
 		return err_set(err, E_INTERNAL,
 			       "libcurl (libcurl3-gnutls) is missing or cannot start");
@@ -205,6 +222,8 @@ static int transfer_init(struct transfer *t, const struct fetch_request *req, st
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, msec(req->connect_timeout));
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
+	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_head);
+	curl_easy_setopt(c, CURLOPT_HEADERDATA, t);
 	if (req->body.ptr) {
 		curl_easy_setopt(c, CURLOPT_POST, 1L);
 		curl_easy_setopt(c, CURLOPT_POSTFIELDS, (const char *)req->body.ptr);
@@ -280,6 +299,10 @@ static int transfer_error(struct transfer *t, const struct fetch_request *req, C
 	if (t->is_body_over)
 		return err_set(err, E_LIMIT, "the answer of " BYTES_FMT " is larger than %zu bytes",
 			       BYTES_ARG(origin), t->body.max);
+	if (t->is_head_over)
+		return err_set(err, E_LIMIT,
+			       "the head of the answer of " BYTES_FMT " is larger than %zu bytes",
+			       BYTES_ARG(origin), t->head.max);
 	curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &sys_errno);
 	int code = code_of(result, (int)sys_errno);
 	if (req->unix_path)
@@ -308,7 +331,9 @@ int fetch(const struct fetch_request *req, struct fetch_response *ret, struct er
 			ret->status = (int)status;
 			ret->content_type = mem_strdup(type ? type : "");
 			ret->body = t.body;
+			ret->head = t.head;
 			buf_init(&t.body, 1);
+			buf_init(&t.head, 1);
 		}
 	}
 	transfer_done(&t);
@@ -319,6 +344,19 @@ void fetch_response_done(struct fetch_response *res)
 {
 	res->content_type = mem_free(res->content_type);
 	buf_done(&res->body);
+	buf_done(&res->head);
+}
+
+struct bytes fetch_response_header(const struct fetch_response *res, const char *name)
+{
+	struct bytes rest = buf_bytes(&res->head), line;
+
+	while (bytes_split(&rest, '\n', &line)) {
+		size_t colon = bytes_index(line, ':');
+		if (colon < line.len && bytes_eq_nocase(bytes_first(line, colon), bytes_str(name)))
+			return bytes_trim(bytes_from(line, colon + 1));
+	}
+	return BYTES_NONE;
 }
 
 int fetch_escape(struct buf *out, struct bytes text)

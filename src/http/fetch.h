@@ -42,6 +42,7 @@ struct fetch_response {
 	int status;
 	char *content_type; /* owned; as received, "" when there is none */
 	struct buf body;    /* owned; also filled for error statuses */
+	struct buf head;    /* owned; see fetch_response_header() */
 };
 
 /* 0 once a complete response arrived, whatever its status; *ret then belongs to the caller, who ends it
@@ -50,6 +51,8 @@ struct fetch_response {
  * over body_max), E_CLOSED, E_PROTOCOL, E_IO. */
 int fetch(const struct fetch_request *req, struct fetch_response *ret, struct err *err) MUST_USE;
 void fetch_response_done(struct fetch_response *res);
+/* The first field of that name, without blanks at its ends, borrowed; empty when there is none. */
+struct bytes fetch_response_header(const struct fetch_response *res, const char *name);
 
 /* Appends `text` percent-encoded for a query or path segment (RFC 3986 unreserved stay). */
 int fetch_escape(struct buf *out, struct bytes text) MUST_USE;

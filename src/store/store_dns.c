@@ -44,8 +44,8 @@ int store_dns_record_list(struct store *s, const struct uuid *zone, struct store
 				 "SELECT " RECORD_COLUMNS " FROM dns_records "
 				 "WHERE CAST($1 AS TEXT) IS NULL OR zone = $1 "
 				 "ORDER BY name, type, data",
-				 STORE_PARAMS(store_text(zone ? uuid_text(zone, id) : NULL)), on_record,
-				 err);
+				 STORE_PARAMS(store_text(zone ? uuid_text(zone, id) : NULL)),
+				 on_record, err);
 
 	if (r < 0)
 		return r;
@@ -91,15 +91,15 @@ static int add_record(struct store *s, const struct store_dns_record *record, st
 		r = check_room(s, record, err);
 	if (r < 0)
 		return r;
-	r = store_query(
-		s,
-		"INSERT INTO dns_records (" RECORD_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7) "
-		"ON CONFLICT (name, type, data) DO NOTHING RETURNING id",
-		STORE_PARAMS(store_text(uuid_text(&record->id, id)), store_text(zone),
-			     store_text(record->name), store_text(record->type),
-			     store_text(record->data), store_int(record->ttl),
-			     store_int(record->created_at)),
-		NULL, NULL, err);
+	r = store_query(s,
+			"INSERT INTO dns_records (" RECORD_COLUMNS
+			") VALUES ($1, $2, $3, $4, $5, $6, $7) "
+			"ON CONFLICT (name, type, data) DO NOTHING RETURNING id",
+			STORE_PARAMS(store_text(uuid_text(&record->id, id)), store_text(zone),
+				     store_text(record->name), store_text(record->type),
+				     store_text(record->data), store_int(record->ttl),
+				     store_int(record->created_at)),
+			NULL, NULL, err);
 	return r == 0 ? err_set(err, E_EXISTS, "%s has this %s record already", record->name,
 				record->type)
 		      : r;

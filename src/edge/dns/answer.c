@@ -88,7 +88,7 @@ const struct dns_zone *dns_zones_at(const struct dns_zones *z, size_t i)
 	return z->list[i].zone;
 }
 
-const struct dns_zone *dns_zones_by_name(const struct dns_zones *z, const char *name)
+struct dns_zone *dns_zones_by_name(const struct dns_zones *z, const char *name)
 {
 	for (size_t i = 0; i < z->count; i++)
 		if (strcasecmp(dns_zone_name(z->list[i].zone), name) == 0)

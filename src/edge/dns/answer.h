@@ -16,7 +16,7 @@ struct dns_zones *dns_zones_unref(struct dns_zones *z);
 size_t dns_zones_count(const struct dns_zones *z);
 const struct dns_zone *dns_zones_at(const struct dns_zones *z, size_t i);
 /* By exact name, any case; NULL. */
-const struct dns_zone *dns_zones_by_name(const struct dns_zones *z, const char *name);
+struct dns_zone *dns_zones_by_name(const struct dns_zones *z, const char *name);
 
 #define DNS_COOKIE_SECRET_BYTES 16
 /* Larger answers go over TCP: what passes any path unfragmented (DNS flag day 2020). */

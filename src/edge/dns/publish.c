@@ -129,8 +129,7 @@ static void lists_done(struct lists *l)
 }
 
 static void collect(const struct source *src, const struct store_zone *zone,
-		    const struct dns_publisher_options *o, struct lists *l,
-		    struct dns_zone_facts *f)
+		    const struct dns_publisher_options *o, struct lists *l, struct dns_zone_facts *f)
 {
 	l->hostnames = mem_alloc_array(src->route_count + 1, sizeof(*l->hostnames));
 	l->records = mem_alloc_array(src->record_count + 1, sizeof(*l->records));
@@ -161,7 +160,7 @@ static struct dns_zone *publish(struct dns_publisher *p, const struct source *sr
 				const struct store_zone *zone, struct err *err)
 {
 	const struct dns_publisher_options *o = &p->options;
-	const struct dns_zone *before = dns_zones_by_name(p->zones, zone->name);
+	struct dns_zone *before = dns_zones_by_name(p->zones, zone->name);
 	struct dns_zone_facts f = {
 		.name = zone->name,
 		.serial = before ? dns_zone_serial(before) : 0,
@@ -181,7 +180,7 @@ static struct dns_zone *publish(struct dns_publisher *p, const struct source *sr
 	if (z && before && dns_zone_has_same_records(before, z) &&
 	    dns_zone_resign_at(before) > f.now) {
 		dns_zone_unref(z);
-		z = dns_zone_ref((struct dns_zone *)(uintptr_t)before);
+		z = dns_zone_ref(before);
 	} else if (z) {
 		/* Once more, with the serial that it deserves; the signatures are there. */
 		struct dns_zone *draft = z;
@@ -212,11 +211,11 @@ struct dns_zones *dns_publisher_zones(struct dns_publisher *p, struct err *err)
 		const struct store_zone *zone = &src.zones[i];
 		struct err reason = { 0 };
 		struct dns_zone *z = publish(p, &src, zone, &reason);
-		const struct dns_zone *before = dns_zones_by_name(p->zones, zone->name);
+		struct dns_zone *before = dns_zones_by_name(p->zones, zone->name);
 		if (!z) {
 			log_error(COMPONENT, "a zone cannot be published as it is now",
 				  LOG_STR("zone", zone->name), LOG_STR("error", reason.text));
-			z = before ? dns_zone_ref((struct dns_zone *)(uintptr_t)before) : NULL;
+			z = before ? dns_zone_ref(before) : NULL;
 		} else if (z != before) {
 			log_debug(COMPONENT, "zone published", LOG_STR("zone", zone->name),
 				  LOG_INT("serial", dns_zone_serial(z)),

@@ -1,0 +1,248 @@
+#include "tls/request.h"
+
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+#include <string.h>
+
+#include "base/encode.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "base/secret.h"
+#include "tls/tls_internal.h"
+
+#define ACME_IDENTIFIER_OID "1.3.6.1.5.5.7.1.31"
+#define CHALLENGE_SECONDS (7 * 86400)
+
+static int make_key(gnutls_x509_privkey_t *key)
+{
+	int ret = gnutls_x509_privkey_init(key);
+
+	return ret < 0 ? ret
+		       : gnutls_x509_privkey_generate(
+				 *key, GNUTLS_PK_ECDSA,
+				 GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
+}
+
+static char *take_text(gnutls_datum_t *d)
+{
+	char *text = mem_strndup(bytes_of(d->data, d->size));
+
+	secret_wipe(d->data, d->size);
+	gnutls_free(d->data);
+	return text;
+}
+
+/* --- Requests -------------------------------------------------------------------------------- */
+
+static int fill_request(gnutls_x509_crq_t request, gnutls_x509_privkey_t key,
+			const char *const *names, size_t count)
+{
+	int ret = gnutls_x509_crq_set_key(request, key);
+
+	if (ret == 0)
+		ret = gnutls_x509_crq_set_version(request, 1);
+	for (size_t i = 0; ret == 0 && i < count; i++)
+		ret = gnutls_x509_crq_set_subject_alt_name(request, GNUTLS_SAN_DNSNAME, names[i],
+							   (unsigned)strlen(names[i]),
+							   i ? GNUTLS_FSAN_APPEND : GNUTLS_FSAN_SET);
+	return ret < 0 ? ret : gnutls_x509_crq_sign2(request, key, GNUTLS_DIG_SHA256, 0);
+}
+
+int tls_request_make(const char *const *names, size_t name_count, struct buf *csr, char **key_pem,
+		     struct err *err)
+{
+	gnutls_x509_privkey_t key = NULL;
+	gnutls_x509_crq_t request = NULL;
+	gnutls_datum_t der = { NULL, 0 }, pem = { NULL, 0 };
+
+	tls_global_init();
+	BUG_IF(name_count == 0);
+	int ret = make_key(&key);
+	if (ret == 0)
+		ret = gnutls_x509_crq_init(&request);
+	if (ret == 0)
+		ret = fill_request(request, key, names, name_count);
+	if (ret == 0)
+		ret = gnutls_x509_crq_export2(request, GNUTLS_X509_FMT_DER, &der);
+	if (ret == 0)
+		ret = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL,
+							GNUTLS_PKCS_PLAIN, &pem);
+	if (ret == 0 && buf_append(csr, bytes_of(der.data, der.size)) == 0)
+		*key_pem = take_text(&pem);
+	else if (ret == 0)
+		ret = GNUTLS_E_SHORT_MEMORY_BUFFER;
+	gnutls_free(der.data);
+	if (request)
+		gnutls_x509_crq_deinit(request);
+	if (key)
+		gnutls_x509_privkey_deinit(key);
+	return ret < 0 ? tls_error(err, NULL, ret) : 0;
+}
+
+/* --- TLS-ALPN-01 ----------------------------------------------------------------------------- */
+
+static int fill_challenge(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key, const char *name,
+			  const uint8_t hash[TLS_CHALLENGE_HASH_BYTES])
+{
+	uint8_t serial[16],
+		extension[2 + TLS_CHALLENGE_HASH_BYTES] = { 4, TLS_CHALLENGE_HASH_BYTES };
+	time_t now = (time_t)(clock_wall_now() / USEC_PER_SEC);
+	int ret = gnutls_x509_crt_set_key(cert, key);
+
+	memcpy(extension + 2, hash, TLS_CHALLENGE_HASH_BYTES); /* an OCTET STRING */
+	random_bytes(serial, sizeof(serial));
+	serial[0] = (uint8_t)((serial[0] & 0x7f) | 0x40);
+	if (ret == 0)
+		ret = gnutls_x509_crt_set_version(cert, 3);
+	if (ret == 0)
+		ret = gnutls_x509_crt_set_serial(cert, serial, sizeof(serial));
+	if (ret == 0)
+		ret = gnutls_x509_crt_set_activation_time(cert, now - 86400);
+	if (ret == 0)
+		ret = gnutls_x509_crt_set_expiration_time(cert, now + CHALLENGE_SECONDS);
+	if (ret == 0)
+		ret = gnutls_x509_crt_set_subject_alt_name(cert, GNUTLS_SAN_DNSNAME, name,
+							   (unsigned)strlen(name), GNUTLS_FSAN_SET);
+	if (ret == 0)
+		ret = gnutls_x509_crt_set_extension_by_oid(cert, ACME_IDENTIFIER_OID, extension,
+							   sizeof(extension), 1);
+	return ret < 0 ? ret : gnutls_x509_crt_sign2(cert, cert, key, GNUTLS_DIG_SHA256, 0);
+}
+
+int tls_challenge_certificate(const char *name, const uint8_t hash[TLS_CHALLENGE_HASH_BYTES],
+			      struct authority_pair *ret_pair, struct err *err)
+{
+	gnutls_x509_privkey_t key = NULL;
+	gnutls_x509_crt_t cert = NULL;
+	gnutls_datum_t pem = { NULL, 0 }, key_pem = { NULL, 0 };
+
+	tls_global_init();
+	int ret = make_key(&key);
+	if (ret == 0)
+		ret = gnutls_x509_crt_init(&cert);
+	if (ret == 0)
+		ret = fill_challenge(cert, key, name, hash);
+	if (ret == 0)
+		ret = gnutls_x509_crt_export2(cert, GNUTLS_X509_FMT_PEM, &pem);
+	if (ret == 0)
+		ret = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL,
+							GNUTLS_PKCS_PLAIN, &key_pem);
+	if (ret == 0) {
+		ret_pair->cert_pem = take_text(&pem);
+		ret_pair->key_pem = take_text(&key_pem);
+	}
+	if (cert)
+		gnutls_x509_crt_deinit(cert);
+	if (key)
+		gnutls_x509_privkey_deinit(key);
+	return ret < 0 ? tls_error(err, NULL, ret) : 0;
+}
+
+/* --- Looking at what came back --------------------------------------------------------------- */
+
+static gnutls_x509_crt_t first_of(const char *chain_pem)
+{
+	gnutls_datum_t pem = { (void *)(uintptr_t)chain_pem, (unsigned)strlen(chain_pem) };
+	gnutls_x509_crt_t cert;
+
+	tls_global_init();
+	if (gnutls_x509_crt_init(&cert) < 0)
+		return NULL;
+	if (gnutls_x509_crt_import(cert, &pem, GNUTLS_X509_FMT_PEM) == 0)
+		return cert;
+	gnutls_x509_crt_deinit(cert);
+	return NULL;
+}
+
+static bool is_key_of(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key)
+{
+	uint8_t a[64], b[64];
+	size_t a_size = sizeof(a), b_size = sizeof(b);
+
+	return gnutls_x509_crt_get_key_id(cert, GNUTLS_KEYID_USE_SHA256, a, &a_size) == 0 &&
+	       gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, b, &b_size) == 0 &&
+	       a_size == b_size && memcmp(a, b, a_size) == 0;
+}
+
+/* A name of ours is a wildcard, too: it must be there letter for letter. */
+static bool has_name(gnutls_x509_crt_t cert, const char *name)
+{
+	char san[SERVER_NAME_MAX_BYTES + 1];
+
+	for (unsigned i = 0;; i++) {
+		size_t size = sizeof(san);
+		int ret = gnutls_x509_crt_get_subject_alt_name(cert, i, san, &size, NULL);
+		if (ret == GNUTLS_E_SHORT_MEMORY_BUFFER)
+			continue;
+		if (ret < 0)
+			return false;
+		if (ret == GNUTLS_SAN_DNSNAME &&
+		    bytes_eq_nocase(bytes_of(san, strnlen(san, size)), bytes_str(name)))
+			return true;
+	}
+}
+
+static int check_pair(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key, const char *const *names,
+		      size_t count, struct err *err)
+{
+	if (!is_key_of(cert, key))
+		return err_set(err, E_INVALID, "the certificate is not for the key");
+	for (size_t i = 0; i < count; i++)
+		if (!has_name(cert, names[i]))
+			return err_set(err, E_INVALID, "the certificate is not for %s", names[i]);
+	return 0;
+}
+
+int tls_chain_check(const char *chain_pem, const char *key_pem, const char *const *names,
+		    size_t name_count, struct err *err)
+{
+	gnutls_x509_crt_t cert = first_of(chain_pem);
+	gnutls_x509_privkey_t key = NULL;
+	gnutls_datum_t pem = { (void *)(uintptr_t)key_pem, (unsigned)strlen(key_pem) };
+	int r;
+
+	if (!cert)
+		r = err_set(err, E_INVALID, "there is no certificate in the PEM text");
+	else if (gnutls_x509_privkey_init(&key) < 0 ||
+		 gnutls_x509_privkey_import2(key, &pem, GNUTLS_X509_FMT_PEM, NULL, 0) < 0)
+		r = err_set(err, E_INVALID, "there is no private key in the PEM text");
+	else
+		r = check_pair(cert, key, names, name_count, err);
+	if (cert)
+		gnutls_x509_crt_deinit(cert);
+	if (key)
+		gnutls_x509_privkey_deinit(key);
+	return r;
+}
+
+char *tls_renewal_id(const char *chain_pem)
+{
+	gnutls_x509_crt_t cert = first_of(chain_pem);
+	uint8_t key_id[64], serial[64];
+	size_t key_size = sizeof(key_id), serial_size = sizeof(serial);
+	char *id = NULL;
+
+	if (!cert)
+		return NULL;
+	if (gnutls_x509_crt_get_authority_key_id(cert, key_id, &key_size, NULL) == 0 &&
+	    gnutls_x509_crt_get_serial(cert, serial, &serial_size) == 0) {
+		char *a = base64_text(BASE64_URL_RAW, bytes_of(key_id, key_size));
+		char *b = base64_text(BASE64_URL_RAW, bytes_of(serial, serial_size));
+		id = mem_printf("%s.%s", a, b);
+		mem_free(a);
+		mem_free(b);
+	}
+	gnutls_x509_crt_deinit(cert);
+	return id;
+}
+
+usec tls_certificate_start(const char *chain_pem)
+{
+	gnutls_x509_crt_t cert = first_of(chain_pem);
+
+	if (!cert)
+		return -1;
+	time_t start = gnutls_x509_crt_get_activation_time(cert);
+	gnutls_x509_crt_deinit(cert);
+	return start == (time_t)-1 ? -1 : (usec)start * USEC_PER_SEC;
+}
