@@ -353,6 +353,8 @@ struct bytes fetch_response_header(const struct fetch_response *res, const char 
 
 	while (bytes_split(&rest, '\n', &line)) {
 		size_t colon = bytes_index(line, ':');
+		if (bytes_ends_with(line, BYTES_LIT("\r")))
+			line.len--;
 		if (colon < line.len && bytes_eq_nocase(bytes_first(line, colon), bytes_str(name)))
 			return bytes_trim(bytes_from(line, colon + 1));
 	}

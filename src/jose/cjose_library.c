@@ -25,6 +25,7 @@ static struct {
 	cjose_jwk_t *(*jwk_import)(const char *json, size_t len, cjose_err *err);
 	char *(*jwk_json)(const cjose_jwk_t *jwk, bool with_private, cjose_err *err);
 	cjose_header_t *(*header_new)(cjose_err *err);
+	bool (*header_set)(cjose_header_t *h, const char *name, const char *value, cjose_err *err);
 	bool (*header_set_raw)(cjose_header_t *h, const char *name, const char *value,
 			       cjose_err *err);
 	void (*header_release)(cjose_header_t *h);
@@ -48,6 +49,7 @@ static const struct {
 	{ "cjose_jwk_import", &lib.jwk_import },
 	{ "cjose_jwk_to_json", &lib.jwk_json },
 	{ "cjose_header_new", &lib.header_new },
+	{ "cjose_header_set", &lib.header_set },
 	{ "cjose_header_set_raw", &lib.header_set_raw },
 	{ "cjose_header_release", &lib.header_release },
 	{ "cjose_jws_sign", &lib.jws_sign },
@@ -134,6 +136,11 @@ char *cjose_jwk_to_json(const cjose_jwk_t *jwk, bool with_private, cjose_err *er
 cjose_header_t *cjose_header_new(cjose_err *err)
 {
 	return lib.header_new(err);
+}
+
+bool cjose_header_set(cjose_header_t *h, const char *name, const char *value, cjose_err *err)
+{
+	return lib.header_set(h, name, value, err);
 }
 
 bool cjose_header_set_raw(cjose_header_t *h, const char *name, const char *value, cjose_err *err)

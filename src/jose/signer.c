@@ -138,6 +138,17 @@ char *signer_thumbprint(const struct signer *s)
 
 /* --- Signing --------------------------------------------------------------------------------- */
 
+/* Members are texts or objects; libcjose has a way for each. */
+static void set_member(cjose_header_t *h, const char *name, const json_t *value)
+{
+	const char *text = json_string_value(value);
+	char *printed = text ? NULL : json_dumps(value, JSON_COMPACT);
+
+	BUG_IF(text ? !cjose_header_set(h, name, text, NULL)
+		    : !printed || !cjose_header_set_raw(h, name, printed, NULL));
+	free(printed); /* allowed: jansson took it from malloc */
+}
+
 static cjose_header_t *header_of(const struct signer *s, json_t *from)
 {
 	cjose_header_t *h = cjose_header_new(NULL);
@@ -146,12 +157,7 @@ static cjose_header_t *header_of(const struct signer *s, json_t *from)
 
 	BUG_IF(!h);
 	json_object_set_new(from, "alg", json_string(s->algorithm));
-	json_object_foreach(from, name, value)
-	{
-		char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-		BUG_IF(!text || !cjose_header_set_raw(h, name, text, NULL));
-		free(text); /* allowed: jansson took it from malloc */
-	}
+	json_object_foreach(from, name, value) set_member(h, name, value);
 	return h;
 }
 

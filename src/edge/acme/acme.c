@@ -17,7 +17,7 @@
 #include "jose/signer.h"
 
 #define BODY_BYTES (256 * 1024)
-#define NONCE_RETRIES 3
+#define NONCE_RETRIES 5
 /* How long an authority may take over a name or a certificate, and how often it is asked if it does not say. */
 #define PATIENCE (3 * 60 * USEC_PER_SEC)
 #define POLL (2 * USEC_PER_SEC)
@@ -210,15 +210,17 @@ static int post(struct acme *a, const char *url, json_t *payload, const char *wh
 	for (int i = 0; r == 0 && i < NONCE_RETRIES; i++) {
 		reply_done(ret);
 		r = post_once(a, url, payload, ret, err);
-		const char *type = r == 0 ? text_of(ret->json, "type") : NULL;
-		if (r == 0 && ret->status < 300)
+		if (r < 0)
+			err_wrap(err, "%s", what);
+		if (r < 0 || ret->status < 300)
 			break;
 		/* A nonce can be too old: the answer has brought a new one (RFC 8555 §6.5). */
-		if (r == 0 && (!type || !strstr(type, ":badNonce") || i == NONCE_RETRIES - 1))
+		const char *type = text_of(ret->json, "type");
+		if (!type || !strstr(type, ":badNonce") || i == NONCE_RETRIES - 1)
 			r = refused(a, ret, what, err);
 	}
 	json_decref(payload);
-	return r < 0 ? err_wrap(err, "%s", what) : 0;
+	return r;
 }
 
 /* Sleeps, but not through a cancellation. */
