@@ -82,7 +82,7 @@ size_t dns_zones_count(const struct dns_zones *z)
 	return z->count;
 }
 
-const struct dns_zone *dns_zones_at(const struct dns_zones *z, size_t i)
+struct dns_zone *dns_zones_at(const struct dns_zones *z, size_t i)
 {
 	BUG_IF(i >= z->count);
 	return z->list[i].zone;
@@ -503,6 +503,7 @@ static enum dns_action examine(struct reply *r)
 	const ldns_pkt *p = r->asked;
 	struct dns_outcome *o = r->outcome;
 
+	o->is_signed = ldns_pkt_tsig(p) != NULL;
 	if (ldns_pkt_edns(p) && !read_edns(r))
 		return DNS_ANSWER;
 	if (ldns_pkt_get_opcode(p) != LDNS_PACKET_QUERY) {

@@ -14,7 +14,7 @@ struct dns_zones *dns_zones_new(struct dns_zone *const *zones, size_t count);
 struct dns_zones *dns_zones_ref(struct dns_zones *z);
 struct dns_zones *dns_zones_unref(struct dns_zones *z);
 size_t dns_zones_count(const struct dns_zones *z);
-const struct dns_zone *dns_zones_at(const struct dns_zones *z, size_t i);
+struct dns_zone *dns_zones_at(const struct dns_zones *z, size_t i);
 /* By exact name, any case; NULL. */
 struct dns_zone *dns_zones_by_name(const struct dns_zones *z, const char *name);
 
@@ -46,6 +46,7 @@ enum dns_action {
 struct dns_outcome {
 	int rcode;      /* extended (RFC 6891 §6.1.3) */
 	uint16_t qtype; /* 0: none was read */
+	bool is_signed; /* the query has a TSIG: edge/dns/tsig.h finishes the answer */
 	bool is_known;  /* the client has proven its address: by a cookie, or TCP */
 	/* Where in a zone the answer is from: what response rate limiting counts by. A hash: answers from one
 	 * wildcard, and all about names that do not exist in one zone, have the same. */

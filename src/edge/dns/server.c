@@ -48,11 +48,21 @@ struct metric metric_dns_answers[7] = {
 	ANSWERS("NOTIMP"),  ANSWERS("REFUSED"), ANSWERS("other"),
 };
 
+struct metric metric_dns_transfers[2] = {
+	{ .name = "adit_edge_dns_transfers_total",
+	  .labels = "result=\"ok\"",
+	  .help = "Zone transfers to secondaries" },
+	{ .name = "adit_edge_dns_transfers_total",
+	  .labels = "result=\"refused\"",
+	  .help = "Zone transfers to secondaries" },
+};
+
 struct dns_server {
 	struct loop *loop;
 	struct dns_service service;
 	struct dns_zones *zones; /* counted */
 	struct dns_rate *rate;   /* NULL: no limit */
+	const struct dns_transfers *transfers;
 	struct udp_socket *udp[SOCKETS_MAX];
 	struct listener *tcp[SOCKETS_MAX];
 	struct udp_port *ports[SOCKETS_MAX];
@@ -73,24 +83,28 @@ struct stream {
 	struct dns_server *server;
 	struct byte_stream *bytes;
 	struct timer idle;
-	struct buf rest; /* of an answer that the connection has not taken yet */
+	struct buf rest;               /* of an answer that the connection has not taken yet */
+	struct dns_transfer *transfer; /* of which more messages follow; NULL: none */
 	size_t len;
 	uint8_t in[LENGTH_BYTES + STREAM_QUERY_BYTES];
 };
 
-static bool answer(struct dns_server *s, struct bytes packet, const struct address *from,
-		   bool is_stream, size_t *len, struct dns_outcome *outcome)
+static enum dns_action answer(struct dns_server *s, const struct dns_query *q, size_t *len,
+			      struct dns_outcome *outcome)
 {
-	const struct dns_query q = { packet, from, is_stream, clock_wall_now() };
-	enum dns_action action = dns_answer(&s->service, &q, s->out + LENGTH_BYTES, len, outcome);
+	enum dns_action action = dns_answer(&s->service, q, s->out + LENGTH_BYTES, len, outcome);
 
-	metric_add(is_stream ? &metric_dns_queries_tcp : &metric_dns_queries_udp, 1);
-	if (action != DNS_ANSWER) {
+	metric_add(q->is_stream ? &metric_dns_queries_tcp : &metric_dns_queries_udp, 1);
+	if (action == DNS_DROP)
 		metric_add(&metric_dns_dropped, 1);
-		return false;
-	}
+	if (action != DNS_ANSWER)
+		return action;
+	if (outcome->is_signed)
+		dns_tsig_answer(q->packet, s->transfers->keys, s->transfers->key_count, q->now,
+				s->out + LENGTH_BYTES, len,
+				q->is_stream ? DNS_MESSAGE_BYTES : DNS_UDP_BYTES);
 	metric_add(&metric_dns_answers[outcome->rcode <= 5 ? outcome->rcode : 6], 1);
-	return true;
+	return action;
 }
 
 /* --- UDP ------------------------------------------------------------------------------------- */
@@ -118,10 +132,10 @@ static void on_packets(void *ctx, const struct udp_packet *packets, size_t count
 
 	for (size_t i = 0; i < count; i++) {
 		const struct udp_packet *p = &packets[i];
+		const struct dns_query q = { p->data, &p->from, false, clock_wall_now() };
 		struct dns_outcome outcome;
 		size_t len;
-		if (address_port(&p->from) == 0 ||
-		    !answer(s, p->data, &p->from, false, &len, &outcome) ||
+		if (address_port(&p->from) == 0 || answer(s, &q, &len, &outcome) != DNS_ANSWER ||
 		    !passes(s, &p->from, &outcome, &len))
 			continue;
 		/* A full socket drops answers, as the network may. */
@@ -158,6 +172,7 @@ static void stream_close(struct stream *st)
 	timer_stop(&st->idle);
 	list_remove(&st->node);
 	byte_stream_close(st->bytes);
+	dns_transfer_free(st->transfer);
 	buf_done(&st->rest);
 	st->server->stream_count--;
 	metric_add(&metric_dns_streams, -1);
@@ -169,17 +184,11 @@ static void on_idle(struct timer *t)
 	stream_close(CONTAINER_OF(t, struct stream, idle));
 }
 
-/* False: the connection has been closed. */
-static bool stream_answer(struct stream *st, struct bytes packet)
+/* What stands in s->out. False: the connection has been closed. */
+static bool stream_send(struct stream *st, size_t len)
 {
 	struct dns_server *s = st->server;
-	struct dns_outcome outcome;
-	size_t len;
 
-	if (!answer(s, packet, st->bytes->peer, true, &len, &outcome)) {
-		stream_close(st);
-		return false;
-	}
 	s->out[0] = (uint8_t)(len >> 8);
 	s->out[1] = (uint8_t)len;
 	size_t taken = byte_stream_write(st->bytes, bytes_of(s->out, LENGTH_BYTES + len));
@@ -193,10 +202,46 @@ static bool stream_answer(struct stream *st, struct bytes packet)
 	return true;
 }
 
+/* As many messages as the connection takes. False: it has been closed. */
+static bool stream_transfer(struct stream *st)
+{
+	size_t len;
+
+	while (st->transfer && st->rest.len == 0) {
+		if (!dns_transfer_next(st->transfer, st->server->out + LENGTH_BYTES, &len))
+			st->transfer = dns_transfer_free(st->transfer);
+		else if (!stream_send(st, len))
+			return false;
+	}
+	return true;
+}
+
+static bool stream_answer(struct stream *st, struct bytes packet)
+{
+	struct dns_server *s = st->server;
+	const struct dns_query q = { packet, st->bytes->peer, true, clock_wall_now() };
+	struct dns_outcome outcome;
+	size_t len;
+	enum dns_action action = answer(s, &q, &len, &outcome);
+
+	if (action == DNS_DROP) {
+		stream_close(st);
+		return false;
+	}
+	if (action == DNS_TRANSFER) {
+		st->transfer =
+			dns_transfer_new(s->zones, s->transfers, &q, s->out + LENGTH_BYTES, &len);
+		metric_add(&metric_dns_transfers[st->transfer ? 0 : 1], 1);
+		if (st->transfer)
+			return stream_transfer(st);
+	}
+	return stream_send(st, len);
+}
+
 /* The whole queries in the buffer. False: the connection has been closed. */
 static bool take_queries(struct stream *st)
 {
-	while (st->len >= LENGTH_BYTES && st->rest.len == 0) {
+	while (st->len >= LENGTH_BYTES && st->rest.len == 0 && !st->transfer) {
 		size_t size = (size_t)st->in[0] << 8 | st->in[1], all = LENGTH_BYTES + size;
 		if (size > STREAM_QUERY_BYTES) {
 			stream_close(st);
@@ -219,7 +264,7 @@ static void on_readable(void *ctx)
 	while (take_queries(st)) {
 		struct err err;
 		/* Who does not read answers gets no more of them. */
-		if (st->rest.len)
+		if (st->rest.len || st->transfer)
 			return;
 		ssize_t n = byte_stream_read(st->bytes, st->in + st->len, sizeof(st->in) - st->len,
 					     &err);
@@ -238,7 +283,7 @@ static void on_stream_writable(void *ctx)
 	struct stream *st = ctx;
 
 	buf_drop(&st->rest, byte_stream_write(st->bytes, buf_bytes(&st->rest)));
-	if (st->rest.len == 0)
+	if (st->rest.len == 0 && stream_transfer(st) && st->rest.len == 0)
 		byte_stream_want_read(st->bytes);
 }
 
@@ -290,6 +335,7 @@ struct dns_server *dns_server_new(struct loop *l, const struct dns_server_option
 	s->service.id = options->id;
 	memcpy(s->service.cookie_secrets, options->cookie_secrets,
 	       sizeof(s->service.cookie_secrets));
+	s->transfers = options->transfers;
 	s->rate = options->rate_per_second ? dns_rate_new(options->rate_per_second) : NULL;
 	list_init(&s->streams);
 	dns_server_set_zones(s, dns_zones_new(NULL, 0));

@@ -3,14 +3,15 @@
 #pragma once
 
 #include "base/metrics.h"
-#include "edge/dns/answer.h"
+#include "edge/dns/transfer.h"
 #include "io/loop.h"
 
 struct dns_server;
 
 struct dns_server_options {
-	const char *id;           /* for NSID; borrowed for life */
-	unsigned rate_per_second; /* see edge/dns/rate.h; 0: no limit */
+	const char *id;                        /* for NSID; borrowed for life */
+	unsigned rate_per_second;              /* see edge/dns/rate.h; 0: no limit */
+	const struct dns_transfers *transfers; /* who may have whole zones; borrowed for life */
 	/* The same on all workers, and after a restart if the caller keeps them. */
 	uint8_t cookie_secrets[2][DNS_COOKIE_SECRET_BYTES];
 };
@@ -29,3 +30,4 @@ extern struct metric metric_dns_queries_udp, metric_dns_queries_tcp, metric_dns_
 	metric_dns_limited, metric_dns_streams;
 /* By RCODE: NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, and others. */
 extern struct metric metric_dns_answers[7];
+extern struct metric metric_dns_transfers[2]; /* done, refused */

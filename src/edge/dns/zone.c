@@ -50,7 +50,7 @@ size_t dns_name_key_parent(const uint8_t *key, size_t len)
 	return len;
 }
 
-static int compare_keys(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
+int dns_name_key_compare(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 {
 	int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
 
@@ -67,7 +67,7 @@ const struct dns_node *dns_zone_find(const struct dns_zone *z, const uint8_t *ke
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		const struct dns_node *n = &z->nodes[middle];
-		int order = compare_keys(n->key, n->key_len, key, len);
+		int order = dns_name_key_compare(n->key, n->key_len, key, len);
 		if (order == 0) {
 			*ret_at = middle;
 			return n;
@@ -326,7 +326,7 @@ static void add_non_terminals(struct building *b, size_t apex_len)
 static int compare_items(const void *va, const void *vb)
 {
 	const struct item *a = va, *b = vb;
-	int order = compare_keys(a->key, a->key_len, b->key, b->key_len);
+	int order = dns_name_key_compare(a->key, a->key_len, b->key, b->key_len);
 
 	if (order || !a->rr || !b->rr)
 		return order ? order : (a->rr == NULL) - (b->rr == NULL);
@@ -389,7 +389,8 @@ static void make_nodes(struct building *b)
 	for (size_t i = 0; i < b->count; i++) {
 		struct item *item = &b->items[i];
 		struct dns_node *last = z->count ? &z->nodes[z->count - 1] : NULL;
-		if (!last || compare_keys(last->key, last->key_len, item->key, item->key_len) != 0) {
+		if (!last ||
+		    dns_name_key_compare(last->key, last->key_len, item->key, item->key_len) != 0) {
 			last = &z->nodes[z->count++];
 			last->key = TAKE(item->key);
 			last->key_len = item->key_len;
@@ -573,6 +574,8 @@ struct dns_zone *dns_zone_unref(struct dns_zone *z)
 		mem_free(n->key);
 		mem_free(n->sets);
 	}
+	for (size_t i = 0; i < z->change_count; i++)
+		dns_change_unref(z->changes[i]);
 	mem_free(z->nodes);
 	mem_free(z->name);
 	return mem_free(z);
@@ -604,7 +607,7 @@ bool dns_zone_has_same_records(const struct dns_zone *a, const struct dns_zone *
 		return false;
 	for (size_t i = 0; i < a->count; i++) {
 		const struct dns_node *x = &a->nodes[i], *y = &b->nodes[i];
-		if (compare_keys(x->key, x->key_len, y->key, y->key_len) != 0 ||
+		if (dns_name_key_compare(x->key, x->key_len, y->key, y->key_len) != 0 ||
 		    x->set_count != y->set_count)
 			return false;
 		for (size_t k = 0; k < x->set_count; k++) {

@@ -53,6 +53,8 @@ uint32_t dns_zone_serial(const struct dns_zone *z);
 size_t dns_zone_name_count(const struct dns_zone *z);
 /* Is everything the same but for serial and signatures? Then the older one may stay. */
 bool dns_zone_has_same_records(const struct dns_zone *a, const struct dns_zone *b);
+/* Before it is published: what it has changed since `before` is kept for secondaries, beside what `before` kept. */
+void dns_zone_follow(struct dns_zone *z, const struct dns_zone *before);
 /* Wall time at which the first signatures should be renewed; INT64_MAX for a zone without. */
 usec dns_zone_resign_at(const struct dns_zone *z);
 

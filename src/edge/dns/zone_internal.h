@@ -21,8 +21,20 @@ struct dns_node {
 	size_t set_count;
 };
 
+/* What has changed from one serial to the next, for IXFR (RFC 1995). Counted. */
+struct dns_change {
+	size_t refs;
+	uint32_t from, to;
+	ldns_rr_list *removed, *added; /* SOA left out */
+	ldns_rr *soa_before, *soa_after;
+};
+#define DNS_CHANGES_KEPT 16
+
 struct dns_zone {
 	size_t refs;
+	struct dns_change
+		*changes[DNS_CHANGES_KEPT]; /* the oldest first; each ends where the next begins */
+	size_t change_count;
 	char *name;
 	uint32_t serial;
 	bool is_signed;
@@ -35,6 +47,7 @@ struct dns_zone {
  * escaped. Sorted as bytes, keys are in canonical order; ancestors are prefixes. Returns the length. */
 #define DNS_NAME_KEY_BYTES 520
 size_t dns_name_key(const ldns_rdf *name, uint8_t ret[DNS_NAME_KEY_BYTES]);
+int dns_name_key_compare(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
 /* Without its last label; 0 for a name of one. */
 size_t dns_name_key_parent(const uint8_t *key, size_t len);
 
@@ -44,6 +57,8 @@ const struct dns_node *dns_zone_find(const struct dns_zone *z, const uint8_t *ke
 /* The last name with records before place `at` (whose NSEC covers what would stand there). */
 const struct dns_node *dns_zone_before(const struct dns_zone *z, size_t at);
 const struct dns_set *dns_node_set(const struct dns_node *n, ldns_rr_type type);
+
+void dns_change_unref(struct dns_change *c);
 
 /* A key that is good for this many seconds from `now` on signs sets. */
 struct dns_signer;
