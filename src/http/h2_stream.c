@@ -323,8 +323,8 @@ void h2_stream_finish(struct h2_stream *st, const struct fields *trailers)
 	loop_defer_flush(s->loop, &s->flush);
 }
 
-/* Half a window in less than a round trip: the peer would send more than twice as much if it might. After this a
- * window is at least twice what is under way, and less than four times. */
+/* A peer that the window holds back sends half of it in a round trip or less, for credit comes by halves. What takes
+ * less than two lets the window double, so that it ends at four times what is under way, or eight. */
 static void grow_window(struct h2_stream *st, size_t n)
 {
 	struct h2_session *s = st->session;
@@ -338,7 +338,7 @@ static void grow_window(struct h2_stream *st, size_t n)
 		return;
 	st->consumed = 0;
 	st->halved_at = now;
-	if (before == 0 || now - before >= s->round_trip)
+	if (before == 0 || now - before >= 2 * s->round_trip)
 		return;
 	uint32_t more = st->window < max - st->window ? st->window : max - st->window;
 	if (s->grown + more > LIMIT_H2_GROWN_BYTES)

@@ -82,12 +82,25 @@ class Far:
                        *argv, tunnel.id]  # fmt: skip
             env = {}
         # The far host has no other network than the line.
-        connector = Program(name, self.lab.host(list(map(str, program))), self.cli.home, self.cli.env(**env))
+        self.sites[name] = lambda: Program(
+            name, self.lab.host(list(map(str, program))), self.cli.home, self.cli.env(**env)
+        )
+        return self._start(name, wait)
+
+    def _start(self, name, wait):
+        connector = self.sites[name]()
         self.own.connectors.append(connector)
-        self.sites[name] = connector
         if wait:
             connector.wait_log(REGISTERED, count=wait, seconds=40)
         return connector
+
+    def restart(self):
+        """Every connector anew: connections that know nothing of how the line was before."""
+        for connector in list(self.own.connectors):
+            connector.stop()
+            self.own.connectors.remove(connector)
+        for name in self.sites:
+            self._start(name, 4)
 
     # --- what visitors get -------------------------------------------------------------------------
 
