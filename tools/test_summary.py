@@ -5,7 +5,8 @@
 
 Reads a folder of JUnit files (*.xml, from ctest and pytest) and of *.count files, each one line
 "passed failed skipped name". A ctest entry is a whole cmocka program; its own counts are read from
-its output. Exit status 1 if anything failed.
+its output. What failed in NAME.xml and passed in NAME-again.xml counts as passed, and is named as unsteady.
+Exit status 1 if anything failed. With --failed FILE.xml it prints how many cases of that file failed.
 """
 
 import pathlib
@@ -53,14 +54,27 @@ def junit_file(file):
         yield (*junit_case(case), "::".join(p for p in parts if p))
 
 
+def settled(rows, again):
+    """The rows, those that failed replaced by what a second try said; and the names of those that passed then."""
+    second = {row[3]: row for row in junit_file(again)} if again.exists() else {}
+    unsteady = [row[3] for row in rows if row[1] and row[3] in second and not second[row[3]][1]]
+    return [second[row[3]] if row[3] in unsteady else row for row in rows], unsteady
+
+
 def main():
+    if sys.argv[1] == "--failed":
+        print(sum(failed for _, failed, _, _ in junit_file(sys.argv[2])))
+        return 0
     folder = pathlib.Path(sys.argv[1])
     total = [0, 0, 0]
     failures = []
-    for file in sorted(folder.glob("*.xml")) + sorted(folder.glob("*.count")):
+    unsteady = []
+    files = [f for f in sorted(folder.glob("*.xml")) if not f.stem.endswith("-again")]
+    for file in files + sorted(folder.glob("*.count")):
         try:
             if file.suffix == ".xml":
-                rows = list(junit_file(file))
+                rows, shaky = settled(list(junit_file(file)), file.with_stem(file.stem + "-again"))
+                unsteady += [f"{file.stem}: {name}" for name in shaky]
             else:
                 passed, failed, skipped, name = file.read_text().strip().split(" ", 3)
                 rows = [(int(passed), int(failed), int(skipped), name)]
@@ -71,6 +85,8 @@ def main():
         print(f"{file.stem:32} {sums[0]:5} passed {sums[1]:4} failed {sums[2]:4} skipped")
         failures += [f"{file.stem}: {name}" for _, failed, _, name in rows if failed]
 
+    for name in unsteady:
+        print(f"UNSTEADY {name} (failed, and passed when it ran again alone)")
     for failure in failures:
         print(f"FAILED {failure}")
     print(f"{total[0]} passed, {total[1]} failed, {total[2]} skipped")

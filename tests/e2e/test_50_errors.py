@@ -79,7 +79,7 @@ def test_origin_does_not_answer(site, stage, visitor, case):
     assert why in said["detail"].lower()
     # Both programs' logs have the same id, and the connector's has the reason.
     stage.edge.program.wait_log(rf"cfRay={ray(answer)}.*origin=\"?{re.escape(said['origin'])}")
-    line = site.connector.wait_log(rf"cfRay={ray(answer)}.*").group()
+    line = site.connector.wait_log(rf"cfRay={ray(answer)}.*originService=.*").group()
     assert said["origin"] in line and (not errno or errno in line)
 
 
