@@ -22,9 +22,10 @@ MAY_INCLUDE = {
     "store": "base io",
     "quic": "base io tls",
     "http": "base io tls quic",
+    "acme": "base io tls jose http",
     "transport": "base io tls quic http wire",
-    "connector": "base io config tls jose http wire transport",
-    "edge": "base io config tls jose http wire transport store",
+    "connector": "base io config tls jose http acme wire transport",
+    "edge": "base io config tls jose http acme wire transport store",
 }
 
 # header of a library: the folders that may see it.
@@ -42,7 +43,7 @@ OWNERS = {
     r"ldns/.*": "edge/dns",
     r"pcre2\.h": "connector/ingress",
     r"zip\.h": "connector/cli",
-    r"jansson\.h": "wire jose http edge connector",
+    r"jansson\.h": "wire jose http acme edge connector",
     r"sodium\.h|sodium/.*": "base tls store",
     r"seccomp\.h|cap-ng\.h": "edge/sandbox",
     r"maxminddb\.h": "edge",

@@ -1,4 +1,4 @@
-#include "edge/acme/acme.h"
+#include "acme/acme.h"
 
 #include <jansson.h>
 #include <poll.h>
@@ -12,7 +12,6 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "base/secret.h"
-#include "edge/acme/acme.h"
 #include "http/fetch.h"
 #include "jose/signer.h"
 
