@@ -40,6 +40,14 @@ struct tls_context *tls_context_server(tls_choose *choose, void *ctx, void (*dro
 	return c;
 }
 
+void tls_context_set_challenges(struct tls_context *c, tls_choose *choose)
+{
+	static const char *const alpn[] = { TLS_CHALLENGE_ALPN, NULL };
+
+	BUG_IF(!c->is_server || c->alpn_count == 0 || set_alpn(c, alpn, NULL) < 0);
+	c->challenge = choose;
+}
+
 static int load_trust(struct tls_context *c, const struct tls_client_options *options,
 		      struct err *err)
 {

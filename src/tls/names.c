@@ -16,6 +16,14 @@ static char *lower_case_name(struct bytes name)
 	return text;
 }
 
+static bool looks_for_challenge(const struct tls_context *c, gnutls_session_t gnutls)
+{
+	gnutls_datum_t alpn = { NULL, 0 };
+
+	return c->challenge && gnutls_alpn_get_selected_protocol(gnutls, &alpn) == 0 &&
+	       bytes_eq(bytes_of(alpn.data, alpn.size), BYTES_LIT(TLS_CHALLENGE_ALPN));
+}
+
 int tls_choose_certificate(struct tls_context *c, gnutls_session_t gnutls, char **server_name,
 			   struct err *refusal, gnutls_alert_description_t *alert)
 {
@@ -29,7 +37,8 @@ int tls_choose_certificate(struct tls_context *c, gnutls_session_t gnutls, char 
 	else if (ret != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
 		return GNUTLS_E_RECEIVED_DISALLOWED_NAME;
 
-	struct tls_certificate *certificate = c->choose(c->choose_ctx, bytes_str(*server_name));
+	tls_choose *choose = looks_for_challenge(c, gnutls) ? c->challenge : c->choose;
+	struct tls_certificate *certificate = choose(c->choose_ctx, bytes_str(*server_name));
 	if (!certificate) {
 		if (*server_name)
 			err_set(refusal, E_TLS, "no certificate for \"%s\"", *server_name);

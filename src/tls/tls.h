@@ -40,6 +40,11 @@ typedef struct tls_certificate *tls_choose(void *ctx, struct bytes server_name);
 struct tls_context *tls_context_server(tls_choose *choose, void *ctx, void (*drop_ctx)(void *ctx),
 				       const char *const *alpn, struct err *err);
 
+/* Who offers "acme-tls/1" (RFC 8737, a certificate authority that looks for its challenge) gets what `choose` has
+ * for the name, with the context's own ctx; NULL refuses the handshake. Before the context is shared. */
+void tls_context_set_challenges(struct tls_context *c, tls_choose *choose);
+#define TLS_CHALLENGE_ALPN "acme-tls/1"
+
 struct tls_client_options {
 	const char *ca_file; /* PEM file trusted instead of (or beside) the system's; NULL: system only */
 	struct bytes ca_pem;     /* the same, in memory */

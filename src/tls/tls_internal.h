@@ -31,8 +31,9 @@ struct tls_certificate {
 struct tls_context {
 	atomic_uint refs;
 	bool is_server;
-	tls_choose *choose; /* server */
-	void *choose_ctx;   /* owned when drop_choose_ctx is set */
+	tls_choose *choose;    /* server */
+	tls_choose *challenge; /* server; NULL: TLS-ALPN-01 is not answered */
+	void *choose_ctx;      /* owned when drop_choose_ctx is set */
 	void (*drop_choose_ctx)(void *ctx);
 	gnutls_datum_t alpn[ALPN_MAX_NAMES]; /* owned */
 	unsigned alpn_count;

@@ -130,6 +130,56 @@ static void alpn_names_have_a_limit(void **state)
 	assert_int_equal(err.code, E_INVALID);
 }
 
+static const char *const only_acme[] = { TLS_CHALLENGE_ALPN, NULL };
+
+/* Of a.test only, and that of b.test, so that it can be told apart. */
+static struct tls_certificate *choose_challenge(void *ctx, struct bytes name)
+{
+	(void)ctx;
+	return bytes_eq(name, BYTES_LIT("a.test")) ? cert_b : NULL;
+}
+
+static struct tls_context *make_challenged(void)
+{
+	struct tls_context *s = tls_context_server(choose, NULL, NULL, h2_and_h1, NULL);
+
+	tls_context_set_challenges(s, choose_challenge);
+	return s;
+}
+
+static void a_challenge_is_shown_to_who_looks_for_it_only(void **state)
+{
+	struct tls_context *s = make_challenged();
+	struct tls_context *authority = make_client(ca.cert_pem, false, only_acme);
+	struct tls_context *browser = make_client(ca.cert_pem, false, h1_and_h2);
+
+	(void)state;
+	connect_both(s, authority, "a.test");
+	assert_says(&client.err, E_TLS, "it is for another name (b.test)");
+	end_drop(&client);
+	end_drop(&server);
+	client.done_count = server.done_count = 0;
+	connect_both(s, browser, "a.test");
+	assert_up();
+	assert_true(bytes_eq(tls_alpn(server.stream), BYTES_LIT("h2")));
+	tls_context_unref(s);
+	tls_context_unref(authority);
+	tls_context_unref(browser);
+}
+
+static void a_challenge_that_is_not_there_is_refused(void **state)
+{
+	struct tls_context *s = make_challenged();
+	struct tls_context *c = make_client(ca.cert_pem, false, only_acme);
+
+	(void)state;
+	connect_both(s, c, "b.test");
+	assert_null(server.stream);
+	assert_says(&client.err, E_TLS, "alert 112");
+	tls_context_unref(s);
+	tls_context_unref(c);
+}
+
 /* --- Which servers a client believes --------------------------------------------------------- */
 
 static struct tls_certificate *chosen;
@@ -535,6 +585,8 @@ int main(void)
 		TEST(alpn_without_a_match_is_refused),
 		TEST(alpn_is_optional_for_either_side),
 		TEST(alpn_names_have_a_limit),
+		TEST(a_challenge_is_shown_to_who_looks_for_it_only),
+		TEST(a_challenge_that_is_not_there_is_refused),
 		TEST(verifies_ip_addresses),
 		TEST(refuses_another_ip_address),
 		TEST(refuses_a_certificate_of_another_name),
