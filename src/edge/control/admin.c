@@ -208,95 +208,6 @@ static enum ask_result tunnel_list(struct ask *a)
 	return answer_result(a, list);
 }
 
-static int count_tunnels(struct control *c, size_t *ret, struct err *err)
-{
-	struct store_tunnel_filter filter = { .is_deleted = 0, .limit = 1 };
-	struct store_tunnel *tunnels;
-	char account[33];
-	size_t count;
-
-	if (store_account_first(c->store, account, err) < 0)
-		return err ? err->code : E_IO;
-	filter.account = account;
-	int rc = store_tunnel_list(c->store, &filter, &tunnels, &count, ret, err);
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < count; i++)
-		store_tunnel_done(&tunnels[i]);
-	mem_free(tunnels);
-	return 0;
-}
-
-static int count_routes(struct control *c, size_t *ret, struct err *err)
-{
-	struct store_route *routes;
-	int rc = store_route_list(c->store, &routes, ret, err);
-
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < *ret; i++)
-		store_route_done(&routes[i]);
-	mem_free(routes);
-	return 0;
-}
-
-static int count_networks(struct control *c, size_t *ret, struct err *err)
-{
-	const struct store_network_filter living = { .limit = 1 };
-	struct store_network_route *routes;
-	size_t count;
-	int rc = store_network_route_list(c->store, &living, &routes, &count, ret, err);
-
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < count; i++)
-		store_network_route_done(&routes[i]);
-	mem_free(routes);
-	return 0;
-}
-
-static int count_zones(struct control *c, size_t *ret, struct err *err)
-{
-	struct store_zone *zones;
-	int rc = store_zone_list(c->store, &zones, ret, err);
-
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < *ret; i++)
-		store_zone_done(&zones[i]);
-	mem_free(zones);
-	return 0;
-}
-
-static enum ask_result status(struct ask *a)
-{
-	struct control *c = a->control;
-	size_t zones, tunnels, routes, networks;
-	struct err err = { 0 };
-	int64_t users, revision;
-	json_t *edge = NULL;
-
-	users = store_user_count(c->store, &err);
-	revision = users < 0 ? -1 : store_revision(c->store, &err);
-	if (revision < 0 || count_zones(c, &zones, &err) < 0 ||
-	    count_tunnels(c, &tunnels, &err) < 0 || count_routes(c, &routes, &err) < 0 ||
-	    count_networks(c, &networks, &err) < 0)
-		return answer_store_error(a, &err);
-	if (c->hooks.status) {
-		char *text = c->hooks.status(c->hooks.ctx);
-
-		edge = text ? json_loads(text, 0, NULL) : NULL;
-		mem_free(text);
-	}
-	return answer_result(
-		a, json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "running",
-			     c->hooks.status != NULL, "version", ADIT_VERSION, "public_url",
-			     c->public_url, "revision", (json_int_t)revision, "zones",
-			     (json_int_t)zones, "tunnels", (json_int_t)tunnels, "routes",
-			     (json_int_t)routes, "network_routes", (json_int_t)networks, "users",
-			     (json_int_t)users, "edge", edge ? edge : json_null()));
-}
-
 static enum ask_result backup(struct ask *a)
 {
 	const char *path = body_string(a, "path");
@@ -316,7 +227,7 @@ static enum ask_result backup(struct ask *a)
 /* --- The table ------------------------------------------------------------------------------ */
 
 static const struct endpoint endpoints[] = {
-	{ "GET", "status", status },
+	{ "GET", "status", admin_status },
 	{ "GET", "zones", zone_list },
 	{ "POST", "zones", zone_add },
 	{ "DELETE", "zones/:", zone_remove },

@@ -15,6 +15,7 @@
 #include "http/head.h"
 
 struct control;
+struct json_t;
 struct loop;
 struct ports_state;
 struct snapshot;
@@ -68,6 +69,11 @@ struct control_options {
 struct control *control_plane_new(struct store *store, struct loop *loop,
 				  const struct control_hooks *hooks,
 				  const struct control_options *options);
+/* Adds a part to what `adit-edge status` says: `make` gives a JSON object or array (a new reference, never NULL) and
+ * is asked on the control thread. `name` (a literal) is its member in the JSON. How it looks to people:
+ * edge/cli/cli_status.c, which shows any object of numbers, texts and lists of objects without knowing it. */
+void control_status_add(struct control *c, const char *name, struct json_t *(*make)(void *ctx),
+			void *ctx);
 /* The edge begins to stop: logins that wait are answered now (their clients ask again), so that they do
  * not hold up the drain. Control thread. */
 void control_plane_drain(struct control *c);

@@ -12,6 +12,9 @@
 struct login_store;
 struct signin;
 
+/* More than there are folders that could add one. */
+#define CONTROL_STATUS_PARTS 16
+
 struct control {
 	uint32_t magic;
 	struct store *store; /* borrowed */
@@ -23,6 +26,12 @@ struct control {
 	struct port_allow ports;
 	struct signin *signin;      /* owned: who is signed in, who guesses passwords */
 	struct login_store *logins; /* owned: certificates that wait for `adit tunnel login` */
+	struct control_status_part {
+		const char *name;
+		struct json_t *(*make)(void *ctx);
+		void *ctx;
+	} status_parts[CONTROL_STATUS_PARTS];
+	size_t status_part_count;
 	/* Of a takeover. */
 	enum { CONTROL_OPEN, CONTROL_FROZEN, CONTROL_HANDED_OVER } phase;
 	struct control_request *waiting[LIMIT_API_FROZEN]; /* borrowed: to be answered */
@@ -147,6 +156,9 @@ enum ask_result api_port_delete(struct ask *a);
 enum ask_result admin_port_list(struct ask *a);
 /* A host that means something to connectors or to this edge: nobody may route it (api_routes.c). */
 bool api_host_is_reserved(struct ask *a, const char *hostname);
+
+/* status.c */
+enum ask_result admin_status(struct ask *a);
 
 /* The body as a JSON object, owned by the caller; NULL after having answered 400. */
 json_t *ask_body(struct ask *a);
