@@ -14,8 +14,10 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "base/secret.h"
+#include "edge/acme/challenges.h"
 #include "edge/control/control.h"
 #include "edge/control/gateway.h"
+#include "edge/edge_tls.h"
 #include "edge/forward/dispatch.h"
 #include "edge/forward/private_tcp.h"
 #include "edge/listen/local.h"
@@ -51,7 +53,8 @@ struct edge {
 	struct control *control;
 	struct control_gateway *gateway;
 	struct directory *directory;
-	struct snapshot *snapshot; /* counted: the newest */
+	struct snapshot *snapshot;     /* counted: the newest */
+	struct challenges *challenges; /* counted: what authorities may be shown; NULL: nothing */
 	struct local_listeners *local;
 	struct ports *ports;
 	struct sockets *sockets;
@@ -182,64 +185,35 @@ void edge_connector_services(struct edge *e, const struct uuid *connector,
 
 /* --- Snapshots ------------------------------------------------------------------------------- */
 
-static struct tls_certificate *choose_https(void *ctx, struct bytes server_name)
+/* Gives `s`, and what authorities may be shown, to every worker. */
+static int spread(struct edge *e, struct snapshot *s, struct err *err)
 {
-	struct address literal;
+	struct worker_tls tls;
 
-	/* Some clients send the address they dialled, which RFC 6066 does not allow: no name, then. */
-	if (address_from_ip(server_name, 0, &literal))
-		server_name = BYTES_NONE;
-	return snapshot_certificate(ctx, server_name);
-}
-
-static struct tls_certificate *choose_tunnel(void *ctx, struct bytes server_name)
-{
-	(void)server_name; /* one certificate has all tunnel names */
-	return snapshot_tunnel_certificate(ctx);
-}
-
-static void drop_snapshot(void *ctx)
-{
-	snapshot_unref(ctx);
-}
-
-static void drop_tls(struct worker_tls *tls)
-{
-	tls_context_unref(tls->https);
-	tls_context_unref(tls->tunnel);
-	tls_context_unref(tls->quic);
+	if (edge_tls_make(e, s, e->challenges, &tls, err) < 0)
+		return E_TLS;
+	/* At the start directly: a worker that accepts must have certificates. */
+	void (*give)(struct worker *, struct snapshot *, const struct worker_tls *) =
+		e->threads_started ? worker_post_snapshot : worker_set_snapshot;
+	for (size_t i = 0; i < e->worker_count; i++) {
+		struct worker_tls its = edge_tls_ref(&tls);
+		give(e->workers[i], snapshot_ref(s), &its);
+	}
+	edge_tls_done(&tls);
+	return 0;
 }
 
 /* Builds a snapshot and gives it to every worker. */
 static int spread_snapshot(struct edge *e, struct err *err)
 {
-	static const char *const https_alpn[] = { "h2", "http/1.1", NULL };
-	static const char *const quic_alpn[] = { "argotunnel", NULL };
 	struct snapshot *s = snapshot_build(e->store, e->snapshot, err);
 
 	if (!s)
 		return err_wrap(err, "reading the routes");
-	struct worker_tls tls = {
-		.https = tls_context_server(choose_https, snapshot_ref(s), drop_snapshot,
-					    https_alpn, err),
-		.tunnel = tls_context_server(choose_tunnel, snapshot_ref(s), drop_snapshot, NULL,
-					     err),
-		.quic = tls_context_server(choose_tunnel, snapshot_ref(s), drop_snapshot, quic_alpn,
-					   err),
-	};
-	if (!tls.https || !tls.tunnel || !tls.quic) {
-		drop_tls(&tls);
+	if (spread(e, s, err) < 0) {
 		snapshot_unref(s);
-		return err_wrap(err, "preparing TLS");
+		return E_TLS;
 	}
-	/* At the start directly: a worker that accepts must have certificates. */
-	void (*give)(struct worker *, struct snapshot *, const struct worker_tls *) =
-		e->threads_started ? worker_post_snapshot : worker_set_snapshot;
-	for (size_t i = 0; i < e->worker_count; i++)
-		give(e->workers[i], snapshot_ref(s),
-		     &(struct worker_tls){ tls_context_ref(tls.https), tls_context_ref(tls.tunnel),
-					   tls_context_ref(tls.quic) });
-	drop_tls(&tls);
 	snapshot_unref(e->snapshot);
 	e->snapshot = s;
 	/* At the start the edge's own listeners come first. */
@@ -823,6 +797,7 @@ static void stop(struct edge *e, const struct err *why)
 	control_gateway_free(e->gateway);
 	directory_free(e->directory);
 	snapshot_unref(e->snapshot);
+	challenges_unref(e->challenges);
 	store_close(e->store);
 	quic_relay_free(e->relay);
 	sockets_free(e->sockets);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "edge/acme/challenges.h"
 #include "edge/forward/forward.h"
 #include "edge/listen/arrival.h"
 #include "edge/listen/visitor.h"
@@ -21,6 +22,7 @@ static const struct handler visitor_handlers[] = {
 };
 
 static const struct handler redirect_handlers[] = {
+	{ "challenge", challenges_handle },
 	{ "redirect", route_redirect },
 };
 
@@ -77,6 +79,7 @@ struct worker *worker_free(struct worker *w)
 	tls_context_unref(w->https_tls);
 	tls_context_unref(w->tunnel_tls);
 	tls_context_unref(w->quic_tls);
+	challenges_unref(w->challenges);
 	snapshot_unref(w->snapshot);
 	return mem_free(w);
 }
@@ -103,10 +106,12 @@ void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, const stru
 	tls_context_unref(w->https_tls);
 	tls_context_unref(w->tunnel_tls);
 	tls_context_unref(w->quic_tls);
+	challenges_unref(w->challenges);
 	w->snapshot = snapshot;
 	w->https_tls = tls->https;
 	w->tunnel_tls = tls->tunnel;
 	w->quic_tls = tls->quic;
+	w->challenges = tls->challenges;
 	for (size_t i = 0; i < w->quic_count; i++)
 		quic_listener_set_tls(w->quic[i], w->quic_tls);
 	registry_drop_deleted(w);

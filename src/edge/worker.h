@@ -15,6 +15,7 @@
 #include "http/exchange.h"
 
 struct address;
+struct challenges;
 struct control_gateway;
 struct edge;
 struct listener;
@@ -35,12 +36,13 @@ struct worker {
 
 	struct map *tunnels; /* tunnel id -> struct tunnel_entry (edge/tunnels/registry.c) */
 	struct tls_context *https_tls, *tunnel_tls, *quic_tls; /* counted */
-	struct handler_chain visitors;                         /* route -> control | forward */
-	struct handler_chain redirect;                         /* plain HTTP */
-	struct list visitors_open; /* visitors' connections (edge/listen/visitor.c) */
-	struct list open_ports;    /* public ports (edge/ports/open_port.h) */
-	struct list port_conns;    /* connections to them (edge/ports/port_tcp.c) */
-	struct list handshakes;    /* TLS handshakes under way (edge/listen/arrival.c) */
+	struct challenges *challenges; /* of certificate authorities, pending; counted, NULL: none */
+	struct handler_chain visitors; /* route -> control | forward */
+	struct handler_chain redirect; /* plain HTTP */
+	struct list visitors_open;     /* visitors' connections (edge/listen/visitor.c) */
+	struct list open_ports;        /* public ports (edge/ports/open_port.h) */
+	struct list port_conns;        /* connections to them (edge/ports/port_tcp.c) */
+	struct list handshakes;        /* TLS handshakes under way (edge/listen/arrival.c) */
 	size_t visitor_count;
 	size_t session_count;        /* tunnel connections, registered or not */
 	struct listener **listeners; /* owned */
@@ -73,9 +75,10 @@ struct worker *worker_free(struct worker *w);
 void worker_listen(struct worker *w, int fd,
 		   void (*on_accept)(void *worker, int fd, const struct address *peer));
 
-/* Certificates: of visitors, of connectors over TCP, and over QUIC. */
+/* Certificates: of visitors, of connectors over TCP, and over QUIC; what authorities are shown (NULL: nothing). */
 struct worker_tls {
 	struct tls_context *https, *tunnel, *quic;
+	struct challenges *challenges;
 };
 
 /* Before the thread starts: the first routes and certificates; takes one reference of each over. */

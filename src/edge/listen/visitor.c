@@ -149,6 +149,11 @@ static void on_tls(struct worker *w, struct byte_stream *stream, const struct er
 		log_debug(COMPONENT, "visitor without a TLS handshake", LOG_STR("error", err->text));
 		return;
 	}
+	/* An authority that has seen its challenge: there is nothing more to say (RFC 8737 §3). */
+	if (bytes_eq(tls_alpn(stream), BYTES_LIT(TLS_CHALLENGE_ALPN))) {
+		byte_stream_close(stream);
+		return;
+	}
 	if (snapshot_is_tunnel_name(w->snapshot, tls_server_name(stream))) {
 		accept_connector_stream(w, stream);
 		return;
