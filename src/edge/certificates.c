@@ -25,6 +25,24 @@ struct authority {
 	usec expires_at;
 };
 
+enum certificate_source certificate_source_of(const char *name)
+{
+	return strncmp(name, "acme ", 5) == 0     ? CERTIFICATE_ACME
+	       : strncmp(name, "import ", 7) == 0 ? CERTIFICATE_IMPORTED
+						  : CERTIFICATE_BUILTIN;
+}
+
+const char *certificate_source_text(enum certificate_source source)
+{
+	static const char *const texts[] = {
+		[CERTIFICATE_BUILTIN] = "built-in",
+		[CERTIFICATE_ACME] = "acme",
+		[CERTIFICATE_IMPORTED] = "imported",
+	};
+
+	return texts[source];
+}
+
 /* --- The CA ---------------------------------------------------------------------------------- */
 
 static int create_ca(struct store *store, struct err *err)
@@ -179,6 +197,8 @@ static void free_needs(struct map *wanted)
 /* No leaf outlives the CA: one that ends with it cannot be renewed. */
 static usec due_at(const struct store_certificate *c, const struct authority *ca)
 {
+	if (certificate_source_of(c->name) != CERTIFICATE_BUILTIN)
+		return c->expires_at > clock_wall_now() ? c->expires_at : INT64_MAX;
 	return c->expires_at < ca->expires_at ? c->expires_at - RENEW_BEFORE : INT64_MAX;
 }
 
@@ -261,6 +281,8 @@ static int update(struct store *store, const struct authority *ca, const struct 
 
 	for (size_t i = 0; i < count; i++) {
 		const char *hostnames = map_find(wanted, bytes_str(list[i].name));
+		if (certificate_source_of(list[i].name) != CERTIFICATE_BUILTIN)
+			continue;
 		if (!hostnames)
 			drop[drop_count++] = list[i].name;
 		else if (is_good(&list[i], hostnames, ca, now))

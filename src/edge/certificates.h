@@ -15,6 +15,13 @@
 #include "base/err.h"
 #include "store/store.h"
 
+/* Beside them the store has certificates of ACME authorities, "acme NAME" (edge/acme/manager.h), and those that
+ * people brought, "import NAME". */
+enum certificate_source { CERTIFICATE_BUILTIN, CERTIFICATE_ACME, CERTIFICATE_IMPORTED };
+#define CERTIFICATE_SOURCES 3
+enum certificate_source certificate_source_of(const char *name);
+const char *certificate_source_text(enum certificate_source source); /* "built-in", "acme", "imported" */
+
 /* The store's names of these two; those of the others are "domain NAME". */
 #define CERTIFICATE_CONTROL "control"
 #define CERTIFICATE_TUNNEL "tunnel"
@@ -32,10 +39,10 @@ struct certificate_needs {
 	const char *control_host; /* DNS name or IP literal; NULL: none */
 };
 
-/* Issues what is missing, ends in less than 30 days, or was issued by another CA or for other names;
+/* Of those of the built-in CA: issues what is missing, ends in less than 30 days, or was issued by another CA or for other names;
  * drops what nobody needs; writes nothing when all is well. Then lists them all (as
  * store_certificate_list). *ret_renew_at: the wall time at which one is due; INT64_MAX when none ever
- * is, as all end with the CA. E_NOT_FOUND when there is no CA. */
+ * is, as all end with the CA. One of another source is due when it ends: what is served in its place changes. E_NOT_FOUND when there is no CA. */
 int certificates_update(struct store *store, const struct certificate_needs *needs,
 			struct store_certificate **ret, size_t *ret_count, usec *ret_renew_at,
 			struct err *err);

@@ -1,8 +1,11 @@
 #include "edge/snapshot.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "edge/certificates.h"
@@ -10,6 +13,7 @@
 #include "store/store.h"
 #include "tls/tls.h"
 
+#define COMPONENT "edge/snapshot"
 #define MAGIC_SNAPSHOT 0x736e6170
 /* No longer name can be in the maps; it also bounds the search for a wildcard. */
 #define MAX_HOST_BYTES 253
@@ -35,13 +39,15 @@ struct snapshot {
 	struct network_table networks; /* a table for each of vnets, of snapshot_network */
 	struct snapshot_port *ports;   /* in the arena */
 	size_t port_count;
-	struct map *ports_by_key;            /* port_key() -> snapshot_port */
-	struct map *tokens;                  /* hash of an API token -> account id, in the arena */
-	struct map *by_id;                   /* UUID -> snapshot_tunnel */
-	struct map *exact, *below;           /* "a.b" -> snapshot_route, and "b" -> that of "*.b" */
-	struct map *by_name;                 /* name in the store -> held_certificate */
-	struct map *cert_exact, *cert_below; /* as the routes' -> tls_certificate */
-	struct tls_certificate *unnamed;     /* borrowed from certificates, as the next */
+	struct map *ports_by_key;  /* port_key() -> snapshot_port */
+	struct map *tokens;        /* hash of an API token -> account id, in the arena */
+	struct map *by_id;         /* UUID -> snapshot_tunnel */
+	struct map *exact, *below; /* "a.b" -> snapshot_route, and "b" -> that of "*.b" */
+	struct map *by_name;       /* name in the store -> held_certificate */
+	struct cert_names {
+		struct map *exact, *below; /* as the routes' -> tls_certificate */
+	} certs[CERTIFICATE_SOURCES];      /* the later source wins */
+	struct tls_certificate *unnamed;   /* borrowed from certificates, as the next */
 	struct tls_certificate *tunnel_certificate;
 };
 
@@ -60,8 +66,8 @@ static struct snapshot *snapshot_new(void)
 	s->exact = map_new();
 	s->below = map_new();
 	s->by_name = map_new();
-	s->cert_exact = map_new();
-	s->cert_below = map_new();
+	for (size_t i = 0; i < CERTIFICATE_SOURCES; i++)
+		s->certs[i] = (struct cert_names){ map_new(), map_new() };
 	return s;
 }
 
@@ -80,8 +86,10 @@ static void snapshot_free(struct snapshot *s)
 	map_free(s->exact);
 	map_free(s->below);
 	map_free(s->by_name);
-	map_free(s->cert_exact);
-	map_free(s->cert_below);
+	for (size_t i = 0; i < CERTIFICATE_SOURCES; i++) {
+		map_free(s->certs[i].exact);
+		map_free(s->certs[i].below);
+	}
 	arena_done(&s->arena);
 	s->magic = 0;
 	mem_free(s);
@@ -103,6 +111,20 @@ struct snapshot *snapshot_unref(struct snapshot *s)
 	if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1)
 		snapshot_free(s);
 	return NULL;
+}
+
+static struct tls_certificate *find_certificate(const struct snapshot *s, struct bytes name,
+						enum certificate_source least)
+{
+	struct tls_certificate *found = NULL;
+
+	for (size_t i = CERTIFICATE_SOURCES; !found && i-- > (size_t)least;) {
+		found = map_find(s->certs[i].exact, name);
+		if (!found)
+			found = map_find(s->certs[i].below,
+					 bytes_from(name, bytes_index(name, '.') + 1));
+	}
+	return found;
 }
 
 /* --- Building ---------------------------------------------------------------------------------- */
@@ -375,30 +397,68 @@ static int hold_certificate(struct snapshot *s, struct store *store,
 	return 0;
 }
 
+/* What comes later takes the names of what came before. Ours by name backwards, as "control" must not take the place
+ * of "domain …"; those of others by age. */
+static int by_strength(const void *a, const void *b)
+{
+	const struct store_certificate *left = a, *right = b;
+	enum certificate_source source = certificate_source_of(left->name);
+
+	if (source != certificate_source_of(right->name))
+		return source < certificate_source_of(right->name) ? -1 : 1;
+	if (source == CERTIFICATE_BUILTIN)
+		return strcmp(right->name, left->name);
+	return left->rev < right->rev ? -1 : left->rev > right->rev;
+}
+
+static int take_certificate(struct snapshot *s, struct store *store, const struct snapshot *previous,
+			    const struct store_certificate *from, struct err *err)
+{
+	enum certificate_source source = certificate_source_of(from->name);
+	struct bytes rest = bytes_str(from->hostnames), line = BYTES_NONE;
+	struct tls_certificate *tls = NULL;
+	struct err why = { 0 };
+
+	/* One that has ended is worse than that of the built-in CA, which some at least trust. */
+	if (source != CERTIFICATE_BUILTIN && from->expires_at <= clock_wall_now())
+		return 0;
+	int r = hold_certificate(s, store, previous, from, &tls, &why);
+	if (r < 0 && source != CERTIFICATE_BUILTIN) {
+		log_error(COMPONENT, "a certificate cannot be used", LOG_STR("name", from->name),
+			  LOG_STR("error", why.text));
+		return 0;
+	}
+	if (r < 0) {
+		if (err)
+			*err = why;
+		return r;
+	}
+	while (bytes_split(&rest, '\n', &line))
+		put_name(s->certs[source].exact, s->certs[source].below, line, tls);
+	if (strcmp(from->name, CERTIFICATE_TUNNEL) == 0)
+		s->tunnel_certificate = tls;
+	return 0;
+}
+
 static int take_certificates(struct snapshot *s, struct store *store,
 			     const struct snapshot *previous, const struct source *src,
 			     struct err *err)
 {
-	struct tls_certificate *tls = NULL;
-
 	s->certificates = mem_alloc_array(src->certificate_count, sizeof(*s->certificates));
-	/* Sorted by name: "control" comes before "domain …", which must not take its place. */
-	for (size_t i = src->certificate_count; i-- > 0;) {
-		struct bytes rest = bytes_str(src->certificates[i].hostnames), line = BYTES_NONE;
-		int r = hold_certificate(s, store, previous, &src->certificates[i], &tls, err);
+	if (src->certificate_count)
+		qsort(src->certificates, src->certificate_count, sizeof(*src->certificates),
+		      by_strength);
+	for (size_t i = 0; i < src->certificate_count; i++) {
+		int r = take_certificate(s, store, previous, &src->certificates[i], err);
 		if (r < 0)
 			return r;
-		while (bytes_split(&rest, '\n', &line))
-			put_name(s->cert_exact, s->cert_below, line, tls);
-		if (strcmp(src->certificates[i].name, CERTIFICATE_TUNNEL) == 0)
-			s->tunnel_certificate = tls;
 	}
 	/* Who dials an address sends no name (RFC 6066 §3), so a control host that is an address has to be
 	 * what is shown then. */
 	struct address literal;
 	bool is_address = address_from_ip(bytes_str(s->control_host), 0, &literal);
 	const char *first = src->zone_count && !is_address ? src->zones[0].name : s->control_host;
-	s->unnamed = map_find(s->cert_exact, bytes_str(first));
+	s->unnamed = find_certificate(s, bytes_str(first), CERTIFICATE_BUILTIN);
 	return 0;
 }
 
@@ -526,11 +586,14 @@ struct tls_certificate *snapshot_certificate(const struct snapshot *s, struct by
 		return s->unnamed;
 	if (server_name.len > MAX_HOST_BYTES || server_name.ptr[0] == '.')
 		return NULL;
-	struct tls_certificate *found = map_find(s->cert_exact, server_name);
-	if (!found)
-		found = map_find(s->cert_below,
-				 bytes_from(server_name, bytes_index(server_name, '.') + 1));
-	return found;
+	return find_certificate(s, server_name, CERTIFICATE_BUILTIN);
+}
+
+bool snapshot_is_certified(const struct snapshot *s, struct bytes server_name)
+{
+	CHECK(s, MAGIC_SNAPSHOT);
+	return server_name.len && server_name.len <= MAX_HOST_BYTES && server_name.ptr[0] != '.' &&
+	       find_certificate(s, server_name, CERTIFICATE_ACME);
 }
 
 struct tls_certificate *snapshot_tunnel_certificate(const struct snapshot *s)

@@ -95,11 +95,14 @@ const struct snapshot_port *snapshot_port(const struct snapshot *s, enum port_pr
 					  uint16_t port);
 /* All of them; borrowed from the snapshot. */
 const struct snapshot_port *snapshot_ports(const struct snapshot *s, size_t *ret_count);
-/* For listeners that visitors reach: exact name, then "*." of its parent; the tunnel names too, as
- * connectors may come by the same port. NULL when nothing covers the name. Without a name (clients that
+/* For listeners that visitors reach: exact name, then "*." of its parent, among certificates that people brought,
+ * then those of ACME authorities, then those of the built-in CA; the tunnel names too, as connectors may come by the
+ * same port. NULL when nothing covers the name. Without a name (clients that
  * go by IP address) the control host's if that is an address or there is no zone, else the first zone's:
  * they get a handshake, and can tell from it whom they reached. Borrowed from the snapshot, as the next. */
 struct tls_certificate *snapshot_certificate(const struct snapshot *s, struct bytes server_name);
+/* Whether another one than the built-in CA's is there for the name. */
+bool snapshot_is_certified(const struct snapshot *s, struct bytes server_name);
 /* For the tunnel listener: h2.cftunnel.com, quic.cftunnel.com, probe.cftunnel.com. */
 struct tls_certificate *snapshot_tunnel_certificate(const struct snapshot *s);
 /* Whether this is one of those names: whoever asks for it is a connector, whatever port it came by. */

@@ -330,3 +330,26 @@ int store_certificate_get(struct store *s, const char *name, struct store_certif
 /* Puts (rev is ignored) and drops in one transaction; nothing to do writes nothing. */
 int store_certificates_change(struct store *s, const struct store_certificate *put, size_t put_count,
 			      const char *const *drop, size_t drop_count, struct err *err);
+
+/* --- ACME: how it stands with each certificate that an authority issues ------------------------ */
+
+struct store_acme_name {
+	char *name; /* "domain example.com", "host app.example.com"; the certificate is "acme NAME" */
+	char *directory;        /* URL of the authority that issued it; "": there is none yet */
+	char *renewal_id;       /* tls_renewal_id(); "": none */
+	char *error;            /* of the last attempt; "": it went well */
+	usec started_at;        /* from when on it is good; wall times, as all here */
+	usec renew_at, ask_at;  /* when to renew, and when to ask the authority about that */
+	usec next_at, tried_at; /* no attempt before; the last one */
+	int64_t failures;       /* since the last success */
+	bool is_on_demand;      /* it is there because somebody asked for the name */
+};
+void store_acme_name_done(struct store_acme_name *n);
+/* By name. Array owned by the caller: *_done() each, then mem_free. */
+int store_acme_list(struct store *s, struct store_acme_name **ret, size_t *ret_count,
+		    struct err *err);
+/* One transaction; `certificate` may be NULL: the one that is there stays. */
+int store_acme_put(struct store *s, const struct store_acme_name *n,
+		   const struct store_certificate *certificate, struct err *err);
+/* With its certificate. Nothing there is fine. */
+int store_acme_drop(struct store *s, const char *name, struct err *err);

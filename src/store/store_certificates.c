@@ -74,7 +74,7 @@ int store_certificate_get(struct store *s, const char *name, struct store_certif
 	return r == E_NOT_FOUND ? err_set(err, r, "there is no certificate %s", name) : r;
 }
 
-static int put_certificate(struct store *s, const struct store_certificate *c, struct err *err)
+int store_certificate_put(struct store *s, const struct store_certificate *c, struct err *err)
 {
 	char *place = key_place(c->name);
 	size_t len = 0;
@@ -105,7 +105,7 @@ int store_certificates_change(struct store *s, const struct store_certificate *p
 	if (r < 0 || put_count + drop_count == 0)
 		return r;
 	for (size_t i = 0; i < put_count && r >= 0; i++)
-		r = put_certificate(s, &put[i], err);
+		r = store_certificate_put(s, &put[i], err);
 	for (size_t i = 0; i < drop_count && r >= 0; i++)
 		r = store_query(s, "DELETE FROM certificates WHERE name = $1",
 				STORE_PARAMS(store_text(drop[i])), NULL, NULL, err);

@@ -83,3 +83,6 @@ int store_rows_first(struct store_rows *rows, void *ret);
 /* Inside of a write: no A, AAAA or CNAME record may stand beside a route. E_EXISTS when one does and
  * !overwrite, else they are removed; returns how many. */
 int store_dns_make_room(struct store *s, const char *hostname, bool overwrite, struct err *err);
+
+/* Inside of a write. */
+int store_certificate_put(struct store *s, const struct store_certificate *c, struct err *err);
