@@ -29,6 +29,7 @@
 #include "edge/takeover/giver.h"
 #include "edge/takeover/successor.h"
 #include "edge/takeover/taker.h"
+#include "edge/tickets.h"
 #include "edge/tunnels/accept.h"
 #include "edge/tunnels/quic_listener.h"
 #include "edge/tunnels/quic_relay.h"
@@ -67,8 +68,10 @@ struct edge {
 	pthread_t *threads;
 	size_t worker_count, threads_started;
 	atomic_size_t next_worker;
+	struct tickets *tickets;
 	struct timer renew, grace;
 	struct timer follow; /* taken over: the successor writes, this one reads */
+	int64_t followed;    /* revision */
 	usec started_at;
 	bool is_stopping, is_taken_over;
 };
@@ -277,17 +280,20 @@ static char *hook_status(void *ctx)
 	const struct edge *e = ctx;
 	struct directory_health health;
 	size_t ports_open, ports_failed;
+	struct tls_totals tls;
 	int64_t requests = 0;
 
 	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
 		requests += metric_get(&metric_requests[i]);
 	directory_health(e->directory, NULL, &health);
 	ports_count(e->ports, &ports_open, &ports_failed);
+	tls_totals(&tls);
 	return mem_printf(
 		"{\"version\":\"%s\",\"tls\":\"%s\",\"location\":\"%s\",\"uptime_seconds\":%lld,\"workers\":%zu,"
 		"\"tunnel_connections\":%zu,\"tunnel_connections_http2\":%lld,"
 		"\"tunnel_connections_quic\":%lld,\"connectors\":%zu,\"services_checked\":%zu,"
 		"\"services_unhealthy\":%zu,\"ejections\":%lld,\"requests_retried\":%lld,\"ports_open\":%zu,\"ports_failed\":%zu,\"visitors\":%lld,\"exchanges\":%ld,\"requests\":%lld,"
+		"\"tls_full_handshakes\":%lld,\"tls_resumed_handshakes\":%lld,\"tls_failed_handshakes\":%lld,"
 		"\"revision\":%lld}",
 		ADIT_VERSION, tls_library_version(), e->config->location,
 		(long long)((clock_now() - e->started_at) / USEC_PER_SEC), e->worker_count,
@@ -296,6 +302,7 @@ static char *hook_status(void *ctx)
 		health.services_unhealthy, (long long)metric_get(&metric_ejections),
 		(long long)metric_get(&metric_retried), ports_open, ports_failed,
 		(long long)metric_get(&metric_visitors), exchange_live_count(), (long long)requests,
+		(long long)tls.full, (long long)tls.resumed, (long long)tls.failed,
 		(long long)snapshot_revision(e->snapshot));
 }
 
@@ -505,6 +512,9 @@ static void on_follow(struct timer *t)
 	int64_t revision = store_revision(e->store, NULL);
 	struct err err = { 0 };
 
+	if (revision > e->followed)
+		tickets_follow(e->tickets);
+	e->followed = revision;
 	if (revision > snapshot_revision(e->snapshot) && spread_snapshot(e, &err) < 0)
 		log_debug(COMPONENT, "cannot follow the successor", LOG_STR("error", err.text));
 	timer_stop(&e->renew);
@@ -602,6 +612,7 @@ static void on_handed_over(void *ctx, pid_t successor)
 	local_listeners_leave(e->local);
 	control_plane_hand_over(e->control);
 	timer_stop(&e->renew);
+	tickets_follow(e->tickets);
 	timer_set(&e->follow, FOLLOW_MS);
 	timer_set(&e->grace, e->config->takeover_grace / USEC_PER_MSEC);
 	for (size_t i = 0; i < e->worker_count; i++)
@@ -726,6 +737,7 @@ static int start(struct edge *e, struct err *err)
 	timer_init(&e->renew, e->loop, on_renew);
 	timer_init(&e->follow, e->loop, on_follow);
 	timer_init(&e->grace, e->loop, on_grace_over);
+	e->tickets = tickets_new(e->loop, e->store, cfg->tls_ticket_rotation);
 	e->directory = directory_new();
 	e->control = control_plane_new(e->store, e->loop, &hooks, &options);
 	control_plane_load(e->control, buf_bytes(&state));
@@ -774,6 +786,7 @@ static void stop(struct edge *e, const struct err *why)
 		timer_stop(&e->follow);
 		timer_stop(&e->grace);
 	}
+	e->tickets = tickets_free(e->tickets);
 	/* What the edge before listens on is still its own. */
 	if (e->taker && e->local)
 		local_listeners_leave(e->local);
@@ -809,6 +822,7 @@ static void register_metrics(void)
 	metric_register(&metric_visitors_refused);
 	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
 		metric_register(&metric_requests[i]);
+	tls_register_metrics();
 	metric_register(&metric_tunnel_sessions);
 	metric_register(&metric_tunnel_http2);
 	metric_register(&metric_tunnel_quic);

@@ -22,6 +22,8 @@ enum source { FROM_DEFAULT, FROM_FILE, FROM_FLAG };
 #define GRACE_MAX (10 * 60 * USEC_PER_SEC)
 /* Whoever took over serves meanwhile: as long as an idle WebSocket may live. */
 #define TAKEOVER_GRACE_MAX (24 * 3600 * USEC_PER_SEC)
+/* Whoever steals a key opens what it sealed. */
+#define TICKET_ROTATION_MAX (7 * 24 * 3600 * USEC_PER_SEC)
 
 static const struct edge_setting settings[] = {
 	{ "https", "ADDR", ":443", "where visitors and the control host are served",
@@ -68,6 +70,9 @@ static const struct edge_setting settings[] = {
 	  EDGE_SETTING_PORTS, offsetof(struct edge_config, ports_allow) },
 	{ "ports-bind", "IP", NULL, "addresses of this host where those ports listen (all)",
 	  EDGE_SETTING_IPS, offsetof(struct edge_config, ports_bind) },
+	{ "tls-ticket-rotation", "DURATION", "12h",
+	  "how often session tickets get a new key; 0s: no tickets, every handshake is a full one",
+	  EDGE_SETTING_DURATION, offsetof(struct edge_config, tls_ticket_rotation) },
 	{ "grace-period", "DURATION", "30s", "how long SIGTERM waits for requests in flight",
 	  EDGE_SETTING_DURATION, offsetof(struct edge_config, grace_period) },
 	{ "takeover-grace", "DURATION", "30m",
@@ -255,6 +260,14 @@ static int quic_set(enum edge_quic *at, const char *value, struct err *err)
 	return err_set(err, E_INVALID, "'%.100s' is not one of auto, on, off", value);
 }
 
+static usec duration_max(const struct edge_setting *s)
+{
+	if (s->offset == offsetof(struct edge_config, takeover_grace))
+		return TAKEOVER_GRACE_MAX;
+	return s->offset == offsetof(struct edge_config, tls_ticket_rotation) ? TICKET_ROTATION_MAX
+									      : GRACE_MAX;
+}
+
 static int set_value(struct edge_config *c, const struct edge_setting *s, const char *value,
 		     struct err *err)
 {
@@ -304,9 +317,7 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 		return access_format_set(at, value, err);
 	case EDGE_SETTING_DURATION:
 		if (!duration_parse(bytes_str(value), at) || *(usec *)at < 0 ||
-		    *(usec *)at > (s->offset == offsetof(struct edge_config, takeover_grace)
-					   ? TAKEOVER_GRACE_MAX
-					   : GRACE_MAX))
+		    *(usec *)at > duration_max(s))
 			return err_set(err, E_INVALID,
 				       "a duration like 30s or 1m30s expected, '%.100s' found",
 				       value);

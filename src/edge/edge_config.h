@@ -32,7 +32,7 @@ enum edge_access_format {
 enum edge_quic { EDGE_QUIC_AUTO, EDGE_QUIC_ON, EDGE_QUIC_OFF };
 
 /* Room for every row of the table, with some to spare (edge_config.c checks). */
-#define EDGE_SETTINGS_MAX 24
+#define EDGE_SETTINGS_MAX 48
 
 struct edge_config {
 	char *data_dir;  /* owned */
@@ -57,9 +57,10 @@ struct edge_config {
 	char *log_file, *log_directory; /* owned; NULL: stderr only */
 	char *access_log;               /* owned; as log_access_to() takes it */
 	enum edge_access_format access_format;
-	usec grace_period;   /* how long a drain may take */
-	usec takeover_grace; /* the same once a successor serves */
-	bool takes_over;     /* `run --takeover` */
+	usec tls_ticket_rotation; /* 0: no session tickets */
+	usec grace_period;        /* how long a drain may take */
+	usec takeover_grace;      /* the same once a successor serves */
+	bool takes_over;          /* `run --takeover` */
 
 	unsigned char source[EDGE_SETTINGS_MAX]; /* per row: default, file or flag */
 };

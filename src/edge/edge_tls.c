@@ -50,10 +50,12 @@ static struct tls_context *make_https(struct edge *e, struct snapshot *s,
 	*choice = (struct https_choice){ e, snapshot_ref(s), challenges_ref(challenges) };
 	struct tls_context *context =
 		tls_context_server(choose_https, choice, drop_choice, alpn, err);
-	if (context)
-		tls_context_set_challenges(context, choose_challenge);
-	else
+	if (!context) {
 		drop_choice(choice);
+		return NULL;
+	}
+	tls_context_set_challenges(context, choose_challenge);
+	tls_context_count(context);
 	return context;
 }
 

@@ -48,6 +48,12 @@ void tls_context_set_challenges(struct tls_context *c, tls_choose *choose)
 	c->challenge = choose;
 }
 
+void tls_context_count(struct tls_context *c)
+{
+	BUG_IF(!c->is_server);
+	c->is_counted = true;
+}
+
 static int load_trust(struct tls_context *c, const struct tls_client_options *options,
 		      struct err *err)
 {

@@ -9,10 +9,16 @@
 #define CLIENT_MESSAGE_MAX_BYTES (16 * 1024)
 /* Times GnuTLS may ask to be called again without having waited (warnings, empty records). */
 #define STEPS_PER_TURN 64
+/* A browser opens several connections when it comes back to a site of HTTP/1.1, and uses a ticket once. Who
+ * resumed has others. */
+#define FULL_TICKETS 2
+#define RESUMED_TICKETS 1
 
 /* Ends it and tells; the session is gone when done() runs. */
-void tls_handshake_fail(struct tls_session *s, const struct err *err)
+void tls_handshake_fail(struct tls_session *s, enum tls_failure reason, const struct err *err)
 {
+	tls_count_failure(s->context, reason);
+
 	struct err copy = *err; /* it may live in what is freed now */
 	tls_done *done = s->handshake->done;
 	void *ctx = s->handshake->ctx;
@@ -27,7 +33,18 @@ static void on_timeout(struct timer *t)
 	struct err err;
 
 	err_set(&err, E_TIMEOUT, "TLS handshake not finished within %" PRId64 " ms", h->timeout_ms);
-	tls_handshake_fail(h->session, &err);
+	tls_handshake_fail(h->session, TLS_FAILURE_TIMEOUT, &err);
+}
+
+/* GnuTLS would send two each time. */
+static void send_tickets(struct tls_session *s)
+{
+	bool is_resumed = gnutls_session_is_resumed(s->gnutls);
+
+	/* What cannot be sent will be found out by whatever is written next. */
+	if (gnutls_protocol_get_version(s->gnutls) == GNUTLS_TLS1_3)
+		(void)gnutls_session_ticket_send(s->gnutls,
+						 is_resumed ? RESUMED_TICKETS : FULL_TICKETS, 0);
 }
 
 static void finish(struct tls_session *s)
@@ -36,7 +53,12 @@ static void finish(struct tls_session *s)
 	void *ctx = s->handshake->ctx;
 
 	timer_stop(&s->handshake->timeout);
+	if (s->context->is_server) {
+		send_tickets(s);
+		tls_count_done(s->context, s->gnutls);
+	}
 	s->handshake = mem_free(s->handshake);
+	gnutls_db_set_ptr(s->gnutls, NULL);
 	/* The first request often came with the end of the handshake. */
 	if (s->in || gnutls_record_check_pending(s->gnutls) > 0)
 		tls_session_wake(s);
@@ -46,16 +68,20 @@ static void finish(struct tls_session *s)
 static void fail_with(struct tls_session *s, int gnutls_code)
 {
 	struct tls_handshake *h = s->handshake;
+	enum tls_failure reason = tls_failure_of(gnutls_code);
 	struct err err = { 0 };
 
 	if (h->refusal.code) {
 		err = h->refusal;
+		reason = tls_failure_of_alert(h->refusal_alert);
 		if (s->gnutls)
 			gnutls_alert_send(s->gnutls, GNUTLS_AL_FATAL, h->refusal_alert);
 	} else if (s->failure) {
 		err = *s->failure;
 		err_wrap(&err, "TLS handshake");
+		reason = TLS_FAILURE_CLOSED;
 	} else if (s->has_lower_end) {
+		reason = TLS_FAILURE_CLOSED;
 		err_set(&err, E_CLOSED, "the peer closed the connection during the TLS handshake");
 	} else {
 		tls_error(&err, s->gnutls, gnutls_code);
@@ -63,7 +89,7 @@ static void fail_with(struct tls_session *s, int gnutls_code)
 		if (gnutls_code != GNUTLS_E_FATAL_ALERT_RECEIVED)
 			gnutls_alert_send_appropriate(s->gnutls, gnutls_code);
 	}
-	tls_handshake_fail(s, &err);
+	tls_handshake_fail(s, reason, &err);
 }
 
 void tls_handshake_step(struct tls_session *s)
@@ -117,14 +143,16 @@ static int on_certificate(gnutls_session_t gnutls)
 
 static int set_up_server(struct tls_session *s)
 {
-	int ret = gnutls_init(&s->gnutls, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
+	int ret = gnutls_init(&s->gnutls, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL |
+						  GNUTLS_NO_AUTO_SEND_TICKET);
 
 	if (ret < 0)
 		return ret;
+	s->handshake->hello.has_tickets = true;
+	tls_await_hello(s->gnutls, &s->handshake->hello);
 	gnutls_handshake_set_post_client_hello_function(s->gnutls, on_client_hello);
 	gnutls_handshake_set_max_packet_length(s->gnutls, CLIENT_MESSAGE_MAX_BYTES);
-	ret = tls_enable_tickets(s->gnutls);
-	if (ret == 0 && s->context->alpn_count)
+	if (s->context->alpn_count)
 		ret = gnutls_alpn_set_protocols(s->gnutls, s->context->alpn, s->context->alpn_count,
 						GNUTLS_ALPN_MANDATORY |
 							GNUTLS_ALPN_SERVER_PRECEDENCE);

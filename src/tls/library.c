@@ -1,10 +1,7 @@
-/* What is parsed or made once for the whole process: priorities and the key of session tickets. */
-#include <gnutls/crypto.h>
+/* What is parsed once for the whole process: priorities. */
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "base/clock.h"
 #include "tls/tls_internal.h"
 
 /* P-256 is what stock connectors fall back to (a second
@@ -24,19 +21,10 @@
 	"NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305:+AES-256-GCM:" GROUPS \
 	":%%SERVER_PRECEDENCE:%%DISABLE_TLS13_COMPAT_MODE"
 
-/* A stolen ticket key opens the TLS 1.2 sessions that were resumed with it, so it does not outlive a
- * day. In between GnuTLS derives a new one from it every three hours and accepts the one before. */
-#define TICKET_KEY_MAX_AGE (24 * 3600 * USEC_PER_SEC)
-
 static pthread_once_t init_once = PTHREAD_ONCE_INIT;
 static gnutls_priority_t server_priority, client_priority, quic_priority;
 static bool has_post_quantum;
 static char version_text[32];
-
-/* One lock, held for a copy of 64 bytes per handshake: tickets must resume on any worker. */
-static pthread_mutex_t ticket_lock = PTHREAD_MUTEX_INITIALIZER;
-static gnutls_datum_t ticket_key; /* guarded by ticket_lock */
-static usec ticket_key_made_at;   /* guarded by ticket_lock */
 
 static int make_priority(gnutls_priority_t *ret, const char *format, bool with_post_quantum)
 {
@@ -90,25 +78,4 @@ gnutls_priority_t tls_priority(bool is_server)
 gnutls_priority_t tls_quic_priority(void)
 {
 	return quic_priority;
-}
-
-int tls_enable_tickets(gnutls_session_t session)
-{
-	usec now = clock_now();
-	int ret = 0;
-
-	pthread_mutex_lock(&ticket_lock);
-	if (!ticket_key.data || now - ticket_key_made_at > TICKET_KEY_MAX_AGE) {
-		if (ticket_key.data) {
-			gnutls_memset(ticket_key.data, 0, ticket_key.size);
-			gnutls_free(ticket_key.data);
-			ticket_key = (gnutls_datum_t){ NULL, 0 };
-		}
-		ret = gnutls_session_ticket_key_generate(&ticket_key);
-		ticket_key_made_at = now;
-	}
-	if (ret == 0)
-		ret = gnutls_session_ticket_enable_server(session, &ticket_key);
-	pthread_mutex_unlock(&ticket_lock);
-	return ret;
 }

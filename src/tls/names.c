@@ -24,6 +24,26 @@ static bool looks_for_challenge(const struct tls_context *c, gnutls_session_t gn
 	       bytes_eq(bytes_of(alpn.data, alpn.size), BYTES_LIT(TLS_CHALLENGE_ALPN));
 }
 
+static int on_hello_comes(gnutls_session_t gnutls, unsigned type, unsigned when, unsigned incoming,
+			  const gnutls_datum_t *message)
+{
+	struct tls_hello *hello = gnutls_db_get_ptr(gnutls);
+
+	(void)type;
+	(void)when;
+	if (incoming)
+		tls_ticket_name_read(&hello->ticket, message);
+	return 0;
+}
+
+void tls_await_hello(gnutls_session_t gnutls, struct tls_hello *hello)
+{
+	gnutls_db_set_ptr(gnutls, hello);
+	if (hello->has_tickets)
+		gnutls_handshake_set_hook_function(gnutls, GNUTLS_HANDSHAKE_CLIENT_HELLO,
+						   GNUTLS_HOOK_PRE, on_hello_comes);
+}
+
 int tls_choose_certificate(struct tls_context *c, gnutls_session_t gnutls, char **server_name,
 			   struct err *refusal, gnutls_alert_description_t *alert)
 {
@@ -47,6 +67,10 @@ int tls_choose_certificate(struct tls_context *c, gnutls_session_t gnutls, char 
 		*alert = GNUTLS_A_UNRECOGNIZED_NAME;
 		return GNUTLS_E_UNRECOGNIZED_NAME;
 	}
+	/* Tickets are looked at after this. */
+	const struct tls_hello *hello = gnutls_db_get_ptr(gnutls);
+	if (hello->has_tickets && (ret = tls_tickets_enable(gnutls, &hello->ticket, BYTES_NONE)) < 0)
+		return ret;
 	return gnutls_credentials_set(gnutls, GNUTLS_CRD_CERTIFICATE, certificate->credentials);
 }
 

@@ -387,7 +387,7 @@ static void on_lower_error(void *ctx, const struct err *err)
 	if (s->is_closing)
 		tls_session_destroy(s);
 	else if (s->handshake)
-		tls_handshake_fail(s, err);
+		tls_handshake_fail(s, TLS_FAILURE_CLOSED, err);
 	else
 		tell_error(s, session_failed(s, err));
 }

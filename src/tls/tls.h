@@ -45,6 +45,9 @@ struct tls_context *tls_context_server(tls_choose *choose, void *ctx, void (*dro
 void tls_context_set_challenges(struct tls_context *c, tls_choose *choose);
 #define TLS_CHALLENGE_ALPN "acme-tls/1"
 
+/* Its handshakes are those of visitors, and counted as such. Before the first session. */
+void tls_context_count(struct tls_context *c);
+
 struct tls_client_options {
 	const char *ca_file; /* PEM file trusted instead of (or beside) the system's; NULL: system only */
 	struct bytes ca_pem;     /* the same, in memory */
@@ -77,3 +80,23 @@ struct tls_handshake *tls_handshake_cancel(struct tls_handshake *h);
 struct bytes tls_alpn(struct byte_stream *s);        /* empty: none was agreed; borrowed from s */
 struct bytes tls_server_name(struct byte_stream *s); /* lower case; borrowed from s */
 const char *tls_version_text(struct byte_stream *s); /* "TLS1.3" */
+
+/* --- Session tickets (RFC 5077, RFC 8446 §4.6.1) --------------------------------------------- */
+
+/* How long a session may be resumed, counted from its full handshake. */
+#define TLS_TICKET_LIFETIME_SECONDS (6 * 3600)
+#define TLS_TICKET_KEY_BYTES 64
+#define TLS_TICKET_KEYS_MAX 8
+/* Keys for every server's session of this process, copied: the first seals tickets, all of them open some. None:
+ * no tickets. Whoever never calls this gets random keys that change twice a day. Any thread. */
+void tls_tickets_set_keys(const uint8_t (*keys)[TLS_TICKET_KEY_BYTES], size_t count);
+
+/* --- Counting -------------------------------------------------------------------------------- */
+
+/* Once, before threads start. */
+void tls_register_metrics(void);
+/* Of visitors' handshakes, since the start. Any thread. */
+struct tls_totals {
+	int64_t full, resumed, failed;
+};
+void tls_totals(struct tls_totals *ret);

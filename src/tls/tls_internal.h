@@ -1,10 +1,11 @@
 /* What the files of tls/ share. Never included from outside the folder.
  *
- * library.c      priorities, ticket keys      certificate.c  chains with their keys
+ * library.c      priorities                   certificate.c  chains with their keys
  * context.c      what sessions share          verify.c       is this the server we asked for?
  * handshake.c    until the session is up      session.c      the byte stream afterwards
  * names.c        whom we are, whom we want    tls_quic.c     sessions without a byte stream
- * error.c        GnuTLS codes in words
+ * error.c        GnuTLS codes in words        tickets.c      keys of session tickets
+ * counts.c       how handshakes ended
  */
 #pragma once
 
@@ -34,11 +35,38 @@ struct tls_context {
 	tls_choose *choose;    /* server */
 	tls_choose *challenge; /* server; NULL: TLS-ALPN-01 is not answered */
 	void *choose_ctx;      /* owned when drop_choose_ctx is set */
+	bool is_counted;       /* server: its handshakes are those of visitors */
 	void (*drop_choose_ctx)(void *ctx);
 	gnutls_datum_t alpn[ALPN_MAX_NAMES]; /* owned */
 	unsigned alpn_count;
 	gnutls_certificate_credentials_t trust; /* client; owned */
 	bool verifies;                          /* client */
+};
+
+/* What the ticket that a client offers begins with. */
+struct tls_ticket_name {
+	uint8_t bytes[16];
+	bool is_set;
+};
+
+/* A server's session, over a stream or QUIC, up to its choice; GnuTLS's "db" pointer leads here. */
+struct tls_hello {
+	struct tls_ticket_name ticket;
+	bool has_tickets; /* they are of use here */
+};
+
+enum tls_failure {
+	TLS_FAILURE_TIMEOUT,
+	TLS_FAILURE_CLOSED, /* the peer, in the middle of it */
+	TLS_FAILURE_NO_TLS,
+	TLS_FAILURE_NAME,
+	TLS_FAILURE_VERSION,
+	TLS_FAILURE_NOTHING_IN_COMMON, /* ciphers, groups, signatures */
+	TLS_FAILURE_ALPN,
+	TLS_FAILURE_CLIENT_CERTIFICATE,
+	TLS_FAILURE_ALERT, /* the peer said no */
+	TLS_FAILURE_OTHER,
+	TLS_FAILURES,
 };
 
 /* Exists until done() was called, so that an established session does not carry it. */
@@ -48,7 +76,8 @@ struct tls_handshake {
 	void *ctx; /* borrowed, the user's */
 	struct timer timeout;
 	int64_t timeout_ms;
-	bool has_chosen;    /* server: a second ClientHello asks no second time */
+	bool has_chosen; /* server: a second ClientHello asks no second time */
+	struct tls_hello hello;
 	struct err refusal; /* set when we refused the peer, or could not even start */
 	gnutls_alert_description_t refusal_alert;
 };
@@ -85,8 +114,23 @@ struct tls_session {
 
 gnutls_priority_t tls_priority(bool is_server);
 gnutls_priority_t tls_quic_priority(void);
-/* Gives a server session the key that all workers share. */
-int tls_enable_tickets(gnutls_session_t session);
+
+/* --- tickets.c ------------------------------------------------------------------------------ */
+
+/* From a ClientHello; nothing when it has no ticket. */
+void tls_ticket_name_read(struct tls_ticket_name *name, const gnutls_datum_t *client_hello);
+/* Gives a server's session, once, the key that its client's ticket was made with, else the newest one. Tickets
+ * made with one `policy` (empty: none) are of no use with another. */
+int tls_tickets_enable(gnutls_session_t session, const struct tls_ticket_name *name,
+		       struct bytes policy);
+
+/* --- counts.c ------------------------------------------------------------------------------- */
+
+void tls_count_done(const struct tls_context *c, gnutls_session_t gnutls);
+void tls_count_failure(const struct tls_context *c, enum tls_failure reason);
+enum tls_failure tls_failure_of(int gnutls_code);
+/* Of one with which we refused the peer. */
+enum tls_failure tls_failure_of_alert(gnutls_alert_description_t alert);
 
 /* --- error.c -------------------------------------------------------------------------------- */
 
@@ -102,6 +146,8 @@ int tls_verify_name(gnutls_session_t gnutls, const char *server_name, struct err
 
 /* --- names.c -------------------------------------------------------------------------------- */
 
+/* Server, before the handshake: `hello` is borrowed until the handshake has ended. */
+void tls_await_hello(gnutls_session_t gnutls, struct tls_hello *hello);
 /* Server, when a ClientHello was read: *server_name (owned by the caller) becomes what it asked for, and the
  * certificate for that is set. 0 or a GnuTLS code, with *refusal and *alert when it was our decision. */
 int tls_choose_certificate(struct tls_context *c, gnutls_session_t gnutls, char **server_name,
@@ -126,4 +172,4 @@ void tls_session_wake(struct tls_session *s);
 /* Goes on with what the lower stream has; may free the session. */
 void tls_handshake_step(struct tls_session *s);
 /* Ends with an error: frees the session, then done(). */
-void tls_handshake_fail(struct tls_session *s, const struct err *err);
+void tls_handshake_fail(struct tls_session *s, enum tls_failure reason, const struct err *err);

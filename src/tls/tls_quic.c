@@ -8,6 +8,7 @@ struct tls_quic {
 	struct tls_context *context; /* counted */
 	char *server_name;           /* owned, lower case; NULL: none */
 	bool has_chosen;             /* server: a second ClientHello asks no second time */
+	struct tls_hello hello;
 	struct err refusal;
 	gnutls_alert_description_t refusal_alert;
 };
@@ -52,6 +53,7 @@ static int set_up(struct tls_quic *q, struct bytes server_name, struct err *err)
 		return ret;
 	if (c->is_server) {
 		gnutls_handshake_set_post_client_hello_function(q->gnutls, on_client_hello);
+		tls_await_hello(q->gnutls, &q->hello);
 	} else {
 		ret = tls_ask_for_name(q->gnutls, server_name, &q->server_name, err);
 		if (ret < 0)

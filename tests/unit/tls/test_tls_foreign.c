@@ -203,6 +203,51 @@ static void resumes_tls12_with_a_ticket(void **state)
 	resume_with("NORMAL:-VERS-ALL:+VERS-TLS1.2");
 }
 
+/* Resumes after the keys changed from `before` to `after`? */
+static bool resumes_after(const char *priority, const uint8_t (*before)[TLS_TICKET_KEY_BYTES],
+			  size_t before_count, const uint8_t (*after)[TLS_TICKET_KEY_BYTES],
+			  size_t after_count)
+{
+	struct foreign f = { .priority = priority };
+
+	tls_tickets_set_keys(before, before_count);
+	talk_to_foreign(&f);
+	assert_echoed(&f);
+	assert_false(f.is_resumed);
+	tls_tickets_set_keys(after, after_count);
+	talk_to_foreign(&f);
+	assert_echoed(&f);
+	gnutls_free(f.ticket.data);
+	return f.is_resumed;
+}
+
+static void resumes_with_an_older_key_as_long_as_it_is_there(void **state)
+{
+	static const uint8_t one[1][TLS_TICKET_KEY_BYTES] = { "first" };
+	static const uint8_t two[2][TLS_TICKET_KEY_BYTES] = { "second", "first" };
+	static const uint8_t three[3][TLS_TICKET_KEY_BYTES] = { "third", "second", "first" };
+	static const uint8_t later[2][TLS_TICKET_KEY_BYTES] = { "third", "second" };
+	static const char *const versions[] = { "NORMAL:-VERS-ALL:+VERS-TLS1.3",
+						"NORMAL:-VERS-ALL:+VERS-TLS1.2" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+		assert_true(resumes_after(versions[i], one, 1, two, 2));
+		assert_true(resumes_after(versions[i], one, 1, three, 3));
+		assert_false(resumes_after(versions[i], one, 1, later, 2));
+	}
+}
+
+static void gives_no_tickets_without_keys(void **state)
+{
+	static const uint8_t one[1][TLS_TICKET_KEY_BYTES] = { "first" };
+
+	(void)state;
+	assert_false(resumes_after("NORMAL:-VERS-ALL:+VERS-TLS1.3", NULL, 0, NULL, 0));
+	assert_false(resumes_after("NORMAL:-VERS-ALL:+VERS-TLS1.2", NULL, 0, NULL, 0));
+	assert_false(resumes_after("NORMAL:-VERS-ALL:+VERS-TLS1.3", one, 1, NULL, 0));
+}
+
 static void follows_key_updates(void **state)
 {
 	struct foreign f = {
@@ -241,6 +286,8 @@ int main(void)
 		TEST(resumes_tls13_with_a_ticket),
 		TEST(resumes_tls12_with_a_ticket),
 		TEST(follows_key_updates),
+		TEST(resumes_with_an_older_key_as_long_as_it_is_there),
+		TEST(gives_no_tickets_without_keys),
 		TEST(refuses_renegotiation),
 	};
 
