@@ -257,7 +257,9 @@ static const struct section {
 	  { "connectors", "tunnel_connections", "tunnel_connections_http2",
 	    "tunnel_connections_quic", "services_checked", "services_unhealthy", "ejections",
 	    "requests_retried" } },
-	{ "Visitors", { "visitors", "exchanges", "requests" } },
+	{ "Visitors",
+	  { "visitors", "exchanges", "requests", "tls_full_handshakes", "tls_resumed_handshakes",
+	    "tls_failed_handshakes" } },
 };
 
 /* Parts that have another title than their name, and their order; others follow. */
