@@ -34,6 +34,13 @@ struct tls_context *tls_context_server(tls_choose *choose, void *ctx, void (*dro
 
 	c->choose = choose;
 	c->choose_ctx = ctx;
+	int ret = gnutls_certificate_allocate_credentials(&c->lender);
+	if (ret < 0) {
+		c->lender = NULL;
+		tls_error(err, NULL, ret);
+		return tls_context_unref(c);
+	}
+	tls_lend_certificates(c->lender);
 	if (set_alpn(c, alpn, err) < 0)
 		return tls_context_unref(c); /* ctx stays the caller's: drop_ctx is not set yet */
 	c->drop_choose_ctx = drop_ctx;
@@ -46,6 +53,12 @@ void tls_context_set_challenges(struct tls_context *c, tls_choose *choose)
 
 	BUG_IF(!c->is_server || c->alpn_count == 0 || set_alpn(c, alpn, NULL) < 0);
 	c->challenge = choose;
+}
+
+void tls_context_set_policies(struct tls_context *c, tls_choose_policy *choose)
+{
+	BUG_IF(!c->is_server);
+	c->choose_policy = choose;
 }
 
 void tls_context_count(struct tls_context *c)
@@ -132,6 +145,8 @@ struct tls_context *tls_context_unref(struct tls_context *c)
 		c->drop_choose_ctx(c->choose_ctx);
 	if (c->trust)
 		gnutls_certificate_free_credentials(c->trust);
+	if (c->lender)
+		gnutls_certificate_free_credentials(c->lender);
 	for (unsigned i = 0; i < c->alpn_count; i++)
 		mem_free(c->alpn[i].data);
 	return mem_free(c);

@@ -47,16 +47,25 @@ static void send_tickets(struct tls_session *s)
 						 is_resumed ? RESUMED_TICKETS : FULL_TICKETS, 0);
 }
 
+static void fail_with(struct tls_session *s, int gnutls_code);
+
 static void finish(struct tls_session *s)
 {
 	tls_done *done = s->handshake->done;
 	void *ctx = s->handshake->ctx;
 
-	timer_stop(&s->handshake->timeout);
 	if (s->context->is_server) {
+		int ret = tls_policy_recheck(s->gnutls);
+		if (ret < 0) {
+			fail_with(s, ret);
+			return;
+		}
+		s->policy = s->handshake->hello.policy;
+		s->peer = tls_peer_make(s->gnutls);
 		send_tickets(s);
 		tls_count_done(s->context, s->gnutls);
 	}
+	timer_stop(&s->handshake->timeout);
 	s->handshake = mem_free(s->handshake);
 	gnutls_db_set_ptr(s->gnutls, NULL);
 	/* The first request often came with the end of the handshake. */
@@ -149,7 +158,8 @@ static int set_up_server(struct tls_session *s)
 	if (ret < 0)
 		return ret;
 	s->handshake->hello.has_tickets = true;
-	tls_await_hello(s->gnutls, &s->handshake->hello);
+	tls_await_hello(s->gnutls, &s->handshake->hello, &s->handshake->refusal,
+			&s->handshake->refusal_alert);
 	gnutls_handshake_set_post_client_hello_function(s->gnutls, on_client_hello);
 	gnutls_handshake_set_max_packet_length(s->gnutls, CLIENT_MESSAGE_MAX_BYTES);
 	if (s->context->alpn_count)

@@ -36,8 +36,11 @@ static int on_hello_comes(gnutls_session_t gnutls, unsigned type, unsigned when,
 	return 0;
 }
 
-void tls_await_hello(gnutls_session_t gnutls, struct tls_hello *hello)
+void tls_await_hello(gnutls_session_t gnutls, struct tls_hello *hello, struct err *refusal,
+		     gnutls_alert_description_t *alert)
 {
+	hello->refusal = refusal;
+	hello->refusal_alert = alert;
 	gnutls_db_set_ptr(gnutls, hello);
 	if (hello->has_tickets)
 		gnutls_handshake_set_hook_function(gnutls, GNUTLS_HANDSHAKE_CLIENT_HELLO,
@@ -57,9 +60,11 @@ int tls_choose_certificate(struct tls_context *c, gnutls_session_t gnutls, char 
 	else if (ret != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
 		return GNUTLS_E_RECEIVED_DISALLOWED_NAME;
 
-	tls_choose *choose = looks_for_challenge(c, gnutls) ? c->challenge : c->choose;
-	struct tls_certificate *certificate = choose(c->choose_ctx, bytes_str(*server_name));
-	if (!certificate) {
+	struct tls_hello *hello = gnutls_db_get_ptr(gnutls);
+	struct bytes wanted = bytes_str(*server_name);
+	bool is_challenge = looks_for_challenge(c, gnutls);
+	hello->certificate = (is_challenge ? c->challenge : c->choose)(c->choose_ctx, wanted);
+	if (!hello->certificate) {
 		if (*server_name)
 			err_set(refusal, E_TLS, "no certificate for \"%s\"", *server_name);
 		else
@@ -67,11 +72,16 @@ int tls_choose_certificate(struct tls_context *c, gnutls_session_t gnutls, char 
 		*alert = GNUTLS_A_UNRECOGNIZED_NAME;
 		return GNUTLS_E_UNRECOGNIZED_NAME;
 	}
+	struct tls_policy *policy =
+		c->choose_policy && !is_challenge ? c->choose_policy(c->choose_ctx, wanted) : NULL;
+	ret = gnutls_credentials_set(gnutls, GNUTLS_CRD_CERTIFICATE, c->lender);
+	if (ret == 0 && policy)
+		ret = tls_policy_apply(policy, gnutls);
 	/* Tickets are looked at after this. */
-	const struct tls_hello *hello = gnutls_db_get_ptr(gnutls);
-	if (hello->has_tickets && (ret = tls_tickets_enable(gnutls, &hello->ticket, BYTES_NONE)) < 0)
-		return ret;
-	return gnutls_credentials_set(gnutls, GNUTLS_CRD_CERTIFICATE, certificate->credentials);
+	if (ret == 0 && hello->has_tickets && !is_challenge)
+		ret = tls_tickets_enable(gnutls, &hello->ticket, wanted,
+					 policy ? tls_policy_digest(policy) : BYTES_NONE);
+	return ret;
 }
 
 int tls_ask_for_name(gnutls_session_t gnutls, struct bytes name, char **server_name,

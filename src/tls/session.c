@@ -439,6 +439,7 @@ void tls_session_destroy(struct tls_session *s)
 	bufq_done(&s->overflow);
 	tls_context_unref(s->context);
 	mem_free(s->server_name);
+	tls_peer_free(s->peer);
 	mem_free(s->failure);
 	s->magic = 0;
 	mem_free(s);
@@ -511,4 +512,14 @@ const char *tls_version_text(struct byte_stream *stream)
 		gnutls_protocol_get_version(tls_session_of(stream)->gnutls));
 
 	return name ? name : "unknown";
+}
+
+const struct tls_policy *tls_policy(struct byte_stream *stream)
+{
+	return tls_session_of(stream)->policy;
+}
+
+const struct tls_peer *tls_peer(struct byte_stream *stream)
+{
+	return tls_session_of(stream)->peer;
 }

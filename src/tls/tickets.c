@@ -21,6 +21,9 @@
 /* Who does not give us keys gets new ones this often. */
 #define OWN_KEY_MAX_AGE (12 * 3600 * USEC_PER_SEC)
 
+#define NAME_MAX_BYTES (SERVER_NAME_MAX_BYTES + 2)
+#define POLICY_MAX_BYTES 64
+
 #define EXTENSION_SESSION_TICKET 35
 #define EXTENSION_PRE_SHARED_KEY 41
 
@@ -100,21 +103,29 @@ static bool has_name(const uint8_t key[TLS_TICKET_KEY_BYTES], uint64_t period,
 
 /* --- For one session -------------------------------------------------------------------------- */
 
-/* The key as it is for peers of this policy: what another policy's session proved counts for nothing here. */
-static void bind_to(uint8_t key[TLS_TICKET_KEY_BYTES], struct bytes policy)
+/* The key as it is for this name and policy: a session is resumed for the name it was made for (RFC 6066 §3), and
+ * what was proven under another policy counts for nothing. */
+static void bind_to(uint8_t key[TLS_TICKET_KEY_BYTES], struct bytes server_name, struct bytes policy)
 {
-	uint8_t bound[TLS_TICKET_KEY_BYTES];
+	uint8_t bound[TLS_TICKET_KEY_BYTES], text[1 + POLICY_MAX_BYTES + NAME_MAX_BYTES];
+	size_t len = 1;
 
-	if (!policy.len)
-		return;
-	BUG_IF(gnutls_hmac_fast(GNUTLS_MAC_SHA512, key, TLS_TICKET_KEY_BYTES, policy.ptr,
-				policy.len, bound) != 0);
+	BUG_IF(policy.len > POLICY_MAX_BYTES || server_name.len > NAME_MAX_BYTES);
+	text[0] = (uint8_t)policy.len;
+	if (policy.len)
+		memcpy(text + len, policy.ptr, policy.len);
+	len += policy.len;
+	if (server_name.len)
+		memcpy(text + len, server_name.ptr, server_name.len);
+	len += server_name.len;
+	BUG_IF(gnutls_hmac_fast(GNUTLS_MAC_SHA512, key, TLS_TICKET_KEY_BYTES, text, len, bound) !=
+	       0);
 	memcpy(key, bound, sizeof(bound));
 	secret_wipe(bound, sizeof(bound));
 }
 
 int tls_tickets_enable(gnutls_session_t session, const struct tls_ticket_name *name,
-		       struct bytes policy)
+		       struct bytes server_name, struct bytes policy)
 {
 	uint8_t copy[TLS_TICKET_KEYS_MAX][TLS_TICKET_KEY_BYTES];
 	size_t count, chosen = 0;
@@ -129,7 +140,7 @@ int tls_tickets_enable(gnutls_session_t session, const struct tls_ticket_name *n
 	if (!count)
 		return 0;
 	for (size_t i = 0; i < count; i++)
-		bind_to(copy[i], policy);
+		bind_to(copy[i], server_name, policy);
 	uint64_t period = (uint64_t)time(NULL) / PERIOD_SECONDS;
 	for (size_t i = 1; i < count && chosen == 0; i++)
 		if (has_name(copy[i], period, name) || has_name(copy[i], period - 1, name))

@@ -7,12 +7,14 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "io/byte_stream.h"
 
 struct loop;
 struct tls_context;
 struct tls_certificate;
+struct tls_policy;
 
 void tls_global_init(void);
 /* "GnuTLS 3.7.9"; whether X25519MLKEM768 is available. */
@@ -26,6 +28,42 @@ struct tls_certificate *tls_certificate_load(struct bytes chain_pem, struct byte
 					     struct err *err);
 struct tls_certificate *tls_certificate_ref(struct tls_certificate *c);
 struct tls_certificate *tls_certificate_unref(struct tls_certificate *c);
+
+/* The same one, with the answer of its authority that it is not revoked (RFC 6960, DER, copied), which is shown to
+ * who asks until `fresh_until` (wall). */
+struct tls_certificate *tls_certificate_with_staple(const struct tls_certificate *c,
+						    struct bytes response, usec fresh_until);
+
+/* --- What clients of one name have to bring --------------------------------------------------- */
+
+enum tls_client_auth {
+	TLS_CLIENT_NOT_ASKED,
+	TLS_CLIENT_OPTIONAL, /* what it brings is verified; that fails: it may pass, tls_peer says why */
+	TLS_CLIENT_REQUIRED, /* without a good certificate there is no handshake */
+};
+
+struct tls_policy_options {
+	bool needs_tls13;
+	enum tls_client_auth client_auth;
+	struct bytes client_ca_pem; /* with client_auth: who may have issued it */
+};
+/* Counted, starts at one; immutable. E_INVALID. Any thread. */
+struct tls_policy *tls_policy_new(const struct tls_policy_options *options, struct err *err);
+struct tls_policy *tls_policy_ref(struct tls_policy *p);
+struct tls_policy *tls_policy_unref(struct tls_policy *p); /* NULL is fine */
+/* Differs when what is asked differs; equal otherwise, whoever made it. Borrowed. */
+struct bytes tls_policy_digest(const struct tls_policy *p);
+
+/* A client's certificate. Texts are owned, without control characters; "" where it has none. */
+struct tls_peer {
+	const char *refused;    /* NULL: it is good; otherwise why it is not, a literal */
+	char *subject, *issuer; /* RFC 4514 */
+	char *common_name;
+	char *serial, *sha256; /* lower-case hex; the latter of the DER */
+	usec starts_at, ends_at;
+	uint8_t *der;
+	size_t der_len;
+};
 
 /* --- Contexts ------------------------------------------------------------------------------- */
 
@@ -45,6 +83,10 @@ struct tls_context *tls_context_server(tls_choose *choose, void *ctx, void (*dro
 void tls_context_set_challenges(struct tls_context *c, tls_choose *choose);
 #define TLS_CHALLENGE_ALPN "acme-tls/1"
 
+/* What is asked of who goes to this name, as tls_choose does it; NULL: nothing special. Who answers a challenge is
+ * not asked. Before the context is shared. */
+typedef struct tls_policy *tls_choose_policy(void *ctx, struct bytes server_name);
+void tls_context_set_policies(struct tls_context *c, tls_choose_policy *choose);
 /* Its handshakes are those of visitors, and counted as such. Before the first session. */
 void tls_context_count(struct tls_context *c);
 
@@ -80,6 +122,10 @@ struct tls_handshake *tls_handshake_cancel(struct tls_handshake *h);
 struct bytes tls_alpn(struct byte_stream *s);        /* empty: none was agreed; borrowed from s */
 struct bytes tls_server_name(struct byte_stream *s); /* lower case; borrowed from s */
 const char *tls_version_text(struct byte_stream *s); /* "TLS1.3" */
+/* Of a server's stream. The policy its handshake was under, and the client's certificate; NULL: none. Borrowed
+ * from s. */
+const struct tls_policy *tls_policy(struct byte_stream *s);
+const struct tls_peer *tls_peer(struct byte_stream *s);
 
 /* --- Session tickets (RFC 5077, RFC 8446 §4.6.1) --------------------------------------------- */
 

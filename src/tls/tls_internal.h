@@ -5,7 +5,7 @@
  * handshake.c    until the session is up      session.c      the byte stream afterwards
  * names.c        whom we are, whom we want    tls_quic.c     sessions without a byte stream
  * error.c        GnuTLS codes in words        tickets.c      keys of session tickets
- * counts.c       how handshakes ended
+ * counts.c       how handshakes ended         policy.c       certificates of clients
  */
 #pragma once
 
@@ -24,11 +24,6 @@
 /* RFC 1035: 253 characters in text form. */
 #define SERVER_NAME_MAX_BYTES 253
 
-struct tls_certificate {
-	atomic_uint refs;
-	gnutls_certificate_credentials_t credentials; /* owned */
-};
-
 struct tls_context {
 	atomic_uint refs;
 	bool is_server;
@@ -37,7 +32,9 @@ struct tls_context {
 	void *choose_ctx;      /* owned when drop_choose_ctx is set */
 	bool is_counted;       /* server: its handshakes are those of visitors */
 	void (*drop_choose_ctx)(void *ctx);
-	gnutls_datum_t alpn[ALPN_MAX_NAMES]; /* owned */
+	tls_choose_policy *choose_policy;        /* server; NULL: nobody has one */
+	gnutls_certificate_credentials_t lender; /* server; owned: asks for what was chosen */
+	gnutls_datum_t alpn[ALPN_MAX_NAMES];     /* owned */
 	unsigned alpn_count;
 	gnutls_certificate_credentials_t trust; /* client; owned */
 	bool verifies;                          /* client */
@@ -52,7 +49,11 @@ struct tls_ticket_name {
 /* A server's session, over a stream or QUIC, up to its choice; GnuTLS's "db" pointer leads here. */
 struct tls_hello {
 	struct tls_ticket_name ticket;
-	bool has_tickets; /* they are of use here */
+	bool has_tickets;                    /* they are of use here */
+	struct tls_certificate *certificate; /* chosen; borrowed, as the next */
+	struct tls_policy *policy;           /* NULL: none */
+	struct err *refusal;                 /* borrowed: where to say that it was our decision */
+	gnutls_alert_description_t *refusal_alert;
 };
 
 enum tls_failure {
@@ -97,6 +98,8 @@ struct tls_session {
 	struct tls_context *context;     /* counted */
 	struct tls_handshake *handshake; /* owned; NULL once established */
 	char *server_name;               /* owned, lower case; NULL: none */
+	struct tls_policy *policy;       /* server; borrowed from the context; NULL: none */
+	struct tls_peer *peer;           /* server; owned; NULL: no certificate */
 	uint8_t *in;                     /* owned chunk of ciphertext; NULL while there is none */
 	uint32_t in_start, in_end;
 	uint32_t staged_len;
@@ -115,14 +118,30 @@ struct tls_session {
 gnutls_priority_t tls_priority(bool is_server);
 gnutls_priority_t tls_quic_priority(void);
 
+/* --- certificate.c -------------------------------------------------------------------------- */
+
+/* Makes them lend what was chosen in the tls_hello of each session. */
+void tls_lend_certificates(gnutls_certificate_credentials_t credentials);
+
+/* --- policy.c ------------------------------------------------------------------------------- */
+
+/* When the ClientHello is there: 0 or a GnuTLS code, with a refusal. */
+int tls_policy_apply(struct tls_policy *p, gnutls_session_t gnutls);
+/* When the handshake is done: a resumed session brings the certificate of the first one, which may have ended
+ * since. */
+int tls_policy_recheck(gnutls_session_t gnutls);
+/* The client's certificate; NULL: it has none, or nobody asked. */
+struct tls_peer *tls_peer_make(gnutls_session_t gnutls);
+struct tls_peer *tls_peer_free(struct tls_peer *p);
+
 /* --- tickets.c ------------------------------------------------------------------------------ */
 
 /* From a ClientHello; nothing when it has no ticket. */
 void tls_ticket_name_read(struct tls_ticket_name *name, const gnutls_datum_t *client_hello);
 /* Gives a server's session, once, the key that its client's ticket was made with, else the newest one. Tickets
- * made with one `policy` (empty: none) are of no use with another. */
+ * made for one name and policy (its digest; empty: none) are of no use with another. */
 int tls_tickets_enable(gnutls_session_t session, const struct tls_ticket_name *name,
-		       struct bytes policy);
+		       struct bytes server_name, struct bytes policy);
 
 /* --- counts.c ------------------------------------------------------------------------------- */
 
@@ -147,7 +166,8 @@ int tls_verify_name(gnutls_session_t gnutls, const char *server_name, struct err
 /* --- names.c -------------------------------------------------------------------------------- */
 
 /* Server, before the handshake: `hello` is borrowed until the handshake has ended. */
-void tls_await_hello(gnutls_session_t gnutls, struct tls_hello *hello);
+void tls_await_hello(gnutls_session_t gnutls, struct tls_hello *hello, struct err *refusal,
+		     gnutls_alert_description_t *alert);
 /* Server, when a ClientHello was read: *server_name (owned by the caller) becomes what it asked for, and the
  * certificate for that is set. 0 or a GnuTLS code, with *refusal and *alert when it was our decision. */
 int tls_choose_certificate(struct tls_context *c, gnutls_session_t gnutls, char **server_name,

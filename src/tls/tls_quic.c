@@ -53,7 +53,7 @@ static int set_up(struct tls_quic *q, struct bytes server_name, struct err *err)
 		return ret;
 	if (c->is_server) {
 		gnutls_handshake_set_post_client_hello_function(q->gnutls, on_client_hello);
-		tls_await_hello(q->gnutls, &q->hello);
+		tls_await_hello(q->gnutls, &q->hello, &q->refusal, &q->refusal_alert);
 	} else {
 		ret = tls_ask_for_name(q->gnutls, server_name, &q->server_name, err);
 		if (ret < 0)
