@@ -198,6 +198,18 @@
 /* --- Connections ---------------------------------------------------------------------------- */
 
 #define LIMIT_VISITORS_PER_WORKER 65536
+/* What a /48 may do: so many times what one address (IPv6: one /64) may. A company or a university has one. */
+#define LIMIT_VISITOR_WIDE 8
+/* Rates are of this time: a page of 500 pictures comes in a second, and then nothing for a while. */
+#define LIMIT_VISITOR_BURST_SEC 5
+/* Addresses of which nothing is left but that they were quick a moment ago; some 200 bytes each. Those with a
+ * connection are extra, and bounded by the number of connections. */
+#define LIMIT_VISITOR_ADDRESSES 65536
+/* Requests of one connection that are refused one after the other before it is closed: a refusal costs an
+ * answer. */
+#define LIMIT_VISITOR_REFUSALS 100
+/* Between two lines in the log about visitors who are refused. */
+#define LIMIT_VISITOR_LOG_MS 10000
 #define LIMIT_FETCH_HEAD_BYTES (64 * 1024) /* of an answer to a request of our own */
 #define LIMIT_DNS_STREAMS 256 /* TCP connections per worker; the one silent longest makes room */
 #define LIMIT_ACCEPTS_PER_TURN 64 /* so that a burst of connects does not starve open ones */

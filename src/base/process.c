@@ -76,6 +76,20 @@ static usec started_wall(void)
 	return clock_wall_now() - usec_of(&now) + started;
 }
 
+int64_t process_raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 1024; /* what POSIX systems begin with */
+	if (limit.rlim_cur < limit.rlim_max) {
+		struct rlimit more = { limit.rlim_max, limit.rlim_max };
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			limit = more;
+	}
+	return limit.rlim_cur == RLIM_INFINITY ? -1 : (int64_t)limit.rlim_cur;
+}
+
 void process_read(struct process_facts *ret)
 {
 	struct timespec cpu = { 0 };

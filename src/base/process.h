@@ -15,6 +15,9 @@ struct process_facts {
 /* Reads /proc, which is memory: well below a millisecond, but for a process with very many descriptors on
  * a kernel before 6.2 (about one per 10 000). Any thread. */
 void process_read(struct process_facts *ret);
+/* Raises the soft limit of file descriptors to the hard one, for a program that opens one per connection; returns what it
+ * is then, -1: there is none. At the start. */
+int64_t process_raise_descriptors(void);
 /* Sets the metrics process_cpu_seconds_total, process_resident_memory_bytes and so on to what is the case
  * now, for a metrics_print() that follows. The first call registers them. One thread at a time. */
 void process_metrics_update(void);

@@ -20,12 +20,14 @@
 #include "edge/edge_tls.h"
 #include "edge/forward/dispatch.h"
 #include "edge/forward/private_tcp.h"
+#include "edge/guard.h"
 #include "edge/listen/local.h"
 #include "edge/listen/sockets.h"
 #include "edge/listen/visitor.h"
 #include "edge/ports/port_tcp.h"
 #include "edge/ports/port_udp.h"
 #include "edge/ports/ports.h"
+#include "edge/rates.h"
 #include "edge/takeover/giver.h"
 #include "edge/takeover/successor.h"
 #include "edge/takeover/taker.h"
@@ -69,6 +71,8 @@ struct edge {
 	size_t worker_count, threads_started;
 	atomic_size_t next_worker;
 	struct tickets *tickets;
+	struct guard *guard; /* what visitors are held to */
+	struct rates *rates;
 	struct timer renew, grace;
 	struct timer follow; /* taken over: the successor writes, this one reads */
 	int64_t followed;    /* revision */
@@ -275,16 +279,51 @@ static void hook_port_state(void *ctx, enum port_protocol protocol, uint16_t por
 	ports_state(e->ports, protocol, port, ret);
 }
 
+static int64_t read_requests(void *ctx)
+{
+	int64_t requests = 0;
+
+	(void)ctx;
+	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
+		requests += metric_get(&metric_requests[i]);
+	return requests;
+}
+
+static int64_t read_handshakes(void *ctx)
+{
+	struct tls_totals totals;
+
+	(void)ctx;
+	tls_totals(&totals);
+	return totals.full + totals.resumed;
+}
+
+static int64_t read_failed_handshakes(void *ctx)
+{
+	struct tls_totals totals;
+
+	(void)ctx;
+	tls_totals(&totals);
+	return totals.failed;
+}
+
+static void add_status_parts(struct edge *e)
+{
+	rates_watch(e->rates, "requests", read_requests, NULL);
+	rates_watch(e->rates, "tls_handshakes", read_handshakes, NULL);
+	rates_watch(e->rates, "failed_tls_handshakes", read_failed_handshakes, NULL);
+	control_status_add(e->control, "rates", rates_json, e->rates);
+	control_status_add(e->control, "limits", guard_json, e->guard);
+}
+
 static char *hook_status(void *ctx)
 {
 	const struct edge *e = ctx;
 	struct directory_health health;
 	size_t ports_open, ports_failed;
 	struct tls_totals tls;
-	int64_t requests = 0;
+	int64_t requests = read_requests(NULL);
 
-	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
-		requests += metric_get(&metric_requests[i]);
 	directory_health(e->directory, NULL, &health);
 	ports_count(e->ports, &ports_open, &ports_failed);
 	tls_totals(&tls);
@@ -678,6 +717,7 @@ static int make_workers(struct edge *e, struct err *err)
 			.location = e->config->location,
 			.https_port = first_https_port(e->config),
 			.control = e->gateway,
+			.limits = guard_limits(e->guard),
 			.hold_until = e->taker ? clock_now() + LIMIT_HOLD_MS * USEC_PER_MSEC : 0,
 		};
 		e->workers[i] = worker_new(&start, err);
@@ -741,6 +781,9 @@ static int start(struct edge *e, struct err *err)
 	e->directory = directory_new();
 	e->control = control_plane_new(e->store, e->loop, &hooks, &options);
 	control_plane_load(e->control, buf_bytes(&state));
+	e->guard = guard_new(cfg);
+	e->rates = rates_new(e->loop);
+	add_status_parts(e);
 	forget_state(&state);
 	e->gateway = control_gateway_new(e->loop, e->control);
 	e->relay = quic_relay_new(e->sockets, e->generation, (size_t)cfg->workers);
@@ -799,6 +842,7 @@ static void stop(struct edge *e, const struct err *why)
 	e->control = control_plane_free(e->control);
 	if (e->gateway)
 		control_gateway_close(e->gateway);
+	e->rates = rates_free(e->rates);
 	e->ports = ports_free(e->ports);
 	quic_relay_close(e->relay);
 	loop_free(e->loop);
@@ -807,6 +851,7 @@ static void stop(struct edge *e, const struct err *why)
 		worker_free(e->workers[i]);
 	mem_free(e->workers);
 	mem_free(e->threads);
+	guard_free(e->guard);
 	control_gateway_free(e->gateway);
 	directory_free(e->directory);
 	snapshot_unref(e->snapshot);
@@ -820,6 +865,7 @@ static void register_metrics(void)
 {
 	metric_register(&metric_visitors);
 	metric_register(&metric_visitors_refused);
+	guard_register_metrics();
 	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
 		metric_register(&metric_requests[i]);
 	tls_register_metrics();

@@ -11,6 +11,7 @@
 #include "config/yaml.h"
 #include "edge/ports/port_allow.h"
 #include "io/address.h"
+#include "io/network.h"
 
 enum source { FROM_DEFAULT, FROM_FILE, FROM_FLAG };
 
@@ -24,6 +25,10 @@ enum source { FROM_DEFAULT, FROM_FILE, FROM_FLAG };
 #define TAKEOVER_GRACE_MAX (24 * 3600 * USEC_PER_SEC)
 /* Whoever steals a key opens what it sealed. */
 #define TICKET_ROTATION_MAX (7 * 24 * 3600 * USEC_PER_SEC)
+/* More per second is what no bucket tells apart from no limit. */
+#define LIMIT_MAX 1000000
+#define TIMEOUT_MIN (USEC_PER_SEC / 10)
+#define TIMEOUT_MAX (3600 * USEC_PER_SEC)
 
 static const struct edge_setting settings[] = {
 	{ "https", "ADDR", ":443", "where visitors and the control host are served",
@@ -73,6 +78,34 @@ static const struct edge_setting settings[] = {
 	{ "tls-ticket-rotation", "DURATION", "12h",
 	  "how often session tickets get a new key; 0s: no tickets, every handshake is a full one",
 	  EDGE_SETTING_DURATION, offsetof(struct edge_config, tls_ticket_rotation) },
+	{ "limit-connections", "COUNT", "1024",
+	  "connections of one address at once (IPv6: of a /64; of a /48 8 times as many), or off",
+	  EDGE_SETTING_LIMIT, offsetof(struct edge_config, limits.connections) },
+	{ "limit-connection-rate", "COUNT", "100",
+	  "new ones per second, 5 seconds' worth in one go, or off", EDGE_SETTING_LIMIT,
+	  offsetof(struct edge_config, limits.connection_rate) },
+	{ "limit-requests", "COUNT", "4096",
+	  "requests of one address under way at once, WebSockets among them, or off",
+	  EDGE_SETTING_LIMIT, offsetof(struct edge_config, limits.requests) },
+	{ "limit-request-rate", "COUNT", "1000",
+	  "requests of one address per second, 5 seconds' worth in one go, or off",
+	  EDGE_SETTING_LIMIT, offsetof(struct edge_config, limits.request_rate) },
+	{ "limit-all-connections", "COUNT", "off",
+	  "connections of all visitors; off: as many as there are file descriptors for",
+	  EDGE_SETTING_LIMIT, offsetof(struct edge_config, limits.all_connections) },
+	{ "limit-exempt", "NETWORKS", "127.0.0.0/8, ::1/128",
+	  "whom the limits of an address are not for; off: nobody", EDGE_SETTING_NETWORKS,
+	  offsetof(struct edge_config, limits.exempt) },
+	{ "min-body-rate", "BYTES", "100",
+	  "what a body moves per second at least, both ways, after a minute; or off",
+	  EDGE_SETTING_LIMIT, offsetof(struct edge_config, limits.body_rate) },
+	{ "timeout-handshake", "DURATION", "15s", "for the TLS handshake of a visitor",
+	  EDGE_SETTING_TIMEOUT, offsetof(struct edge_config, limits.handshake) },
+	{ "timeout-head", "DURATION", "30s", "for the whole head of a request",
+	  EDGE_SETTING_TIMEOUT, offsetof(struct edge_config, limits.head) },
+	{ "timeout-keepalive", "DURATION", "1m15s",
+	  "for a connection of a visitor without a request", EDGE_SETTING_TIMEOUT,
+	  offsetof(struct edge_config, limits.keepalive) },
 	{ "grace-period", "DURATION", "30s", "how long SIGTERM waits for requests in flight",
 	  EDGE_SETTING_DURATION, offsetof(struct edge_config, grace_period) },
 	{ "takeover-grace", "DURATION", "30m",
@@ -116,7 +149,8 @@ static void text_set(char **at, const char *text)
 static bool is_list(const struct edge_setting *s)
 {
 	return s->type == EDGE_SETTING_ADDRESSES || s->type == EDGE_SETTING_HOST_PORTS ||
-	       s->type == EDGE_SETTING_PORTS || s->type == EDGE_SETTING_IPS;
+	       s->type == EDGE_SETTING_PORTS || s->type == EDGE_SETTING_IPS ||
+	       s->type == EDGE_SETTING_NETWORKS;
 }
 
 static bool host_is_valid(struct bytes host)
@@ -164,6 +198,52 @@ static int list_add(const struct edge_setting *s, struct edge_texts *t, const ch
 				       value);
 	}
 	texts_add(t, value);
+	return 0;
+}
+
+/* "10.0.0.0/8, ::1/128": what one would write into a file is as good on a command line. */
+static int networks_add(struct edge_texts *t, const char *value, struct err *err)
+{
+	struct bytes rest = bytes_str(value), part;
+	struct network network;
+
+	while (bytes_split(&rest, ',', &part)) {
+		part = bytes_trim(part);
+		if (!network_parse(part, &network))
+			return err_set(err, E_INVALID,
+				       "'" BYTES_FMT "' is no network like 192.0.2.0/24",
+				       BYTES_ARG(bytes_first(part, 100)));
+		if (t->count >= TEXTS_MAX)
+			return err_set(err, E_LIMIT, "more than %d values", TEXTS_MAX);
+		char *text = mem_strndup(part);
+		texts_add(t, text);
+		mem_free(text);
+	}
+	return 0;
+}
+
+static int limit_set(uint32_t *at, const char *value, struct err *err)
+{
+	uint64_t number = 0;
+
+	if (strcmp(value, "off") != 0 &&
+	    (!bytes_to_u64(bytes_str(value), &number) || number < 1 || number > LIMIT_MAX))
+		return err_set(err, E_INVALID,
+			       "a number from 1 to %d or off expected, '%.100s' found", LIMIT_MAX,
+			       value);
+	*at = (uint32_t)number;
+	return 0;
+}
+
+static int timeout_set(usec *at, const char *value, struct err *err)
+{
+	usec duration;
+
+	if (!duration_parse(bytes_str(value), &duration) || duration < TIMEOUT_MIN ||
+	    duration > TIMEOUT_MAX)
+		return err_set(err, E_INVALID,
+			       "a duration from 100ms to 1h expected, '%.100s' found", value);
+	*at = duration;
 	return 0;
 }
 
@@ -280,6 +360,12 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 	case EDGE_SETTING_PORTS:
 	case EDGE_SETTING_IPS:
 		return list_add(s, at, value, err);
+	case EDGE_SETTING_NETWORKS:
+		return networks_add(at, value, err);
+	case EDGE_SETTING_LIMIT:
+		return limit_set(at, value, err);
+	case EDGE_SETTING_TIMEOUT:
+		return timeout_set(at, value, err);
 	case EDGE_SETTING_PATH:
 		if (!value[0])
 			return err_set(err, E_INVALID, "a path is not empty");
@@ -338,7 +424,8 @@ static int take_value(struct edge_config *c, size_t row, enum source source, con
 		if (c->source[row] != source)
 			texts_clear(t);
 		c->source[row] = (unsigned char)source;
-		if (s->type == EDGE_SETTING_ADDRESSES && !strcmp(value, "off")) {
+		if ((s->type == EDGE_SETTING_ADDRESSES || s->type == EDGE_SETTING_NETWORKS) &&
+		    !strcmp(value, "off")) {
 			texts_clear(t);
 			return 0;
 		}
@@ -401,6 +488,7 @@ void edge_config_done(struct edge_config *c)
 	texts_clear(&c->advertise);
 	texts_clear(&c->ports_allow);
 	texts_clear(&c->ports_bind);
+	texts_clear(&c->limits.exempt);
 	mem_free(c->data_dir);
 	mem_free(c->file_name);
 	mem_free(c->admin_socket);

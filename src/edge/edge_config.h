@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -32,7 +33,17 @@ enum edge_access_format {
 enum edge_quic { EDGE_QUIC_AUTO, EDGE_QUIC_ON, EDGE_QUIC_OFF };
 
 /* Room for every row of the table, with some to spare (edge_config.c checks). */
-#define EDGE_SETTINGS_MAX 48
+#define EDGE_SETTINGS_MAX 64
+
+/* What visitors may do (edge/listen/allowance.h) and how long they may take. */
+struct edge_limits {
+	uint32_t connections, connection_rate, requests,
+		request_rate;     /* of one address; 0: any number */
+	uint32_t all_connections; /* 0: as many as there are descriptors for */
+	struct edge_texts exempt; /* networks, as network_parse() takes them */
+	uint32_t body_rate;       /* bytes per second; 0: as slow as they like */
+	usec handshake, head, keepalive;
+};
 
 struct edge_config {
 	char *data_dir;  /* owned */
@@ -49,6 +60,8 @@ struct edge_config {
 	enum edge_quic tunnel_quic;
 	struct edge_texts ports_allow; /* as port_range_parse() takes them; none: no public ports */
 	struct edge_texts ports_bind;  /* IP literals; none: all addresses */
+
+	struct edge_limits limits;
 
 	int workers;      /* at least 1 */
 	char location[9]; /* what connectors and CF-Ray call this node: 1 to 8 of a-z 0-9 - */
@@ -70,6 +83,9 @@ enum edge_setting_type {
 	EDGE_SETTING_HOST_PORTS, /* list */
 	EDGE_SETTING_PORTS,      /* list of "2222", "20000-20100/udp" */
 	EDGE_SETTING_IPS,        /* list of IP literals */
+	EDGE_SETTING_NETWORKS,   /* list of networks, or several in one text; "off" alone: none */
+	EDGE_SETTING_LIMIT,      /* a number, or "off" */
+	EDGE_SETTING_TIMEOUT,    /* a duration that is not 0 */
 	EDGE_SETTING_PATH,
 	EDGE_SETTING_URL, /* https://host[:port] */
 	EDGE_SETTING_QUIC,

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "edge/acme/challenges.h"
 #include "edge/forward/forward.h"
+#include "edge/guard.h"
 #include "edge/listen/arrival.h"
 #include "edge/listen/visitor.h"
 #include "edge/ports/open_port.h"
@@ -17,11 +18,13 @@
 #include "tls/tls.h"
 
 static const struct handler visitor_handlers[] = {
+	{ "limits", visitor_limit_handle },
 	{ "route", route_handle },
 	{ "forward", forward_handle },
 };
 
 static const struct handler redirect_handlers[] = {
+	{ "limits", visitor_limit_handle },
 	{ "challenge", challenges_handle },
 	{ "redirect", route_redirect },
 };
@@ -39,6 +42,7 @@ struct worker *worker_new(const struct worker_start *start, struct err *err)
 	w->location = start->location;
 	w->https_port = start->https_port;
 	w->control = start->control;
+	w->limits = start->limits;
 	w->tunnels = map_new();
 	list_init(&w->visitors_open);
 	list_init(&w->open_ports);
@@ -88,7 +92,9 @@ void worker_listen(struct worker *w, int fd,
 		   void (*on_accept)(void *worker, int fd, const struct address *peer))
 {
 	w->listeners = mem_resize(w->listeners, (w->listener_count + 1) * sizeof(w->listeners[0]));
-	w->listeners[w->listener_count++] = listener_new(w->loop, fd, on_accept, w);
+	struct listener *l = listener_new(w->loop, fd, on_accept, w);
+	listener_set_exhausted(l, guard_exhausted);
+	w->listeners[w->listener_count++] = l;
 }
 
 /* --- From other threads ---------------------------------------------------------------------- */

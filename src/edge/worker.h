@@ -15,6 +15,7 @@
 #include "http/exchange.h"
 
 struct address;
+struct allowances;
 struct challenges;
 struct control_gateway;
 struct edge;
@@ -22,6 +23,13 @@ struct listener;
 struct quic_listener;
 struct tls_context;
 struct worker;
+
+/* How visitors are held to their limits; 0 stands for the value in base/limits.h. */
+struct worker_limits {
+	struct allowances *allowances; /* borrowed, of all workers; NULL: visitors may do anything */
+	int64_t handshake_ms, head_ms, keepalive_ms;
+	uint32_t body_rate; /* bytes per second that a body makes at least, either way */
+};
 
 struct worker {
 	size_t index;
@@ -33,6 +41,7 @@ struct worker {
 	struct worker *const *peers; /* every worker, this one too; borrowed, fixed before threads start */
 	size_t peer_count;
 	struct control_gateway *control; /* borrowed; thread-safe to ask */
+	struct worker_limits limits;
 
 	struct map *tunnels; /* tunnel id -> struct tunnel_entry (edge/tunnels/registry.c) */
 	struct tls_context *https_tls, *tunnel_tls, *quic_tls; /* counted */
@@ -65,6 +74,7 @@ struct worker_start {
 	const char *location;
 	uint16_t https_port;
 	struct control_gateway *control;
+	struct worker_limits limits;
 	usec hold_until; /* requests for tunnels without connectors wait until then; 0: they do not */
 };
 

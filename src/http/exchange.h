@@ -44,9 +44,10 @@ struct failure {
 	struct bytes detail; /* one sentence for a person */
 	struct bytes origin; /* "http://localhost:3000"; empty when not known */
 	struct bytes rule;   /* "1: app.example.com /api"; empty when not known */
-	struct bytes errno_name; /* "ECONNREFUSED"; empty when there is none */
-	bool was_sent;           /* the origin may have seen the request: no retry */
-	bool is_rate_limited;    /* the connector carries as many flows as it may */
+	struct bytes errno_name;  /* "ECONNREFUSED"; empty when there is none */
+	bool was_sent;            /* the origin may have seen the request: no retry */
+	bool is_rate_limited;     /* the connector carries as many flows as it may */
+	unsigned retry_after_sec; /* when to ask again; 0: nothing is said */
 };
 
 /* --- Bodies ---------------------------------------------------------------------------------- */
@@ -181,6 +182,7 @@ struct exchange {
 	size_t next_handler;               /* index in the chain: whom exchange_resume() asks */
 	void *snapshot;                    /* counted by whoever set drop_snapshot */
 	void (*drop_snapshot)(void *snapshot);
+	void *listener; /* what the listener keeps of it for on_end; borrowed, in the arena */
 	/* Called once when the exchange ends, both sides released: the access log. */
 	void (*on_end)(struct exchange *x, void *ctx);
 

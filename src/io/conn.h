@@ -75,4 +75,6 @@ int listen_open(struct address *address, bool shared, struct err *err);
 struct listener *listener_new(struct loop *l, int fd,
 			      void (*on_accept)(void *ctx, int fd, const struct address *peer),
 			      void *ctx);
+/* Who is told when it pauses, on the loop; `ctx` is that of `on_accept`. NULL: nobody. */
+void listener_set_exhausted(struct listener *l, void (*on_exhausted)(void *ctx, int sys_errno));
 struct listener *listener_free(struct listener *l);

@@ -18,6 +18,7 @@ struct listener {
 	struct loop_watch *watch;
 	struct timer pause;
 	void (*on_accept)(void *ctx, int fd, const struct address *peer);
+	void (*on_exhausted)(void *ctx, int sys_errno); /* NULL: nobody is told */
 	void *ctx;
 };
 
@@ -114,8 +115,11 @@ static void on_ready(void *arg, int events)
 		if (errno == EINTR || errno == ECONNABORTED)
 			continue;
 		if (errno != EAGAIN && errno != EWOULDBLOCK) {
+			int sys_errno = errno;
 			loop_watch_set(l->watch, 0);
 			timer_set(&l->pause, PAUSE_MS);
+			if (l->on_exhausted)
+				l->on_exhausted(l->ctx, sys_errno);
 		}
 		return;
 	}
@@ -136,6 +140,11 @@ struct listener *listener_new(struct loop *loop, int fd,
 	BUG_IF(!l->watch);
 	loop_watch_set(l->watch, LOOP_READABLE);
 	return l;
+}
+
+void listener_set_exhausted(struct listener *l, void (*on_exhausted)(void *ctx, int sys_errno))
+{
+	l->on_exhausted = on_exhausted;
 }
 
 struct listener *listener_free(struct listener *l)

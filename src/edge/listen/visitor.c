@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "edge/access_log.h"
+#include "edge/listen/allowance.h"
 #include "edge/listen/arrival.h"
 #include "edge/tunnels/accept.h"
 #include "edge/worker.h"
@@ -25,7 +26,7 @@ struct metric metric_visitors = {
 };
 struct metric metric_visitors_refused = {
 	.name = "adit_edge_visitor_connections_refused_total",
-	.help = "Connections closed because a worker had too many",
+	.help = "Connections of visitors refused before anything was spent on them",
 };
 
 #define REQUESTS(class_)                                                             \
@@ -44,7 +45,16 @@ struct visitor {
 	struct worker *worker;
 	struct h1_server *h1; /* one of the two */
 	struct h2_server *h2;
+	struct allowance *allowance; /* owned */
+	unsigned refusals;           /* of its requests, one after the other */
 	char ip[ADDRESS_TEXT_SIZE];
+};
+
+/* Of an exchange, in its arena: whether it may go on. */
+struct permit {
+	struct allowance *allowance; /* counted when it is given */
+	enum allowance_answer answer;
+	unsigned wait_sec;
 };
 
 /* Eight random digits per worker thread and process, then a counter: unique without asking anybody. */
@@ -61,9 +71,51 @@ static void on_end(struct exchange *x, void *ctx)
 {
 	int status = x->has_head ? x->response.status : x->failure.status;
 
+	const struct permit *permit = x->listener;
+
 	(void)ctx;
+	if (permit->answer == ALLOWANCE_GIVEN)
+		allowance_end(permit->allowance);
 	metric_add(&metric_requests[status >= 100 && status < 600 ? status / 100 : 5], 1);
 	access_log_end(x);
+}
+
+/* Who goes on asking costs an answer each time: then the connection ends, and its next one is refused before
+ * anything was spent on it. */
+static void on_refusal(struct visitor *v)
+{
+	if (++v->refusals != LIMIT_VISITOR_REFUSALS)
+		return;
+	if (v->h2)
+		h2_server_drain(v->h2);
+	else
+		h1_server_drain(v->h1);
+}
+
+static void ask_permit(struct visitor *v, struct exchange *x)
+{
+	struct permit *permit = arena_alloc(&x->arena, sizeof(*permit));
+
+	permit->allowance = v->allowance;
+	permit->answer = allowance_begin(v->allowance, &permit->wait_sec);
+	x->listener = permit;
+	if (permit->answer == ALLOWANCE_GIVEN)
+		v->refusals = 0;
+	else
+		on_refusal(v);
+}
+
+enum handled visitor_limit_handle(struct exchange *x, void *worker)
+{
+	const struct permit *permit = x->listener;
+
+	(void)worker;
+	if (!permit || permit->answer == ALLOWANCE_GIVEN)
+		return HANDLED_NEXT;
+	(void)exchange_failed(x, FAILURE_VISITOR, 429, 0, "Too many requests", "%s",
+			      allowance_reason(permit->answer));
+	x->failure.retry_after_sec = permit->wait_sec;
+	return HANDLED_FAILED;
 }
 
 static void on_exchange(void *ctx, struct exchange *x)
@@ -74,6 +126,7 @@ static void on_exchange(void *ctx, struct exchange *x)
 	x->protocol = v->h2 ? "h2" : "h1";
 	visitor_request_id(x->id);
 	x->on_end = on_end;
+	ask_permit(v, x);
 	access_log_begin(x);
 }
 
@@ -86,17 +139,20 @@ static void on_closed(void *ctx, const struct err *why)
 		log_debug(COMPONENT, "visitor's connection ended", LOG_STR("client", v->ip),
 			  LOG_STR("error", why->text));
 	list_remove(&v->node);
+	allowance_leave(v->allowance);
 	mem_free(v);
 	w->visitor_count--;
 	metric_add(&metric_visitors, -1);
 	worker_check_drained(w);
 }
 
-static struct visitor *visitor_new(struct worker *w, const struct address *peer)
+static struct visitor *visitor_new(struct worker *w, const struct address *peer,
+				   struct allowance *allowance)
 {
 	struct visitor *v = mem_alloc(sizeof(*v));
 
 	v->worker = w;
+	v->allowance = allowance;
 	address_ip_text(peer, v->ip);
 	list_append(&w->visitors_open, &v->node);
 	w->visitor_count++;
@@ -115,6 +171,8 @@ static void serve_h1(struct visitor *v, struct byte_stream *stream,
 		.on_exchange = on_exchange,
 		.on_refused = on_exchange,
 		.on_closed = on_closed,
+		.head_ms = v->worker->limits.head_ms,
+		.idle_ms = v->worker->limits.keepalive_ms,
 	};
 
 	v->h1 = h1_server_new(stream, &options);
@@ -130,6 +188,8 @@ static void serve_h2(struct visitor *v, struct byte_stream *stream,
 		.ctx = v,
 		.on_exchange = on_exchange,
 		.on_closed = on_closed,
+		.head_ms = v->worker->limits.head_ms,
+		.idle_ms = v->worker->limits.keepalive_ms,
 	};
 
 	v->h2 = h2_server_new(stream, &options);
@@ -143,7 +203,8 @@ static void leave(struct visitor *v)
 		h1_server_leave(v->h1);
 }
 
-static void on_tls(struct worker *w, struct byte_stream *stream, const struct err *err)
+static void on_tls(struct worker *w, struct byte_stream *stream, struct allowance *allowance,
+		   const struct err *err)
 {
 	if (!stream) {
 		log_debug(COMPONENT, "visitor without a TLS handshake", LOG_STR("error", err->text));
@@ -152,13 +213,15 @@ static void on_tls(struct worker *w, struct byte_stream *stream, const struct er
 	/* An authority that has seen its challenge: there is nothing more to say (RFC 8737 §3). */
 	if (bytes_eq(tls_alpn(stream), BYTES_LIT(TLS_CHALLENGE_ALPN))) {
 		byte_stream_close(stream);
+		allowance_leave(allowance);
 		return;
 	}
 	if (snapshot_is_tunnel_name(w->snapshot, tls_server_name(stream))) {
+		allowance_leave(allowance);
 		accept_connector_stream(w, stream);
 		return;
 	}
-	struct visitor *v = visitor_new(w, stream->peer);
+	struct visitor *v = visitor_new(w, stream->peer, allowance);
 	if (bytes_eq(tls_alpn(stream), BYTES_LIT("h2")))
 		serve_h2(v, stream, &w->visitors);
 	else
@@ -167,9 +230,11 @@ static void on_tls(struct worker *w, struct byte_stream *stream, const struct er
 		leave(v);
 }
 
-static bool has_room(const struct worker *w)
+/* As early and as cheap as can be: before TLS, and without a word. */
+static bool may_enter(const struct worker *w, const struct address *peer, struct allowance **ret)
 {
-	if (w->visitor_count < LIMIT_VISITORS_PER_WORKER)
+	if (w->visitor_count < LIMIT_VISITORS_PER_WORKER &&
+	    allowance_enter(w->limits.allowances, peer, ret) == ALLOWANCE_GIVEN)
 		return true;
 	metric_add(&metric_visitors_refused, 1);
 	return false;
@@ -178,9 +243,10 @@ static bool has_room(const struct worker *w)
 void visitor_accept_https(void *worker, int fd, const struct address *peer)
 {
 	struct worker *w = worker;
+	struct allowance *allowance;
 
-	if (has_room(w))
-		arrival_start(w, fd, peer, w->https_tls, on_tls);
+	if (may_enter(w, peer, &allowance))
+		arrival_start(w, fd, peer, w->https_tls, allowance, on_tls);
 	else
 		close(fd); /* allowed: a socket that never reached a loop */
 }
@@ -188,9 +254,11 @@ void visitor_accept_https(void *worker, int fd, const struct address *peer)
 void visitor_accept_http(void *worker, int fd, const struct address *peer)
 {
 	struct worker *w = worker;
+	struct allowance *allowance;
 
-	if (has_room(w))
-		serve_h1(visitor_new(w, peer), conn_adopt(w->loop, fd, peer), &w->redirect, false);
+	if (may_enter(w, peer, &allowance))
+		serve_h1(visitor_new(w, peer, allowance), conn_adopt(w->loop, fd, peer),
+			 &w->redirect, false);
 	else
 		close(fd); /* allowed: a socket that never reached a loop */
 }

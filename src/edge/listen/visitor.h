@@ -17,6 +17,9 @@ void visitor_leave_all(struct worker *w);
 void visitor_drain_all(struct worker *w);
 void visitor_close_all(struct worker *w);
 
+/* The first handler: refuses requests over a limit of their visitor. */
+enum handled visitor_limit_handle(struct exchange *x, void *worker);
+
 /* A fresh request id, unique in this process and very likely beyond. */
 void visitor_request_id(char id[EXCHANGE_ID_SIZE]);
 

@@ -12,6 +12,7 @@
 #include "edge/forward/dispatch.h"
 #include "edge/forward/forward.h"
 #include "edge/forward/rewrite.h"
+#include "edge/listen/allowance.h"
 #include "edge/listen/visitor.h"
 #include "edge/ports/proxy_v2.h"
 #include "edge/worker.h"
@@ -67,9 +68,10 @@ struct conn {
 	struct worker *worker;
 	struct port *port; /* counted */
 	struct address peer, local;
-	struct byte_stream *stream; /* owned */
-	struct exchange *y;         /* its producer */
-	struct errand *errand;      /* in y's arena */
+	struct allowance *allowance; /* owned */
+	struct byte_stream *stream;  /* owned */
+	struct exchange *y;          /* its producer */
+	struct errand *errand;       /* in y's arena */
 	bool has_proxy_header;
 	bool is_websocket;
 	bool half_close; /* WebSocket: agreed on, each direction ends by itself */
@@ -102,6 +104,7 @@ static void conn_free(struct conn *c)
 	list_remove(&c->node);
 	c->stream = c->is_broken ? conn_reset(c->stream) : byte_stream_close(c->stream);
 	exchange_release_producer(c->y);
+	allowance_leave(c->allowance);
 	port_leave(c->port, &c->peer);
 	port_unref(c->port);
 	metric_add(&metric_port_connections, -1);
@@ -610,16 +613,19 @@ static struct exchange *new_exchange(struct conn *c, const struct snapshot_port 
 	return y;
 }
 
-static bool may_enter(struct worker *w, struct port *port, const struct address *peer)
+static bool may_enter(struct worker *w, struct port *port, const struct address *peer,
+		      struct allowance **ret)
 {
 	char ip[ADDRESS_TEXT_SIZE];
 
-	if (w->visitor_count >= LIMIT_VISITORS_PER_WORKER) {
+	if (w->visitor_count >= LIMIT_VISITORS_PER_WORKER ||
+	    allowance_enter(w->limits.allowances, peer, ret) != ALLOWANCE_GIVEN) {
 		metric_add(&metric_port_connections_refused, 1);
 		return false;
 	}
 	if (port_enter(port, peer) == PORT_ENTERED)
 		return true;
+	*ret = allowance_leave(*ret);
 	metric_add(&metric_port_connections_refused, 1);
 	log_debug(COMPONENT, "connection refused: too many", LOG_INT("port", port->number),
 		  LOG_STR("client", address_ip_text(peer, ip)));
@@ -630,8 +636,10 @@ void port_tcp_accept(struct worker *w, struct port *port, int fd, const struct a
 {
 	const struct snapshot_port *to = snapshot_port(w->snapshot, PORT_TCP, port->number);
 
+	struct allowance *allowance;
+
 	/* Between the end of the route and that of the listener. */
-	if (!to || !may_enter(w, port, peer)) {
+	if (!to || !may_enter(w, port, peer, &allowance)) {
 		close(fd); /* allowed: a socket that never reached a loop */
 		return;
 	}
@@ -640,6 +648,7 @@ void port_tcp_accept(struct worker *w, struct port *port, int fd, const struct a
 	c->worker = w;
 	c->port = port_ref(port);
 	c->peer = *peer;
+	c->allowance = allowance;
 	c->has_proxy_header = to->has_proxy_header;
 	c->is_websocket = !to->target.is_address;
 	list_append(&w->port_conns, &c->node);

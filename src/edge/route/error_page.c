@@ -223,6 +223,9 @@ void error_page_answer(struct exchange *x, void *worker)
 	(void)fields_set(&x->response.fields, &x->arena, HEAD_CF_RAY, rewrite_ray(x, w->location));
 	(void)fields_add(&x->response.fields, &x->arena, BYTES_LIT("Cache-Control"),
 			 BYTES_LIT("no-store"));
+	if (f->retry_after_sec)
+		(void)fields_add(&x->response.fields, &x->arena, BYTES_LIT("Retry-After"),
+				 arena_printf(&x->arena, "%u", f->retry_after_sec));
 	exchange_answer_whole(x, f->status, type, buf_bytes(&page));
 	buf_done(&page);
 }

@@ -71,7 +71,8 @@ void accept_connector_stream(struct worker *w, struct byte_stream *stream)
 	start_session(w, &h2_transport, &(struct session_start){ .stream = stream });
 }
 
-static void on_tls(struct worker *w, struct byte_stream *stream, const struct err *err)
+static void on_tls(struct worker *w, struct byte_stream *stream, struct allowance *allowance,
+		   const struct err *err)
 {
 	if (!stream) {
 		log_debug(COMPONENT, "connection without a TLS handshake",
@@ -83,7 +84,7 @@ static void on_tls(struct worker *w, struct byte_stream *stream, const struct er
 
 void accept_connector(struct worker *w, int fd, const struct address *peer)
 {
-	arrival_start(w, fd, peer, w->tunnel_tls, on_tls);
+	arrival_start(w, fd, peer, w->tunnel_tls, NULL, on_tls);
 }
 
 void accept_quic_connector(struct worker *w, struct quic_conn *c)

@@ -1,0 +1,148 @@
+#include "edge/guard.h"
+
+#include <jansson.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/process.h"
+#include "edge/listen/allowance.h"
+#include "io/network.h"
+
+#define COMPONENT "edge"
+
+/* For connectors, listeners, the store and logs: an eighth of all descriptors, and so many at least. */
+#define RESERVE_SHARE 8
+#define RESERVE_MIN 64
+
+static struct metric metric_exhausted = {
+	.name = "adit_edge_accept_pauses_total",
+	.help = "How often a listener paused because there was no file descriptor or memory",
+};
+
+struct guard {
+	const struct edge_config *cfg; /* borrowed */
+	struct network *exempt;        /* owned */
+	size_t exempt_count;
+	int64_t descriptors;
+	uint32_t all_connections;
+	struct allowances *allowances; /* owned */
+};
+
+/* What there are descriptors for, unless the operator wants fewer. */
+static uint32_t connections_of(const struct edge_config *cfg, int64_t descriptors)
+{
+	int64_t reserve = descriptors / RESERVE_SHARE;
+
+	if (reserve < RESERVE_MIN)
+		reserve = RESERVE_MIN;
+	int64_t most = descriptors - reserve;
+	if (descriptors < 0 || most > UINT32_MAX)
+		most = UINT32_MAX;
+	if (most < 1)
+		most = 1;
+	if (cfg->limits.all_connections && cfg->limits.all_connections < most)
+		most = cfg->limits.all_connections;
+	return (uint32_t)most;
+}
+
+struct guard *guard_new(const struct edge_config *cfg)
+{
+	struct guard *g = mem_alloc(sizeof(*g));
+	const struct edge_limits *l = &cfg->limits;
+
+	g->cfg = cfg;
+	g->descriptors = process_raise_descriptors();
+	g->all_connections = connections_of(cfg, g->descriptors);
+	g->exempt = mem_alloc_array(l->exempt.count + 1, sizeof(*g->exempt));
+	for (size_t i = 0; i < l->exempt.count; i++)
+		if (network_parse(bytes_str(l->exempt.list[i]), &g->exempt[g->exempt_count]))
+			g->exempt_count++;
+	const struct allowance_limits limits = {
+		.connections = l->connections,
+		.connection_rate = l->connection_rate,
+		.requests = l->requests,
+		.request_rate = l->request_rate,
+		.all_connections = g->all_connections,
+		.exempt = g->exempt,
+		.exempt_count = g->exempt_count,
+	};
+	g->allowances = allowances_new(&limits);
+	log_debug(COMPONENT, "limits", LOG_INT("descriptors", g->descriptors),
+		  LOG_INT("connections", g->all_connections));
+	return g;
+}
+
+struct guard *guard_free(struct guard *g)
+{
+	if (!g)
+		return NULL;
+	allowances_free(g->allowances);
+	mem_free(g->exempt);
+	return mem_free(g);
+}
+
+struct worker_limits guard_limits(const struct guard *g)
+{
+	const struct edge_limits *l = &g->cfg->limits;
+
+	return (struct worker_limits){
+		.allowances = g->allowances,
+		.handshake_ms = l->handshake / USEC_PER_MSEC,
+		.head_ms = l->head / USEC_PER_MSEC,
+		.keepalive_ms = l->keepalive / USEC_PER_MSEC,
+		.body_rate = l->body_rate,
+	};
+}
+
+static json_t *row(const char *name, uint32_t limit, enum allowance_answer answer)
+{
+	return json_pack("{s:s, s:o, s:I}", "limit", name, "value",
+			 limit ? json_integer(limit) : json_string("off"), "refused",
+			 (json_int_t)metric_get(&metric_limited[answer]));
+}
+
+struct json_t *guard_json(void *guard)
+{
+	const struct guard *g = guard;
+	const struct edge_limits *l = &g->cfg->limits;
+	json_t *rows = json_array();
+
+	(void)json_array_append_new(
+		rows, row("connections of all visitors", g->all_connections, ALLOWANCE_ALL));
+	(void)json_array_append_new(
+		rows, row("connections of an address", l->connections, ALLOWANCE_CONNECTIONS));
+	(void)json_array_append_new(
+		rows, row("new ones per second", l->connection_rate, ALLOWANCE_CONNECTION_RATE));
+	(void)json_array_append_new(rows,
+				    row("requests of an address", l->requests, ALLOWANCE_REQUESTS));
+	(void)json_array_append_new(rows, row("new ones per second (requests)", l->request_rate,
+					      ALLOWANCE_REQUEST_RATE));
+	return json_pack("{s:I, s:I, s:I, s:o}", "file_descriptors", (json_int_t)g->descriptors,
+			 "addresses_known", (json_int_t)metric_get(&metric_limited_addresses),
+			 "accept_pauses", (json_int_t)metric_get(&metric_exhausted), "table", rows);
+}
+
+void guard_register_metrics(void)
+{
+	for (size_t i = ALLOWANCE_GIVEN + 1; i < ALLOWANCE_ANSWERS; i++)
+		metric_register(&metric_limited[i]);
+	metric_register(&metric_limited_addresses);
+	metric_register(&metric_exhausted);
+}
+
+void guard_exhausted(void *worker, int sys_errno)
+{
+	static _Atomic usec said_at;
+	usec now = clock_now(), last = atomic_load_explicit(&said_at, memory_order_relaxed);
+
+	(void)worker;
+	metric_add(&metric_exhausted, 1);
+	if ((last && now - last < LIMIT_VISITOR_LOG_MS * USEC_PER_MSEC) ||
+	    !atomic_compare_exchange_strong(&said_at, &last, now))
+		return;
+	log_warn(COMPONENT, "no more connections are accepted until some end",
+		 LOG_STR("error", strerror(sys_errno)));
+}
