@@ -12,6 +12,7 @@
 #include "edge/ports/port_allow.h"
 #include "io/address.h"
 #include "io/network.h"
+#include "store/names.h"
 
 enum source { FROM_DEFAULT, FROM_FILE, FROM_FLAG };
 
@@ -106,6 +107,22 @@ static const struct edge_setting settings[] = {
 	{ "timeout-keepalive", "DURATION", "1m15s",
 	  "for a connection of a visitor without a request", EDGE_SETTING_TIMEOUT,
 	  offsetof(struct edge_config, limits.keepalive) },
+	{ "acme-directory", "URL", "off",
+	  "who issues certificates: letsencrypt, letsencrypt-staging, zerossl, google, or a directory's URL",
+	  EDGE_SETTING_ACME_DIRECTORY, offsetof(struct edge_config, acme_directory) },
+	{ "acme-email", "EMAIL", NULL, "where the authority writes to about certificates (nowhere)",
+	  EDGE_SETTING_EMAIL, offsetof(struct edge_config, acme_email) },
+	{ "acme-eab", "PATH", NULL,
+	  "file with the key id and the key of an external account, or credential:NAME (none)",
+	  EDGE_SETTING_PATH, offsetof(struct edge_config, acme_eab) },
+	{ "acme-ca-file", "PATH", NULL, "CA certificates trusted for the directory, too (none)",
+	  EDGE_SETTING_PATH, offsetof(struct edge_config, acme_ca_file) },
+	{ "acme-challenge", "METHOD", "auto",
+	  "how names are proven: auto, dns-01, tls-alpn-01, http-01", EDGE_SETTING_ACME_CHALLENGE,
+	  offsetof(struct edge_config, acme_challenge) },
+	{ "acme-on-demand", "SWITCH", "off",
+	  "on: a routed name gets its certificate when somebody first asks for it",
+	  EDGE_SETTING_SWITCH, offsetof(struct edge_config, acme_on_demand) },
 	{ "grace-period", "DURATION", "30s", "how long SIGTERM waits for requests in flight",
 	  EDGE_SETTING_DURATION, offsetof(struct edge_config, grace_period) },
 	{ "takeover-grace", "DURATION", "30m",
@@ -348,10 +365,23 @@ static usec duration_max(const struct edge_setting *s)
 									      : GRACE_MAX;
 }
 
+static int directory_set(char **at, const char *value, struct err *err)
+{
+	bool is_off = strcmp(value, "off") == 0;
+	char *url = is_off ? NULL : acme_directory_url(value, err);
+
+	if (!url && !is_off)
+		return E_INVALID;
+	mem_free(*at);
+	*at = url;
+	return 0;
+}
+
 static int set_value(struct edge_config *c, const struct edge_setting *s, const char *value,
 		     struct err *err)
 {
 	void *at = (char *)c + s->offset;
+	char email[NAME_EMAIL_BYTES + 1];
 	uint64_t number;
 
 	switch (s->type) {
@@ -407,6 +437,24 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 			return err_set(err, E_INVALID,
 				       "a duration like 30s or 1m30s expected, '%.100s' found",
 				       value);
+		return 0;
+	case EDGE_SETTING_SWITCH:
+		if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+			return err_set(err, E_INVALID, "'%.100s' is neither on nor off", value);
+		*(bool *)at = strcmp(value, "on") == 0;
+		return 0;
+	case EDGE_SETTING_ACME_DIRECTORY:
+		return directory_set(at, value, err);
+	case EDGE_SETTING_ACME_CHALLENGE:
+		if (!acme_challenges_parse(value, at))
+			return err_set(err, E_INVALID,
+				       "'%.100s' is not one of auto, dns-01, tls-alpn-01, http-01",
+				       value);
+		return 0;
+	case EDGE_SETTING_EMAIL:
+		if (name_email(value, email, err) < 0)
+			return E_INVALID;
+		text_set(at, email);
 		return 0;
 	}
 	return err_set(err, E_INTERNAL, "setting %s has no type", s->key);
@@ -495,6 +543,10 @@ void edge_config_done(struct edge_config *c)
 	mem_free(c->log_file);
 	mem_free(c->log_directory);
 	mem_free(c->access_log);
+	mem_free(c->acme_directory);
+	mem_free(c->acme_email);
+	mem_free(c->acme_eab);
+	mem_free(c->acme_ca_file);
 	mem_free(c->control_host);
 	mem_free(c->public_url);
 	memset(c, 0, sizeof(*c));

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "edge/acme/settings.h"
 
 struct edge_texts {
 	char **list; /* owned, and each text */
@@ -62,6 +63,12 @@ struct edge_config {
 	struct edge_texts ports_bind;  /* IP literals; none: all addresses */
 
 	struct edge_limits limits;
+	char *acme_directory; /* owned; URL; NULL: certificates are the built-in CA's */
+	char *acme_email;     /* owned; NULL: none is given */
+	char *acme_eab;       /* owned; as acme_binding_load() takes it; NULL: none */
+	char *acme_ca_file;   /* owned; trusted for the directory; NULL: the system's roots alone */
+	enum acme_challenges acme_challenge;
+	bool acme_on_demand; /* ordered when somebody asks for the name */
 
 	int workers;      /* at least 1 */
 	char location[9]; /* what connectors and CF-Ray call this node: 1 to 8 of a-z 0-9 - */
@@ -95,6 +102,10 @@ enum edge_setting_type {
 	EDGE_SETTING_LOG_FORMAT,
 	EDGE_SETTING_ACCESS_FORMAT,
 	EDGE_SETTING_DURATION,
+	EDGE_SETTING_SWITCH, /* on or off */
+	EDGE_SETTING_ACME_DIRECTORY,
+	EDGE_SETTING_ACME_CHALLENGE,
+	EDGE_SETTING_EMAIL,
 };
 
 struct edge_setting {
