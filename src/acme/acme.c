@@ -114,6 +114,8 @@ static int exchange(struct acme *a, const char *method, const char *url, const c
 
 	if (atomic_load(&a->is_cancelled))
 		return err_set(err, E_CANCELLED, "given up");
+	if (strncmp(url, "https://", 8) != 0)
+		return err_set(err, E_PROTOCOL, "the authority sends us to an address without TLS");
 	int r = fetch(&req, &res, err);
 	if (r < 0)
 		return r;
@@ -596,6 +598,8 @@ int acme_renewal_time(struct acme *a, const char *renewal_id, usec *ret, struct 
 			  !time_of(text_of(window, "end"), &end) || end < start))
 		code = err_set(err, E_PROTOCOL, "the authority's renewal window makes no sense");
 	if (code == 0)
+		a->retry_at = r.retry_after ? clock_wall_now() + r.retry_after : 0;
+	if (code == 0)
 		*ret = start + (usec)random_below((uint64_t)(end - start) + 1);
 	mem_free(url);
 	reply_done(&r);
@@ -663,6 +667,11 @@ void acme_cancel(struct acme *a)
 char *acme_account_key(const struct acme *a)
 {
 	return signer_text(a->key);
+}
+
+bool acme_has_account(const struct acme *a)
+{
+	return a->account != NULL;
 }
 
 usec acme_retry_at(const struct acme *a)

@@ -30,8 +30,11 @@ void acme_cancel(struct acme *a);
 /* The private key of the account, to be kept sealed; owned by the caller. */
 char *acme_account_key(const struct acme *a);
 
-/* When the authority asked us to come back, after a call that failed; 0: it did not say. */
+/* When (wall time) the authority asked us to come back: after a call that failed, and after acme_renewal_time(); 0: it
+ * did not say. */
 usec acme_retry_at(const struct acme *a);
+/* Whether it knows us: what fails before concerns every order alike. */
+bool acme_has_account(const struct acme *a);
 
 /* --- Orders ---------------------------------------------------------------------------------- */
 

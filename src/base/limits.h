@@ -214,6 +214,13 @@
 #define LIMIT_DNS_STREAMS 256 /* TCP connections per worker; the one silent longest makes room */
 #define LIMIT_ACCEPTS_PER_TURN 64 /* so that a burst of connects does not starve open ones */
 
+/* Names that get a certificate because somebody asked for them (acme-on-demand): so many at once, then one in so many
+ * seconds, and so many in all. Below a wildcard route anybody can make names up, and authorities count certificates
+ * (Let's Encrypt: 50 a week and domain, 300 orders in three hours). */
+#define LIMIT_ACME_ASK_BURST 10
+#define LIMIT_ACME_ASK_SECONDS 120
+#define LIMIT_ACME_ON_DEMAND 1000
+
 /* Deadlines in milliseconds. */
 #define LIMIT_TLS_HANDSHAKE_MS 15000
 #define LIMIT_REQUEST_HEAD_MS 30000   /* slow-loris: the head must be complete by then */

@@ -246,3 +246,81 @@ usec tls_certificate_start(const char *chain_pem)
 	gnutls_x509_crt_deinit(cert);
 	return start == (time_t)-1 ? -1 : (usec)start * USEC_PER_SEC;
 }
+
+/* --- Telling about it ------------------------------------------------------------------------ */
+
+/* More names than any authority puts into one; they go into one text. */
+#define NAMES_MAX 1000
+#define NAMES_BYTES (NAMES_MAX * (SERVER_NAME_MAX_BYTES + 1))
+
+/* A name that is none (spaces, NUL, control bytes) is left out. */
+static bool is_dns_name(struct bytes name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		uint8_t c = bytes_lower(name.ptr[i]);
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '.' &&
+		    c != '_' && !(c == '*' && i == 0))
+			return false;
+	}
+	return name.len > 0;
+}
+
+static char *names_of(gnutls_x509_crt_t cert)
+{
+	char san[SERVER_NAME_MAX_BYTES + 1];
+	struct buf out;
+	int r = 0;
+
+	buf_init(&out, NAMES_BYTES);
+	for (unsigned i = 0; r == 0 && i < NAMES_MAX; i++) {
+		size_t size = sizeof(san);
+		int type = gnutls_x509_crt_get_subject_alt_name(cert, i, san, &size, NULL);
+		if (type == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+			break;
+		struct bytes name = bytes_of(san, type < 0 ? 0 : strnlen(san, size));
+		if (type != GNUTLS_SAN_DNSNAME || !is_dns_name(name))
+			continue;
+		for (size_t k = 0; k < name.len; k++)
+			san[k] = (char)bytes_lower((uint8_t)san[k]);
+		r = buf_append(&out, bytes_str(out.len ? "\n" : ""));
+		r |= buf_append(&out, name);
+	}
+	char *text = r == 0 && out.len ? buf_take_str(&out) : NULL;
+	buf_done(&out);
+	return text;
+}
+
+static void issuer_of(gnutls_x509_crt_t cert, char ret[128])
+{
+	size_t size = 128;
+
+	ret[0] = 0;
+	if (gnutls_x509_crt_get_issuer_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, 0, ret,
+						 &size) < 0) {
+		size = 128;
+		if (gnutls_x509_crt_get_issuer_dn_by_oid(cert, GNUTLS_OID_X520_ORGANIZATION_NAME, 0,
+							 0, ret, &size) < 0)
+			size = 0;
+	}
+	ret[size < 127 ? size : 127] = 0;
+	for (char *p = ret; *p; p++)
+		*p = (unsigned char)*p < ' ' || *p == 127 ? ' ' : *p;
+}
+
+int tls_chain_info(const char *chain_pem, struct tls_chain_info *ret, struct err *err)
+{
+	gnutls_x509_crt_t cert = first_of(chain_pem);
+	struct tls_chain_info info = { 0 };
+
+	if (!cert)
+		return err_set(err, E_INVALID, "there is no certificate in the PEM text");
+	info.names = names_of(cert);
+	issuer_of(cert, info.issuer);
+	info.starts_at = (usec)gnutls_x509_crt_get_activation_time(cert) * USEC_PER_SEC;
+	info.ends_at = (usec)gnutls_x509_crt_get_expiration_time(cert) * USEC_PER_SEC;
+	gnutls_x509_crt_deinit(cert);
+	if (!info.names)
+		return err_set(err, E_INVALID, "the certificate is for no DNS name");
+	*ret = info;
+	return 0;
+}

@@ -23,3 +23,12 @@ int tls_chain_check(const char *chain_pem, const char *key_pem, const char *cons
 char *tls_renewal_id(const char *chain_pem);
 /* The first wall time at which the certificate is good; -1 when it cannot be read. */
 usec tls_certificate_start(const char *chain_pem);
+
+/* What a chain's first certificate says of itself. */
+struct tls_chain_info {
+	char *names;      /* DNS names in lower case, one a line; owned */
+	char issuer[128]; /* the common name, or organization, of who signed; printable */
+	usec starts_at, ends_at;
+};
+/* E_INVALID: it is no certificate, or has no DNS name. mem_free(ret->names). */
+int tls_chain_info(const char *chain_pem, struct tls_chain_info *ret, struct err *err);
