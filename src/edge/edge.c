@@ -15,6 +15,8 @@
 #include "base/random.h"
 #include "base/secret.h"
 #include "edge/acme/challenges.h"
+#include "edge/acme/manager.h"
+#include "edge/acme/show.h"
 #include "edge/control/control.h"
 #include "edge/control/gateway.h"
 #include "edge/edge_tls.h"
@@ -58,6 +60,9 @@ struct edge {
 	struct directory *directory;
 	struct snapshot *snapshot;     /* counted: the newest */
 	struct challenges *challenges; /* counted: what authorities may be shown; NULL: nothing */
+	struct acme_manager *acme;     /* NULL: no directory is configured */
+	struct acme_show *acme_show;
+	_Atomic(usec) name_asked_at; /* when a worker last told us of a name without a certificate */
 	struct local_listeners *local;
 	struct ports *ports;
 	struct sockets *sockets;
@@ -224,11 +229,100 @@ static int spread_snapshot(struct edge *e, struct err *err)
 	snapshot_unref(e->snapshot);
 	e->snapshot = s;
 	/* At the start the edge's own listeners come first. */
-	if (e->threads_started)
+	if (e->threads_started) {
 		ports_update(e->ports, s);
+		acme_manager_update(e->acme);
+	}
 	int64_t wait_ms = (snapshot_renew_at(s) - clock_wall_now()) / USEC_PER_MSEC;
 	timer_set(&e->renew, wait_ms > RETRY_SNAPSHOT_MS ? wait_ms : RETRY_SNAPSHOT_MS);
 	return 0;
+}
+
+/* --- ACME ------------------------------------------------------------------------------------- */
+
+/* Workers that see a name without a certificate tell us so often at most; who asks comes again. */
+#define NAME_ASKED_EVERY (100 * USEC_PER_MSEC)
+
+static int spread_challenges(void *ctx, struct challenges *set, struct err *err)
+{
+	struct edge *e = ctx;
+
+	challenges_unref(e->challenges);
+	e->challenges = set;
+	return spread(e, e->snapshot, err);
+}
+
+static void hook_show(void *ctx, const struct acme_challenge *list, size_t count,
+		      void (*shown)(void *arg, const struct err *err), void *arg)
+{
+	const struct edge *e = ctx;
+
+	acme_show_start(e->acme_show, list, count, shown, arg);
+}
+
+static void hook_hide(void *ctx, const struct acme_challenge *list, size_t count)
+{
+	const struct edge *e = ctx;
+
+	(void)list;
+	(void)count;
+	acme_show_stop(e->acme_show);
+}
+
+static void hook_certificate(void *ctx)
+{
+	struct edge *e = ctx;
+	struct err err = { 0 };
+
+	if (spread_snapshot(e, &err) == 0)
+		return;
+	log_error(COMPONENT, "a certificate is stored, but not served yet",
+		  LOG_STR("error", err.text));
+	timer_set(&e->renew, RETRY_SNAPSHOT_MS);
+}
+
+static void make_acme(struct edge *e)
+{
+	const struct acme_manager_hooks hooks = {
+		.ctx = e,
+		.show = hook_show,
+		.hide = hook_hide,
+		.changed = hook_certificate,
+	};
+
+	e->acme_show = acme_show_new(e->loop, e->workers, e->worker_count, spread_challenges, e);
+	e->acme = acme_manager_new(e->store, e->loop, e->config, &hooks);
+	if (e->acme)
+		control_status_add(e->control, "acme", acme_manager_status, e->acme);
+}
+
+struct asked_name {
+	struct edge *edge;
+	char name[];
+};
+
+static void on_name_asked(void *arg)
+{
+	struct asked_name *a = arg;
+
+	acme_manager_ask(a->edge->acme, a->name);
+	mem_free(a);
+}
+
+void edge_name_asked(struct edge *e, const struct snapshot *s, struct bytes server_name)
+{
+	usec before = atomic_load_explicit(&e->name_asked_at, memory_order_relaxed);
+	usec now = clock_now();
+
+	if (!e->config->acme_on_demand || !e->config->acme_directory ||
+	    now - before < NAME_ASKED_EVERY || server_name.len == 0 ||
+	    snapshot_is_certified(s, server_name) || !snapshot_route(s, server_name) ||
+	    !atomic_compare_exchange_strong(&e->name_asked_at, &before, now))
+		return;
+	struct asked_name *a = mem_alloc(sizeof(*a) + server_name.len + 1);
+	a->edge = e;
+	memcpy(a->name, server_name.ptr, server_name.len);
+	loop_post(e->loop, on_name_asked, a);
 }
 
 static void on_renew(struct timer *t)
@@ -527,6 +621,7 @@ static void on_signal(void *arg, int signum)
 	e->is_stopping = true;
 	log_info(COMPONENT, "stopping",
 		 LOG_STR("signal", signum == SIGINT ? "interrupt" : "terminated"));
+	acme_manager_pause(e->acme, true);
 	timer_set(&e->grace, e->config->grace_period / USEC_PER_MSEC);
 	if (!was_leaving) {
 		notify_service_manager("STOPPING=1");
@@ -621,6 +716,7 @@ static void on_frozen(void *ctx, bool is_frozen)
 	withdraw_ports(e);
 	if (is_frozen)
 		ports_each_socket(e->ports, offer_port, e);
+	acme_manager_pause(e->acme, is_frozen);
 	if (is_frozen)
 		control_plane_freeze(e->control);
 	else
@@ -789,6 +885,7 @@ static int start(struct edge *e, struct err *err)
 	e->relay = quic_relay_new(e->sockets, e->generation, (size_t)cfg->workers);
 	if (make_workers(e, err) < 0)
 		return err->code;
+	make_acme(e);
 	e->ports = ports_new(e->loop, cfg, e->workers, e->worker_count);
 	inherit_ports(e);
 	if (spread_snapshot(e, err) < 0)
@@ -812,6 +909,7 @@ static int start(struct edge *e, struct err *err)
 			return err_set_errno(err, E_IO, ret, "starting a worker");
 	}
 	ports_update(e->ports, e->snapshot);
+	acme_manager_update(e->acme);
 	return 0;
 }
 
@@ -837,6 +935,8 @@ static void stop(struct edge *e, const struct err *why)
 	giver_free(e->giver);
 	if (e->local)
 		local_listeners_close(e->local);
+	e->acme = acme_manager_free(e->acme);
+	e->acme_show = acme_show_free(e->acme_show);
 	/* What workers posted last still runs when the loop is freed, and may answer back to them: so the
 	 * control loop goes before the workers' loops, and asks nothing of a control plane that is gone. */
 	e->control = control_plane_free(e->control);
@@ -876,6 +976,9 @@ static void register_metrics(void)
 	metric_register(&metric_quic_foreign_lost);
 	metric_register(&metric_tunnel_registered);
 	metric_register(&metric_tunnel_refused);
+	metric_register(&metric_acme_orders[0]);
+	metric_register(&metric_acme_orders[1]);
+	metric_register(&metric_acme_failing);
 	metric_register(&metric_connectors);
 	metric_register(&metric_services);
 	metric_register(&metric_services_unhealthy);

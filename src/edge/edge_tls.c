@@ -22,6 +22,7 @@ static struct tls_certificate *choose_https(void *ctx, struct bytes server_name)
 	/* Some clients send the address they dialled, which RFC 6066 does not allow: no name, then. */
 	if (address_from_ip(server_name, 0, &literal))
 		server_name = BYTES_NONE;
+	edge_name_asked(c->edge, c->snapshot, server_name);
 	return snapshot_certificate(c->snapshot, server_name);
 }
 

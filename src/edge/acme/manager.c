@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -368,7 +367,7 @@ static void end_job(struct acme_manager *m)
 /* Nothing is known of the attempt, as it was given up by us. */
 static bool is_given_up(struct acme_manager *m)
 {
-	if (!m->is_paused && !m->is_closing)
+	if (!m->is_paused && !m->is_closing && m->job->err.code != E_CANCELLED)
 		return false;
 	m->job->was_cancelled = true;
 	end_job(m);
@@ -680,7 +679,7 @@ static void on_tick(struct timer *t)
 		if (!ask || ask_at(m, n) < ask_at(m, ask))
 			ask = n;
 	}
-	usec first = !order ? INT64_MAX
+	usec first = !order                                ? INT64_MAX
 		     : order_at(m, order) < ask_at(m, ask) ? order_at(m, order)
 							   : ask_at(m, ask);
 	first = first < m->paused_until ? m->paused_until : first;
@@ -721,7 +720,7 @@ struct acme_manager *acme_manager_free(struct acme_manager *m)
 		return NULL;
 	m->is_closing = true;
 	timer_stop(&m->tick);
-	if (m->job && m->phase == SHOWING)
+	if (m->job)
 		hide(m);
 	if (m->job && m->phase == ON_POOL) {
 		/* The last one frees. */
@@ -867,8 +866,7 @@ static void set_time(json_t *o, const char *member, usec wall)
 	char text[40];
 
 	if (wall > 0)
-		json_object_set_new(o, member,
-				    json_string(clock_rfc3339(wall, text, sizeof(text))));
+		json_object_set_new(o, member, json_string(clock_rfc3339(wall, text, sizeof(text))));
 }
 
 static const char *state_of(const struct acme_manager *m, const struct managed *n)
@@ -892,11 +890,11 @@ void acme_manager_describe(const struct acme_manager *m, const char *name, json_
 
 	if (!n)
 		return;
-	const char *error = n->want.problem        ? n->want.problem
-			    : n->state.error[0]    ? n->state.error
-			    : !m->authority_error  ? ""
-			    : n->has_certificate   ? ""
-						   : m->authority_error;
+	const char *error = n->want.problem       ? n->want.problem
+			    : n->state.error[0]   ? n->state.error
+			    : !m->authority_error ? ""
+			    : n->has_certificate  ? ""
+						  : m->authority_error;
 	json_object_set_new(item, "state", json_string(state_of(m, n)));
 	json_object_set_new(item, "error", json_string(error));
 	json_object_set_new(item, "failures", json_integer(n->state.failures));

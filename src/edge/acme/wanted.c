@@ -15,9 +15,9 @@
 
 struct builder {
 	const struct acme_want_facts *facts;
-	struct map *seen;            /* name -> itself */
-	struct map *exact, *below;   /* names of certificates that people brought */
-	struct map *zones;           /* id -> struct store_zone */
+	struct map *seen;          /* name -> itself */
+	struct map *exact, *below; /* names of certificates that people brought */
+	struct map *zones;         /* id -> struct store_zone */
 	struct acme_want *list;
 	size_t count;
 };
@@ -94,8 +94,7 @@ static bool add_domain(struct builder *b, const char *domain)
 	bool has_room = strlen(domain) + 2 <= MAX_DNS_BYTES;
 	char *name = mem_printf("domain %s", domain);
 	const struct store_acme_name *state = known(b->facts, name);
-	bool is_hopeful =
-		!state || state->directory[0] || state->failures < FAILURES_TO_FALL_BACK;
+	bool is_hopeful = !state || state->directory[0] || state->failures < FAILURES_TO_FALL_BACK;
 
 	add(b, name, has_room ? mem_printf("%s\n*.%s", domain, domain) : mem_strdup(domain), true,
 	    NULL);
