@@ -26,6 +26,14 @@ static struct tls_certificate *choose_https(void *ctx, struct bytes server_name)
 	return snapshot_certificate(c->snapshot, server_name);
 }
 
+static struct tls_policy *choose_policy(void *ctx, struct bytes server_name)
+{
+	const struct https_choice *c = ctx;
+	const struct snapshot_site *site = snapshot_site(c->snapshot, server_name);
+
+	return site ? site->policy : NULL;
+}
+
 static struct tls_certificate *choose_challenge(void *ctx, struct bytes server_name)
 {
 	const struct https_choice *c = ctx;
@@ -56,6 +64,7 @@ static struct tls_context *make_https(struct edge *e, struct snapshot *s,
 		return NULL;
 	}
 	tls_context_set_challenges(context, choose_challenge);
+	tls_context_set_policies(context, choose_policy);
 	tls_context_count(context);
 	return context;
 }

@@ -39,11 +39,15 @@ struct snapshot {
 	struct network_table networks; /* a table for each of vnets, of snapshot_network */
 	struct snapshot_port *ports;   /* in the arena */
 	size_t port_count;
-	struct map *ports_by_key;  /* port_key() -> snapshot_port */
-	struct map *tokens;        /* hash of an API token -> account id, in the arena */
-	struct map *by_id;         /* UUID -> snapshot_tunnel */
-	struct map *exact, *below; /* "a.b" -> snapshot_route, and "b" -> that of "*.b" */
-	struct map *by_name;       /* name in the store -> held_certificate */
+	struct map *ports_by_key;    /* port_key() -> snapshot_port */
+	struct map *tokens;          /* hash of an API token -> account id, in the arena */
+	struct map *by_id;           /* UUID -> snapshot_tunnel */
+	struct map *exact, *below;   /* "a.b" -> snapshot_route, and "b" -> that of "*.b" */
+	struct snapshot_site *sites; /* owned, with their policies */
+	size_t site_count;
+	struct map *site_exact, *site_below; /* as the routes' -> snapshot_site */
+	struct map *site_zone;               /* name of a zone -> snapshot_site */
+	struct map *by_name;                 /* name in the store -> held_certificate */
 	struct cert_names {
 		struct map *exact, *below; /* as the routes' -> tls_certificate */
 	} certs[CERTIFICATE_SOURCES];      /* the later source wins */
@@ -65,6 +69,9 @@ static struct snapshot *snapshot_new(void)
 	s->by_id = map_new();
 	s->exact = map_new();
 	s->below = map_new();
+	s->site_exact = map_new();
+	s->site_below = map_new();
+	s->site_zone = map_new();
 	s->by_name = map_new();
 	for (size_t i = 0; i < CERTIFICATE_SOURCES; i++)
 		s->certs[i] = (struct cert_names){ map_new(), map_new() };
@@ -79,12 +86,18 @@ static void snapshot_free(struct snapshot *s)
 	for (size_t i = 0; i < s->certificate_count; i++)
 		tls_certificate_unref(s->certificates[i].tls);
 	mem_free(s->certificates);
+	for (size_t i = 0; i < s->site_count; i++)
+		tls_policy_unref(s->sites[i].policy);
+	mem_free(s->sites);
 	network_table_done(&s->networks);
 	map_free(s->ports_by_key);
 	map_free(s->tokens);
 	map_free(s->by_id);
 	map_free(s->exact);
 	map_free(s->below);
+	map_free(s->site_exact);
+	map_free(s->site_below);
+	map_free(s->site_zone);
 	map_free(s->by_name);
 	for (size_t i = 0; i < CERTIFICATE_SOURCES; i++) {
 		map_free(s->certs[i].exact);
@@ -139,6 +152,8 @@ struct source {
 	struct store_network_route *networks;
 	struct store_token_hash *tokens;
 	struct store_port *ports;
+	struct store_site *sites;
+	size_t site_count;
 	size_t zone_count, tunnel_count, route_count, certificate_count;
 	size_t vnet_count, network_count, token_count, port_count;
 };
@@ -159,6 +174,9 @@ static void source_done(struct source *src)
 		store_network_route_done(&src->networks[i]);
 	for (size_t i = 0; i < src->port_count; i++)
 		store_port_done(&src->ports[i]);
+	for (size_t i = 0; i < src->site_count; i++)
+		store_site_done(&src->sites[i]);
+	mem_free(src->sites);
 	mem_free(src->ports);
 	mem_free(src->vnets);
 	mem_free(src->networks);
@@ -197,6 +215,8 @@ static int read_networks(struct store *store, struct source *src, struct err *er
 		r = store_token_hashes(store, &src->tokens, &src->token_count, err);
 	if (r == 0)
 		r = store_port_list(store, NULL, &src->ports, &src->port_count, err);
+	if (r == 0)
+		r = store_site_list(store, &src->sites, &src->site_count, err);
 	return r;
 }
 
@@ -354,6 +374,107 @@ static void take_ports(struct snapshot *s, const struct source *src)
 	}
 }
 
+/* --- Sites ------------------------------------------------------------------------------------- */
+
+static const char *either(const char *own, const char *inherited)
+{
+	return own ? own : inherited;
+}
+
+static struct tls_policy *make_policy(const struct store_site *p, struct err *err)
+{
+	struct tls_policy_options options = {
+		.needs_tls13 = p->min_tls && strcmp(p->min_tls, "1.3") == 0,
+		.client_ca_pem = bytes_str(p->client_ca),
+	};
+
+	if (p->client_auth && strcmp(p->client_auth, "off") != 0)
+		options.client_auth = strcmp(p->client_auth, "optional") == 0 ? TLS_CLIENT_OPTIONAL
+									      : TLS_CLIENT_REQUIRED;
+	return tls_policy_new(&options, err);
+}
+
+/* `p` as it is, with nothing left to inherit. */
+static int add_site(struct snapshot *s, const struct store_site *p, struct map *map,
+		    struct bytes name, struct err *err)
+{
+	struct snapshot_site *site = &s->sites[s->site_count++];
+
+	site->hsts = p->hsts && p->hsts[0] ? arena_strdup(&s->arena, bytes_str(p->hsts)) : NULL;
+	site->asks_certificate = p->client_auth && strcmp(p->client_auth, "off") != 0;
+	if (site->asks_certificate || (p->min_tls && strcmp(p->min_tls, "1.3") == 0)) {
+		site->policy = make_policy(p, err);
+		if (!site->policy)
+			return err_wrap(err, "TLS of %s", p->hostname[0] ? p->hostname : "a zone");
+	}
+	map_put(map, name, site);
+	return 0;
+}
+
+static struct store_site inherit(const struct store_site *own, const struct store_site *zone)
+{
+	struct store_site p = *own;
+
+	if (!zone)
+		return p;
+	p.hsts = (char *)(uintptr_t)either(p.hsts, zone->hsts);
+	p.min_tls = (char *)(uintptr_t)either(p.min_tls, zone->min_tls);
+	p.client_auth = (char *)(uintptr_t)either(p.client_auth, zone->client_auth);
+	p.client_ca = (char *)(uintptr_t)either(p.client_ca, zone->client_ca);
+	return p;
+}
+
+/* What the zone of the control host asks, without the certificate. */
+static int add_control_site(struct snapshot *s, const struct store_site *zone, const char *name,
+			    struct err *err)
+{
+	static const char off[] = "off";
+	struct bytes host = bytes_str(s->control_host), suffix = bytes_str(name);
+	struct store_site p = *zone;
+
+	if (!p.client_auth || strcmp(p.client_auth, off) == 0 || host.len <= suffix.len ||
+	    !bytes_ends_with(host, suffix) || host.ptr[host.len - suffix.len - 1] != '.' ||
+	    map_find(s->site_exact, host))
+		return 0;
+	p.client_auth = (char *)(uintptr_t)off;
+	return add_site(s, &p, s->site_exact, host, err);
+}
+
+static int take_sites(struct snapshot *s, const struct source *src, struct err *err)
+{
+	struct map *names = map_new(), *zones = map_new();
+	int r = 0;
+
+	/* One more for each zone: the control host's. */
+	s->sites = mem_alloc_array(2 * src->site_count + 1, sizeof(*s->sites));
+	for (size_t i = 0; i < src->zone_count; i++)
+		map_put(names, uuid_bytes(&src->zones[i].id), src->zones[i].name);
+	for (size_t i = 0; i < src->site_count; i++)
+		if (!src->sites[i].hostname[0])
+			map_put(zones, uuid_bytes(&src->sites[i].zone), &src->sites[i]);
+	for (size_t i = src->site_count; r == 0 && i-- > 0;) {
+		const struct store_site *own = &src->sites[i];
+		const char *zone = map_find(names, uuid_bytes(&own->zone));
+		struct bytes name = bytes_str(own->hostname[0] ? own->hostname : zone);
+		if (!zone)
+			continue; /* it came or went between two questions */
+		if (!own->hostname[0]) {
+			/* Those of zones come last here: hostnames' own are known. */
+			r = add_site(s, own, s->site_zone, name, err);
+			if (r == 0)
+				r = add_control_site(s, own, zone, err);
+			continue;
+		}
+		struct store_site p = inherit(own, map_find(zones, uuid_bytes(&own->zone)));
+		bool is_wildcard = bytes_starts_with(name, BYTES_LIT("*."));
+		r = add_site(s, &p, is_wildcard ? s->site_below : s->site_exact,
+			     is_wildcard ? bytes_from(name, 2) : name, err);
+	}
+	map_free(names);
+	map_free(zones);
+	return r;
+}
+
 static void take_tokens(struct snapshot *s, const struct source *src)
 {
 	for (size_t i = 0; i < src->token_count; i++) {
@@ -476,6 +597,9 @@ struct snapshot *snapshot_build(struct store *store, const struct snapshot *prev
 		take_networks(s, &src);
 		take_ports(s, &src);
 		take_tokens(s, &src);
+		r = take_sites(s, &src, err);
+	}
+	if (r == 0) {
 		r = take_certificates(s, store, previous, &src, err);
 	}
 	source_done(&src);
@@ -510,6 +634,32 @@ const struct snapshot_route *snapshot_route(const struct snapshot *s, struct byt
 		route = map_find(s->below, host);
 	}
 	return route;
+}
+
+static const struct snapshot_site *find_above(const struct map *map, struct bytes host)
+{
+	const struct snapshot_site *site = NULL;
+
+	while (!site && host.len > 0) {
+		host = bytes_from(host, bytes_index(host, '.') + 1);
+		site = map_find(map, host);
+	}
+	return site;
+}
+
+const struct snapshot_site *snapshot_site(const struct snapshot *s, struct bytes host)
+{
+	const struct snapshot_site *site;
+
+	CHECK(s, MAGIC_SNAPSHOT);
+	if (s->site_count == 0 || host.len == 0 || host.len > MAX_HOST_BYTES || host.ptr[0] == '.')
+		return NULL;
+	site = map_find(s->site_exact, host);
+	if (!site)
+		site = find_above(s->site_below, host);
+	if (!site)
+		site = map_find(s->site_zone, host);
+	return site ? site : find_above(s->site_zone, host);
 }
 
 const struct snapshot_tunnel *snapshot_tunnel(const struct snapshot *s, const struct uuid *id)

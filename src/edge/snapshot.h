@@ -18,6 +18,7 @@
 struct snapshot;
 struct store;
 struct tls_certificate;
+struct tls_policy;
 
 /* How requests are shared among a tunnel's replicas. */
 struct snapshot_balance {
@@ -52,6 +53,13 @@ struct snapshot_route {
 	const char *hostname; /* as routed: "*.example.com" for a wildcard */
 	const struct snapshot_tunnel *tunnel;
 	struct snapshot_balance balance; /* the route's own, else the tunnel's */
+};
+
+/* How visitors of a hostname are served, where that is set for it or its zone. */
+struct snapshot_site {
+	const char *hsts;          /* value of Strict-Transport-Security; NULL: none */
+	struct tls_policy *policy; /* NULL: nothing special is asked */
+	bool asks_certificate;
 };
 
 /* A public port and where it leads. */
@@ -95,6 +103,9 @@ const struct snapshot_port *snapshot_port(const struct snapshot *s, enum port_pr
 					  uint16_t port);
 /* All of them; borrowed from the snapshot. */
 const struct snapshot_port *snapshot_ports(const struct snapshot *s, size_t *ret_count);
+/* Of a hostname (lower case, no port): its own, then the longest wildcard's, then its zone's; NULL: nothing is set. A
+ * zone's certificates of clients are not for the control host, where command lines go. */
+const struct snapshot_site *snapshot_site(const struct snapshot *s, struct bytes host);
 /* For listeners that visitors reach: exact name, then "*." of its parent, among certificates that people brought,
  * then those of ACME authorities, then those of the built-in CA; the tunnel names too, as connectors may come by the
  * same port. NULL when nothing covers the name. Without a name (clients that

@@ -25,6 +25,8 @@
 #include "io/loop.h"
 
 struct exchange;
+struct tls_peer;
+struct tls_policy;
 
 /* --- Failures: why there is no response from the origin -------------------------------------- */
 
@@ -173,6 +175,14 @@ struct exchange {
 	/* At the connector: a WebSocket whose messages are the bytes of a public port's connection (docs/wire.md,
 	 * "Public ports"); they begin with a PROXY header already. */
 	bool is_port, has_proxy_header;
+	/* What the visitor's connection was asked for in its handshake, and the certificate it brought; NULL: nothing,
+	 * none. Borrowed from the connection: for handlers that do not wait. */
+	const struct tls_policy *tls_policy;
+	const struct tls_peer *tls_peer;
+	/* The host asks for certificates; the visitor's, in the arena; NULL: it has none. */
+	bool asks_certificate;
+	const struct tls_peer *certificate;
+	const char *hsts; /* value of Strict-Transport-Security for answers; borrowed from `snapshot` */
 	const char *protocol;  /* how the visitor speaks: "h1", "h2"; NULL: not known */
 	struct uuid connector; /* which connector carries it, and over which of its connections */
 	int conn_index;        /* -1: none does */

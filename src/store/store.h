@@ -310,6 +310,39 @@ int store_port_delete(struct store *s, const char *account, const struct uuid *i
 int store_port_list(struct store *s, const char *account, struct store_port **ret,
 		    size_t *ret_count, struct err *err);
 
+/* --- Sites: how visitors of a zone or a hostname are served ----------------------------------- */
+
+/* NULL: a hostname takes what its zone has, a zone what is built in. What the values may be is the caller's
+ * business. */
+struct store_site {
+	struct uuid zone;
+	char *hostname;    /* lower case; "": the zone itself */
+	char *hsts;        /* value of Strict-Transport-Security; "": none is sent */
+	char *min_tls;     /* "1.2", "1.3" */
+	char *client_auth; /* "off", "optional", "require" */
+	char *client_ca;   /* PEM */
+};
+void store_site_done(struct store_site *p);
+int store_site_get(struct store *s, const struct uuid *zone, const char *hostname,
+		   struct store_site *ret, struct err *err); /* E_NOT_FOUND: nothing is set */
+/* With nothing set it is forgotten. */
+int store_site_put(struct store *s, const struct store_site *site, struct err *err);
+/* Those of zones first. Array owned by the caller: *_done() each, then mem_free. */
+int store_site_list(struct store *s, struct store_site **ret, size_t *ret_count, struct err *err);
+
+/* --- OCSP: what authorities say of certificates ----------------------------------------------- */
+
+struct store_ocsp {
+	char *certificate; /* SHA-256 of its DER, hex */
+	uint8_t *response; /* DER; owned */
+	size_t response_len;
+	usec fresh_until, next_try_at;
+};
+void store_ocsp_done(struct store_ocsp *o);
+int store_ocsp_list(struct store *s, struct store_ocsp **ret, size_t *ret_count, struct err *err);
+/* Also drops what is no longer fresh. */
+int store_ocsp_put(struct store *s, const struct store_ocsp *o, struct err *err);
+
 /* --- Certificates ---------------------------------------------------------------------------- */
 
 struct store_certificate {

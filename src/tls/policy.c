@@ -31,6 +31,8 @@ static int load_authorities(struct tls_policy *p, struct bytes pem, struct err *
 		p->credentials = NULL;
 	} else {
 		tls_lend_certificates(p->credentials);
+		if (pem.len == 0)
+			return 0; /* nobody is trusted */
 		ret = gnutls_certificate_set_x509_trust_mem(p->credentials, &data,
 							    GNUTLS_X509_FMT_PEM);
 	}

@@ -45,7 +45,7 @@ enum tls_client_auth {
 struct tls_policy_options {
 	bool needs_tls13;
 	enum tls_client_auth client_auth;
-	struct bytes client_ca_pem; /* with client_auth: who may have issued it */
+	struct bytes client_ca_pem; /* with client_auth: who may have issued it; empty: nobody */
 };
 /* Counted, starts at one; immutable. E_INVALID. Any thread. */
 struct tls_policy *tls_policy_new(const struct tls_policy_options *options, struct err *err);

@@ -11,7 +11,7 @@
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
 
-#define CLI_WORDS_MAX 4
+#define CLI_WORDS_MAX 8
 #define CLI_FLAGS_MAX 64
 
 struct control;
@@ -103,6 +103,10 @@ int cli_cert(struct cli *c);
 int cli_zone_add(struct cli *c);
 int cli_zone_list(struct cli *c);
 int cli_zone_remove(struct cli *c);
+int cli_zone_set(struct cli *c);
+int cli_zone_show(struct cli *c);
+int cli_route_set(struct cli *c);
+int cli_route_show(struct cli *c);
 int cli_user_add(struct cli *c);
 int cli_user_list(struct cli *c);
 int cli_user_password(struct cli *c);

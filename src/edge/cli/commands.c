@@ -94,6 +94,63 @@ const struct command cli_commands[] = {
 	  false,
 	  { { 0 } },
 	  cli_zone_remove },
+	{ "zone set",
+	  "ZONE SETTING=VALUE…",
+	  "how its visitors are served: HSTS, TLS version, certificates of clients",
+	  "  hsts=max-age=31536000,includeSubDomains,preload    Strict-Transport-Security in answers;\n"
+	  "                  off, or the parts one wants (RFC 6797)\n"
+	  "  min-tls=1.3     or 1.2, the default: what handshakes must offer\n"
+	  "  client-cert=require     certificates of clients (mTLS): or optional, or off\n"
+	  "  client-ca=FILE  who may have issued those, PEM\n"
+	  "inherit takes a setting back. All hostnames of the zone are served like that, but for those that\n"
+	  "have settings of their own (`adit-edge route set`); the control host asks nobody for a\n"
+	  "certificate unless that is set for itself.",
+	  2,
+	  6,
+	  true,
+	  false,
+	  true,
+	  { { 0 } },
+	  cli_zone_set },
+	{ "zone show",
+	  "ZONE",
+	  "how its visitors are served",
+	  NULL,
+	  1,
+	  1,
+	  true,
+	  false,
+	  true,
+	  { { 0 } },
+	  cli_zone_show },
+	{ "route set",
+	  "HOSTNAME SETTING=VALUE…",
+	  "the same for one hostname",
+	  "  hsts=max-age=31536000,includeSubDomains,preload    Strict-Transport-Security in answers;\n"
+	  "                  off, or the parts one wants (RFC 6797)\n"
+	  "  min-tls=1.3     or 1.2, the default: what handshakes must offer\n"
+	  "  client-cert=require     certificates of clients (mTLS): or optional, or off\n"
+	  "  client-ca=FILE  who may have issued those, PEM\n"
+	  "inherit takes a setting back. What is not set for a hostname is as in its zone. It stays set when the route\n"
+	  "goes.",
+	  2,
+	  6,
+	  true,
+	  false,
+	  true,
+	  { { 0 } },
+	  cli_route_set },
+	{ "route show",
+	  "HOSTNAME",
+	  "how visitors of a hostname are served",
+	  NULL,
+	  1,
+	  1,
+	  true,
+	  false,
+	  true,
+	  { { 0 } },
+	  cli_route_show },
 	{ "user add",
 	  "EMAIL",
 	  "add an administrator",

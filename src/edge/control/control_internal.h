@@ -157,6 +157,13 @@ enum ask_result admin_port_list(struct ask *a);
 /* A host that means something to connectors or to this edge: nobody may route it (api_routes.c). */
 bool api_host_is_reserved(struct ask *a, const char *hostname);
 
+/* Sites: how visitors of a zone or a hostname are served (admin_sites.c) */
+enum ask_result admin_site_list(struct ask *a);
+enum ask_result admin_zone_site_get(struct ask *a);
+enum ask_result admin_zone_site_update(struct ask *a);
+enum ask_result admin_host_site_get(struct ask *a);
+enum ask_result admin_host_site_update(struct ask *a);
+
 /* status.c */
 enum ask_result admin_status(struct ask *a);
 

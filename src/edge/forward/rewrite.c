@@ -1,6 +1,7 @@
 #include "edge/forward/rewrite.h"
 
 #include "base/limits.h"
+#include "edge/route/site.h"
 #include "transport/transport.h"
 
 /* Names only the edge or the connector may set; whatever a visitor sends under them is a forgery. */
@@ -38,7 +39,7 @@ static bool is_forgeable(const struct field *f)
 	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
 		if (bytes_eq_nocase(bytes_first(f->name, prefixes[i].len), prefixes[i]))
 			return true;
-	return false;
+	return site_is_certificate_field(f->name);
 }
 
 static void strip_forgeries(struct fields *f)
@@ -114,6 +115,7 @@ enum handled rewrite_request(struct exchange *x, struct bytes loop_token, const 
 	ret |= fields_set(f, &x->arena, HEAD_CF_VISITOR,
 			  x->is_tls ? BYTES_LIT("{\"scheme\":\"https\"}")
 				    : BYTES_LIT("{\"scheme\":\"http\"}"));
+	ret |= site_add_certificate(x);
 	if (ret < 0)
 		return exchange_failed(x, FAILURE_VISITOR, 431, 0, "Request header fields too large",
 				       "The request has more than %d header fields.",

@@ -47,6 +47,9 @@ struct visitor {
 	struct h2_server *h2;
 	struct allowance *allowance; /* owned */
 	unsigned refusals;           /* of its requests, one after the other */
+	/* Of its TLS stream, and borrowed from it; NULL: none. */
+	const struct tls_policy *policy;
+	const struct tls_peer *peer;
 	char ip[ADDRESS_TEXT_SIZE];
 };
 
@@ -124,6 +127,8 @@ static void on_exchange(void *ctx, struct exchange *x)
 
 	x->client_ip = arena_copy(&x->arena, bytes_str(v->ip));
 	x->protocol = v->h2 ? "h2" : "h1";
+	x->tls_policy = v->policy;
+	x->tls_peer = v->peer;
 	visitor_request_id(x->id);
 	x->on_end = on_end;
 	ask_permit(v, x);
@@ -222,6 +227,8 @@ static void on_tls(struct worker *w, struct byte_stream *stream, struct allowanc
 		return;
 	}
 	struct visitor *v = visitor_new(w, stream->peer, allowance);
+	v->policy = tls_policy(stream);
+	v->peer = tls_peer(stream);
 	if (bytes_eq(tls_alpn(stream), BYTES_LIT("h2")))
 		serve_h2(v, stream, &w->visitors);
 	else

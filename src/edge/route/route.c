@@ -2,6 +2,7 @@
 
 #include "edge/control/gateway.h"
 #include "edge/forward/private_tcp.h"
+#include "edge/route/site.h"
 #include "edge/worker.h"
 
 /* Hosts a stock connector answers itself, without asking who calls (PROTOCOL §5.1): never routed. */
@@ -22,6 +23,8 @@ enum handled route_handle(struct exchange *x, void *worker)
 	if (x->host.len == 0)
 		return exchange_failed(x, FAILURE_VISITOR, 400, 0, "Bad request",
 				       "The request names no host.");
+	if (site_check(x, snapshot_site(w->snapshot, x->host)) == HANDLED_FAILED)
+		return HANDLED_FAILED;
 	if (bytes_eq(x->host, bytes_str(snapshot_control_host(w->snapshot)))) {
 		if (bytes_eq(x->request.path, BYTES_LIT(PRIVATE_TCP_PATH)))
 			return private_tcp_handle(x, w);
