@@ -96,6 +96,10 @@
 /* The same at a connector, which pings every second and can go on at once by another way: eight of them. */
 #define LIMIT_QUIC_CONNECTOR_IDLE_MS 8000
 #define LIMIT_QUIC_HANDSHAKE_MS 5000
+/* ICMP says that a peer's port is closed. Time to show that this was forged, besides some round trips: ten PINGs and
+ * what ngtcp2 repeats. Once shown, further words are not heard for a while. */
+#define LIMIT_QUIC_DOUBT_MS 1000
+#define LIMIT_QUIC_DOUBT_REST_MS 1000
 /* Handshakes under way above which every new address has to answer a Retry. */
 #define LIMIT_QUIC_RETRY_ABOVE 64
 #define LIMIT_QUIC_CONNECTIONS 16384 /* of one endpoint */
@@ -111,6 +115,8 @@
 #define LIMIT_QUIC_STATELESS_PER_SEC 1000
 /* Packets that other workers handed over and that wait for their turn. */
 #define LIMIT_QUIC_HANDED_OVER 1024
+/* Words of ICMP that an endpoint looks a connection up for, in a second: each costs a walk over all of them. */
+#define LIMIT_QUIC_UNREACHABLE_PER_SEC 100
 /* What a visitor of a raw stream has said before leaving has so long to be acknowledged before the stream's reset,
  * which would overtake it: a path's round trip, and a loss. */
 #define LIMIT_QUIC_LATE_RESET_MS 1000

@@ -579,6 +579,17 @@ struct bytes quic_conn_alpn(const struct quic_conn *c)
 	return bytes_str(c->alpn);
 }
 
+void quic_conn_ping(struct quic_conn *c, int64_t every_ms)
+{
+	CHECK(c, CONN_MAGIC);
+	if (c->is_ending)
+		return;
+	if (every_ms == 0)
+		every_ms = c->endpoint->limits.keepalive_ms;
+	ngtcp2_conn_set_keep_alive_timeout(c->ng, (uint64_t)every_ms * NSEC_PER_MSEC);
+	quic_conn_touch(c);
+}
+
 usec quic_conn_last_heard(const struct quic_conn *c)
 {
 	return c->last_heard;

@@ -263,30 +263,67 @@ static void on_writable(void *ctx)
 
 /* Believed only where it costs little: before the first packet of the peer a forger has to guess our port, and
  * can make a connection fail that would be tried again. */
-static void on_unreachable(void *ctx, const struct address *to, int sys_errno)
+static void fail_start(struct quic_conn *c, const struct address *to, int sys_errno)
 {
-	struct quic_socket *s = ctx;
-	struct quic_endpoint *e = s->endpoint;
 	char text[ADDRESS_TEXT_SIZE];
 	struct err err;
 
-	if (to->any.sa_family != AF_INET && to->any.sa_family != AF_INET6)
-		return;
-	LIST_FOR_EACH(node, &e->conns) {
-		struct quic_conn *c = LIST_ENTRY(node, struct quic_conn, node);
-		if (c->is_server || c->received_packets || !is_same(&c->peer.any, &to->any))
-			continue;
-		err_set_errno(&err, sys_errno == ECONNREFUSED ? E_REFUSED : E_IO, sys_errno,
-			      "QUIC to %s", address_text(to, text));
-		quic_conn_end(c, END_SILENT, &err);
-	}
+	err_set_errno(&err, sys_errno == ECONNREFUSED ? E_REFUSED : E_IO, sys_errno, "QUIC to %s",
+		      address_text(to, text));
+	quic_conn_end(c, END_SILENT, &err);
 }
 
-static const struct udp_events server_socket = {
-	.on_packets = on_packets,
-	.on_writable = on_writable,
-};
-static const struct udp_events client_socket = {
+static bool may_look_up(struct quic_endpoint *e)
+{
+	usec now = loop_now(e->loop);
+
+	if (now - e->unreachable_since >= USEC_PER_SEC) {
+		e->unreachable_since = now;
+		e->unreachable_count = 0;
+	}
+	return e->unreachable_count++ < LIMIT_QUIC_UNREACHABLE_PER_SEC;
+}
+
+/* How many connections it was about. */
+static size_t tell_unreachable(struct quic_endpoint *e, const struct address *to, int sys_errno)
+{
+	size_t count = 0;
+
+	if ((to->any.sa_family != AF_INET && to->any.sa_family != AF_INET6) || !may_look_up(e))
+		return 1;
+	quic_enter(e);
+	LIST_FOR_EACH(node, &e->conns) {
+		struct quic_conn *c = LIST_ENTRY(node, struct quic_conn, node);
+		if (e->is_dead || c->is_ending || !is_same(&c->peer.any, &to->any))
+			continue;
+		count++;
+		if (!c->is_server && !c->received_packets)
+			fail_start(c, to, sys_errno);
+		else if (sys_errno == ECONNREFUSED && c->is_ready && e->events->on_unreachable)
+			e->events->on_unreachable(c);
+	}
+	quic_leave(e);
+	return count;
+}
+
+static void on_unreachable(void *ctx, const struct address *to, int sys_errno)
+{
+	const struct quic_socket *s = ctx;
+	struct quic_endpoint *e = s->endpoint;
+
+	if (tell_unreachable(e, to, sys_errno) == 0 && sys_errno == ECONNREFUSED &&
+	    e->on_foreign_unreachable)
+		e->on_foreign_unreachable(e->ctx, to);
+}
+
+void quic_endpoint_unreachable(struct quic_endpoint *e, const struct address *to)
+{
+	CHECK(e, ENDPOINT_MAGIC);
+	if (!e->is_dead)
+		(void)tell_unreachable(e, to, ECONNREFUSED);
+}
+
+static const struct udp_events socket_events = {
 	.on_packets = on_packets,
 	.on_writable = on_writable,
 	.on_unreachable = on_unreachable,
@@ -344,7 +381,7 @@ static struct quic_socket *socket_new(struct quic_endpoint *e, int fd)
 
 	list_init(&s->node);
 	s->endpoint = e;
-	s->udp = udp_new(e->loop, fd, e->is_server ? &server_socket : &client_socket, s);
+	s->udp = udp_new(e->loop, fd, &socket_events, s);
 	return s;
 }
 
@@ -441,6 +478,7 @@ struct quic_endpoint *quic_endpoint_new(struct loop *l, int fd, const struct qui
 		e->tls = tls_context_ref(server->tls);
 		e->retry_above = server->retry_above;
 		e->on_foreign = server->on_foreign;
+		e->on_foreign_unreachable = server->on_foreign_unreachable;
 		e->index = (uint8_t)server->index;
 		memcpy(e->secret, server->secret.ptr, SECRET_BYTES);
 	}

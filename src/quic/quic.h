@@ -50,6 +50,10 @@ struct quic_events {
 	void (*on_datagram_room)(struct quic_conn *c);
 	/* The peer's address has changed and the new path was validated. */
 	void (*on_migrated)(struct quic_conn *c);
+	/* The peer's port is closed, ICMP says. A hint and no more: whoever guesses the ports can forge it, so ask
+	 * (quic_conn_ping()). NULL: nobody wants to know. Before a client's first packet from its server it fails the
+	 * connection instead (E_REFUSED). */
+	void (*on_unreachable)(struct quic_conn *c);
 	/* The first bidirectional stream may be opened, or more of them, after quic_open() gave NULL. */
 	void (*on_streams_available)(struct quic_conn *c);
 	/* Once and last; the connection is gone after return. E_CLOSED: closed by the application of either
@@ -90,6 +94,9 @@ struct quic_server_options {
 	bool (*on_foreign)(void *ctx, unsigned index, const struct address *from,
 			   const struct address *to, uint8_t ecn, struct bytes packet);
 	unsigned index; /* of this endpoint, 0 to 255 */
+	/* The kernel sorts ICMP by addresses: a port is closed that no connection of this endpoint has. See
+	 * quic_endpoint_unreachable(). NULL: there are no others. */
+	void (*on_foreign_unreachable)(void *ctx, const struct address *to);
 };
 
 /* Takes a bound, non-blocking UDP socket over (udp_open). `server` NULL: no connection is accepted. */
@@ -108,6 +115,8 @@ int quic_steer(int fd, unsigned mask, unsigned count, struct err *err);
 /* A packet that another endpoint was handed and that is ours: see on_foreign. */
 void quic_endpoint_feed(struct quic_endpoint *e, const struct address *from,
 			const struct address *to, uint8_t ecn, struct bytes packet);
+/* Another endpoint was told that this port is closed: see on_foreign_unreachable. */
+void quic_endpoint_unreachable(struct quic_endpoint *e, const struct address *to);
 size_t quic_endpoint_connection_count(const struct quic_endpoint *e);
 /* No new connections from now on. */
 void quic_endpoint_stop_accepting(struct quic_endpoint *e);
@@ -135,6 +144,9 @@ bool quic_conn_takes_datagrams(const struct quic_conn *c);
 size_t quic_max_datagram(const struct quic_conn *c);
 /* Whole or not at all; false: no room for now, or too large. May be lost on the way. */
 bool quic_send_datagram(struct quic_conn *c, struct bytes data);
+/* From now on a PING after each `every_ms` of silence; 0: as the limits say. An answer shows in
+ * quic_conn_last_heard(). */
+void quic_conn_ping(struct quic_conn *c, int64_t every_ms);
 /* Time of the last packet from the peer (loop time). */
 usec quic_conn_last_heard(const struct quic_conn *c);
 

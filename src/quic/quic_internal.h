@@ -62,6 +62,7 @@ struct quic_endpoint {
 	size_t retry_above;
 	bool (*on_foreign)(void *ctx, unsigned index, const struct address *from,
 			   const struct address *to, uint8_t ecn, struct bytes packet);
+	void (*on_foreign_unreachable)(void *ctx, const struct address *to);
 	uint8_t index;
 	uint8_t secret[SECRET_BYTES];
 
@@ -99,6 +100,8 @@ struct quic_endpoint {
 	ngtcp2_tstamp now; /* of the batch that is read or written */
 	usec stateless_since;
 	unsigned stateless_count;
+	usec unreachable_since;
+	unsigned unreachable_count;
 
 	int busy;     /* in an entry point: nothing below may be freed */
 	bool is_dead; /* quic_endpoint_free() was called meanwhile */

@@ -101,6 +101,10 @@ struct session_events {
 	void (*on_udp_dropped)(struct session *s, int why);
 	/* The peer takes (edge side: connector unregistered) or gives no new streams. */
 	void (*on_draining)(struct session *s);
+	/* The network says that nobody is at the peer's port, which anybody can forge. The peer was asked, and within some
+	 * second either it answers, which ends the doubt, or the session closes as lost ones do. Until then requests
+	 * are better off elsewhere. NULL: nobody cares. */
+	void (*on_doubt)(struct session *s, bool is_over);
 	/* Once, last; the session is gone after return. */
 	void (*on_closed)(struct session *s, enum reason why, const struct err *err);
 };

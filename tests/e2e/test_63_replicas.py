@@ -496,14 +496,18 @@ class Load:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["least", "round-robin"])
-def test_kill_costs_what_was_in_flight(world, policy):
-    one = world.add("one")
-    world.add("two")
+@pytest.mark.parametrize("policy, protocol", [("least", "http2"), ("round-robin", "http2"), ("least", "quic")])
+def test_kill_costs_what_was_in_flight(world, policy, protocol):
+    """Over QUIC no FIN tells of a dead program: its host's word that the port is closed does."""
+    one = world.add("one", protocol=protocol)
+    world.add("two", protocol=protocol)
     world.balance("shared", "--policy", policy)
     load = Load(world)
     load.wait_served(500)
     one.connector.kill()
+    killed = time.monotonic()
+    world.edge.wait_connections(4)
+    print(f"KILLED {protocol}: the edge knew after {time.monotonic() - killed:.2f} s")
     load.wait_served(1000)
     one.connect()
     world.edge.wait_connections(8)

@@ -200,6 +200,8 @@ def test_idle_websockets(world, record_property):
     need = 2 * IDLE + 500
     if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < need:
         pytest.skip(f"this process may open fewer than {need} files")
+    # Those before may still be leaving.
+    wait_until(lambda: world.edge.gauge("adit_edge_exchanges") == 0, "an edge at rest", 60 * PATIENCE)
     before = world.memory()
 
     async def crowd():

@@ -37,12 +37,14 @@ struct metric metric_tunnel_refused = {
 static void on_register(struct session *s, const struct registration *r);
 static void on_local_config(struct session *s, struct bytes json);
 static void on_draining(struct session *s);
+static void on_doubt(struct session *s, bool is_over);
 static void on_closed(struct session *s, enum reason why, const struct err *err);
 
 static const struct session_events events = {
 	.on_register = on_register,
 	.on_local_config = on_local_config,
 	.on_draining = on_draining,
+	.on_doubt = on_doubt,
 	.on_closed = on_closed,
 };
 
@@ -203,6 +205,21 @@ static void on_draining(struct session *s)
 	log_info(COMPONENT, "connector is leaving",
 		 LOG_STR("connection", uuid_text(&ts->connection, connection)),
 		 LOG_INT("connIndex", ts->index));
+}
+
+static void on_doubt(struct session *s, bool is_over)
+{
+	struct tunnel_session *ts = s->ctx;
+	char connection[UUID_TEXT_SIZE];
+
+	if (!list_is_linked(&ts->node))
+		return;
+	registry_doubt(ts, is_over);
+	log_debug(COMPONENT,
+		  is_over ? "a connector is there after all"
+			  : "a connector's port is said to be closed, asking it",
+		  LOG_STR("connection", uuid_text(&ts->connection, connection)),
+		  LOG_INT("connIndex", ts->index));
 }
 
 static void on_closed(struct session *s, enum reason why, const struct err *err)

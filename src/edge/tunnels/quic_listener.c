@@ -109,6 +109,37 @@ static bool on_foreign(void *ctx, unsigned index, const struct address *from,
 	return true;
 }
 
+/* --- ICMP for other workers -------------------------------------------------------------------- */
+
+struct closed_port {
+	struct quic_listener *listener; /* borrowed: it outlives its worker's loop */
+	struct address peer;
+};
+
+static void on_closed_port(void *arg)
+{
+	struct closed_port *p = arg;
+
+	if (p->listener->endpoint)
+		quic_endpoint_unreachable(tunnel_endpoint_quic(p->listener->endpoint), &p->peer);
+	mem_free(p);
+}
+
+/* The kernel picks the socket that hears of it by the addresses alone. */
+static void on_foreign_unreachable(void *ctx, const struct address *to)
+{
+	const struct quic_listener *l = ctx;
+	const struct worker *w = l->worker;
+
+	for (size_t i = 0; i < w->peer_count; i++) {
+		if (i == w->index)
+			continue;
+		struct closed_port *p = mem_alloc(sizeof(*p));
+		*p = (struct closed_port){ w->peers[i]->quic[l->number], *to };
+		loop_post(w->peers[i]->loop, on_closed_port, p);
+	}
+}
+
 /* --- Opening --------------------------------------------------------------------------------- */
 
 static void on_accept(void *ctx, struct quic_conn *c)
@@ -126,6 +157,7 @@ static void add_listener(struct worker *w, int fd, const struct quic_listen *how
 		.retry_above = LIMIT_QUIC_RETRY_ABOVE,
 		.secret = how->secret,
 		.on_foreign = on_foreign,
+		.on_foreign_unreachable = on_foreign_unreachable,
 		.index = quic_relay_index(how->relay, w->index),
 	};
 

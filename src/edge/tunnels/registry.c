@@ -48,13 +48,16 @@ struct member {
 	size_t remote[];
 };
 
+enum doubt { DOUBT_NONE, DOUBT_NEW, DOUBT_OVER };
+
 /* From one worker to another: a session came (+1) or went (-1), or its connector has said how its services
- * are (0). */
+ * are, or may be dead (0). */
 struct notice {
 	struct worker *to;
 	size_t from;
 	int change;
 	bool is_lost;                    /* with -1 */
+	enum doubt doubt;                /* with 0 */
 	bool is_udp;                     /* the session takes UDP flows */
 	struct replica *replica;         /* counted */
 	struct service_report *services; /* counted; with 0 */
@@ -179,6 +182,17 @@ static void make_shaky(struct member *m, const struct worker *w)
 	m->shaky_until = loop_now(w->loop) + LIMIT_SHAKY_MS * USEC_PER_MSEC;
 }
 
+/* Long enough for the doubt to be settled; a session that is closed for it makes its own. */
+static void doubt(struct member *m, const struct worker *w, bool is_over)
+{
+	m->shaky_until = is_over ? 0 : loop_now(w->loop) + 2 * LIMIT_QUIC_DOUBT_MS * USEC_PER_MSEC;
+	if (is_over)
+		return;
+	LIST_FOR_EACH(node, &m->sessions)
+		session_check(LIST_ENTRY(node, struct tunnel_session, node)->session,
+			      LIMIT_TUNNEL_CHECK_MS);
+}
+
 static void count_remote_udp(struct member *m, const struct notice *n, int change)
 {
 	m->remote[n->to->peer_count + n->from] += (size_t)change;
@@ -207,6 +221,8 @@ static void on_notice(void *arg)
 		m->entry->session_count--;
 	} else if (n->services) {
 		take_services(m, n->services);
+	} else if (n->doubt != DOUBT_NONE) {
+		doubt(m, n->to, n->doubt == DOUBT_OVER);
 	}
 	if (n->is_lost)
 		make_shaky(m, n->to);
@@ -215,8 +231,14 @@ static void on_notice(void *arg)
 	mem_free(n);
 }
 
-static void tell_others(const struct tunnel_session *ts, int change, bool is_lost,
-			struct service_report *services)
+struct news {
+	int change;
+	bool is_lost;
+	enum doubt doubt;
+	struct service_report *services; /* borrowed */
+};
+
+static void tell_others(const struct tunnel_session *ts, const struct news *news)
 {
 	struct worker *w = ts->worker;
 
@@ -227,11 +249,12 @@ static void tell_others(const struct tunnel_session *ts, int change, bool is_los
 		*n = (struct notice){
 			.to = w->peers[i],
 			.from = w->index,
-			.change = change,
-			.is_lost = is_lost,
+			.change = news->change,
+			.is_lost = news->is_lost,
+			.doubt = news->doubt,
 			.is_udp = ts->is_udp,
 			.replica = replica_ref(ts->member->replica),
-			.services = services ? service_report_ref(services) : NULL,
+			.services = news->services ? service_report_ref(news->services) : NULL,
 			.index = ts->index,
 			.order = ts->order,
 		};
@@ -257,7 +280,7 @@ int registry_add(struct tunnel_session *ts, const struct directory_record *recor
 	list_append(&ts->member->sessions, &ts->node);
 	ts->member->local_count++;
 	ts->member->entry->session_count++;
-	tell_others(ts, +1, false, NULL);
+	tell_others(ts, &(struct news){ .change = +1 });
 	hold_wake(w);
 	edge_session_up(w->edge, record);
 	return 0;
@@ -272,7 +295,7 @@ static void leave(struct tunnel_session *ts, bool is_lost)
 	ts->member->entry->session_count--;
 	if (is_lost)
 		make_shaky(ts->member, ts->worker);
-	tell_others(ts, -1, is_lost, NULL);
+	tell_others(ts, &(struct news){ .change = -1, .is_lost = is_lost });
 }
 
 void registry_leave(struct tunnel_session *ts)
@@ -292,13 +315,20 @@ void registry_remove(struct tunnel_session *ts, bool is_lost)
 	member_drop_if_empty(w, TAKE(ts->member));
 }
 
+void registry_doubt(struct tunnel_session *ts, bool is_over)
+{
+	ts->is_in_doubt = !is_over;
+	doubt(ts->member, ts->worker, is_over);
+	tell_others(ts, &(struct news){ .doubt = is_over ? DOUBT_OVER : DOUBT_NEW });
+}
+
 void registry_set_services(struct tunnel_session *ts, struct service_report *report)
 {
 	if (!ts->member) {
 		service_report_unref(report);
 		return;
 	}
-	tell_others(ts, 0, false, report);
+	tell_others(ts, &(struct news){ .services = report });
 	edge_connector_services(ts->worker->edge, &ts->connector, report);
 	take_services(ts->member, report);
 }
@@ -329,7 +359,9 @@ static struct tunnel_session *least_busy(struct member *m, const struct registry
 			was_tried |= ask->tries[i].session == ts;
 		if (was_tried || !can_take(ts, needs))
 			continue;
-		if (!best || count < best_count) {
+		bool is_better = !best || (best->is_in_doubt && !ts->is_in_doubt) ||
+				 (best->is_in_doubt == ts->is_in_doubt && count < best_count);
+		if (is_better) {
 			best = ts;
 			best_count = count;
 		}

@@ -31,6 +31,7 @@ struct tunnel_session {
 	bool has_left;         /* it takes no new requests */
 	bool is_udp;           /* set by registry_add(): its transport has UDP flows */
 	bool is_replaced;      /* by a later one of its connector and index */
+	bool is_in_doubt;      /* it may be dead: see registry_doubt() */
 	bool moves_by_itself;  /* edge/tunnels/moving.c */
 };
 
@@ -43,6 +44,9 @@ int registry_add(struct tunnel_session *ts, const struct directory_record *recor
 void registry_leave(struct tunnel_session *ts);
 /* `is_lost`: the connection broke off, and others of that connector may be dead without anybody knowing. */
 void registry_remove(struct tunnel_session *ts, bool is_lost);
+/* It may be dead (session_events.on_doubt), or is not: others are chosen before it, other connectors before its own,
+ * whose other connections are asked, too. */
+void registry_doubt(struct tunnel_session *ts, bool is_over);
 /* The connector's services, as it says on this session; the reference is taken over. */
 void registry_set_services(struct tunnel_session *ts, struct service_report *report);
 

@@ -6,6 +6,7 @@ struct tunnel_endpoint {
 	tunnel_accept *accept;
 	bool (*on_foreign)(void *ctx, unsigned index, const struct address *from,
 			   const struct address *to, uint8_t ecn, struct bytes packet);
+	void (*on_foreign_unreachable)(void *ctx, const struct address *to);
 	void *ctx;
 };
 
@@ -26,6 +27,13 @@ static bool on_foreign(void *ctx, unsigned index, const struct address *from,
 	return e->on_foreign(e->ctx, index, from, to, ecn, packet);
 }
 
+static void on_foreign_unreachable(void *ctx, const struct address *to)
+{
+	const struct tunnel_endpoint *e = ctx;
+
+	e->on_foreign_unreachable(e->ctx, to);
+}
+
 struct tunnel_endpoint *tunnel_endpoint_new(struct loop *l, int fd,
 					    const struct quic_server_options *server,
 					    tunnel_accept *accept, void *ctx)
@@ -38,6 +46,9 @@ struct tunnel_endpoint *tunnel_endpoint_new(struct loop *l, int fd,
 		options = *server;
 		e->on_foreign = options.on_foreign;
 		options.on_foreign = options.on_foreign ? on_foreign : NULL;
+		e->on_foreign_unreachable = options.on_foreign_unreachable;
+		if (options.on_foreign_unreachable)
+			options.on_foreign_unreachable = on_foreign_unreachable;
 	}
 	quic_limits_default(&limits);
 	/* A connector's own streams are the control stream and short calls; the edge's are requests. */

@@ -4,6 +4,12 @@
 #include "transport/quic/quic_udp.h"
 #include "wire/heads.h"
 
+/* While the peer is in doubt: how often it is asked, after silence, and how often we look. */
+#define DOUBT_PING_MS 100
+#define DOUBT_LOOK_MS 50
+/* The same while it is checked for any other reason. */
+#define CHECK_PING_MS 500
+
 /* --- Reasons and codes ----------------------------------------------------------------------- */
 
 static uint64_t code_of(enum reason why)
@@ -34,6 +40,7 @@ static size_t write_control(struct tunnel *t, struct bytes data, bool fin)
 static void disconnect(struct tunnel *t, enum reason why)
 {
 	timer_stop(&of_base(t)->check);
+	timer_stop(&of_base(t)->doubt.timer);
 	quic_conn_close(of_base(t)->conn, QUIC_CODE_NONE, reason_text(why));
 }
 
@@ -468,9 +475,49 @@ static void on_closed(struct quic_conn *c, const struct err *why)
 		return;
 	quic_udp_done(t);
 	timer_stop(&t->check);
+	timer_stop(&t->doubt.timer);
 	tunnel_closed(&t->base, why);
 	tunnel_done(&t->base);
 	mem_free(t);
+}
+
+/* Never believed without asking, and not asked for again and again. */
+static void on_unreachable(struct quic_conn *c)
+{
+	struct quic_tunnel *t = tunnel_of_conn(c);
+	usec rest = LIMIT_QUIC_DOUBT_REST_MS * USEC_PER_MSEC;
+	struct quic_facts facts;
+
+	if (!t || t->base.is_closing || timer_is_set(&t->doubt.timer))
+		return;
+	usec now = loop_now(t->base.base.loop);
+	if (t->doubt.until && now < t->doubt.until + rest)
+		return;
+	quic_conn_facts(c, &facts);
+	t->doubt.since = now;
+	t->doubt.until = now + LIMIT_QUIC_DOUBT_MS * USEC_PER_MSEC + 4 * facts.smoothed_rtt;
+	timer_set(&t->doubt.timer, DOUBT_LOOK_MS);
+	quic_conn_ping(c, DOUBT_PING_MS);
+	if (t->base.base.events->on_doubt)
+		t->base.base.events->on_doubt(&t->base.base, false);
+}
+
+static void on_doubt_look(struct timer *timer)
+{
+	struct quic_tunnel *t = CONTAINER_OF(timer, struct quic_tunnel, doubt.timer);
+	usec now = loop_now(t->base.base.loop);
+
+	/* What came in the same turn as the word may have been the last of it. */
+	if (quic_conn_last_heard(t->conn) > t->doubt.since) {
+		t->doubt.until = now;
+		quic_conn_ping(t->conn, 0);
+		if (t->base.base.events->on_doubt)
+			t->base.base.events->on_doubt(&t->base.base, true);
+	} else if (now >= t->doubt.until) {
+		tunnel_close(&t->base, REASON_TIMEOUT);
+	} else {
+		timer_set(&t->doubt.timer, DOUBT_LOOK_MS);
+	}
 }
 
 static void on_datagram(struct quic_conn *c, struct bytes data)
@@ -491,18 +538,21 @@ const struct quic_events quic_tunnel_events = {
 	.on_peer_stop = on_peer_stop,
 	.on_stream_closed = on_stream_closed,
 	.on_datagram = on_datagram,
+	.on_unreachable = on_unreachable,
 	.on_closed = on_closed,
 };
 
 /* --- Life ------------------------------------------------------------------------------------ */
 
-/* Whoever is there has answered a PING by now: one leaves after a second of silence at the latest. */
+/* Whoever is there has answered by now. */
 static void on_check(struct timer *timer)
 {
 	struct quic_tunnel *t = CONTAINER_OF(timer, struct quic_tunnel, check);
 
 	if (quic_conn_last_heard(t->conn) < t->checked_at)
 		tunnel_close(&t->base, REASON_TIMEOUT);
+	else if (!timer_is_set(&t->doubt.timer))
+		quic_conn_ping(t->conn, 0);
 }
 
 static void quic_check(struct session *s, int64_t timeout_ms)
@@ -514,6 +564,8 @@ static void quic_check(struct session *s, int64_t timeout_ms)
 		return;
 	t->checked_at = loop_now(s->loop);
 	timer_set(&t->check, timeout_ms);
+	if (!timer_is_set(&t->doubt.timer))
+		quic_conn_ping(t->conn, CHECK_PING_MS);
 }
 
 static struct session *quic_start(struct loop *l, const struct session_start *how)
@@ -524,6 +576,7 @@ static struct session *quic_start(struct loop *l, const struct session_start *ho
 	t->conn = how->quic;
 	tunnel_init(&t->base, l, &driver, how, quic_conn_peer(how->quic));
 	timer_init(&t->check, l, on_check);
+	timer_init(&t->doubt.timer, l, on_doubt_look);
 	quic_conn_set_ctx(t->conn, &t->owner);
 	quic_udp_init(t);
 	if (how->side == SESSION_CONNECTOR) {

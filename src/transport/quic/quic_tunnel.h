@@ -50,6 +50,10 @@ struct quic_tunnel {
 	struct quic_udp udp;
 	struct timer check; /* set: the peer was asked whether it is there, */
 	usec checked_at;    /* then */
+	struct {
+		struct timer timer; /* set: the peer's port is said to be closed, */
+		usec since, until;  /* since then; it is believed at the end */
+	} doubt;
 };
 
 /* The pieces a framed body is cut into: see framing.c. */

@@ -1,6 +1,9 @@
 /* The QUIC driver: the table that every driver passes, over loopback sockets, and what QUIC has beyond it. */
 #include "transport_cases.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "io/udp.h"
 #include "tls/authority.h"
 #include "transport/quic_endpoint.h"
@@ -8,6 +11,8 @@
 static struct tls_certificate *certificate;
 static struct tls_context *server_tls, *client_tls;
 static struct tunnel_endpoint *server, *client;
+static struct address client_address;
+static int server_fd, client_fd; /* borrowed */
 static struct session_start edge_start, connector_start;
 static struct line *starting;
 
@@ -86,13 +91,15 @@ static void make_line(struct line *line, const struct session_start *edge,
 	const struct quic_server_options options = { .tls = server_tls,
 						     .retry_above = 1000,
 						     .secret = { secret, 32 } };
-	struct address at, from;
+	struct address at;
 
 	edge_start = *edge;
 	connector_start = *connector;
 	starting = line;
-	server = tunnel_endpoint_new(line->loop, open_udp(&at), &options, on_accept, NULL);
-	client = tunnel_endpoint_new(line->loop, open_udp(&from), NULL, NULL, NULL);
+	server_fd = open_udp(&at);
+	client_fd = open_udp(&client_address);
+	server = tunnel_endpoint_new(line->loop, server_fd, &options, on_accept, NULL);
+	client = tunnel_endpoint_new(line->loop, client_fd, NULL, NULL, NULL);
 	tunnel_connect(client, &at, client_tls, BYTES_LIT("quic.cftunnel.com"), on_connected, NULL);
 }
 
@@ -263,6 +270,102 @@ static void an_edge_that_leaves_says_so_once(void **state)
 	line_free(line);
 }
 
+/* --- Closed ports ---------------------------------------------------------------------------- */
+
+/* Its program is gone without a word, as after kill -9. */
+static void kill_socket(int fd)
+{
+	int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	assert_true(nothing >= 0);
+	assert_true(dup2(nothing, fd) == fd);
+	close(nothing);
+}
+
+static void turn(struct line *line)
+{
+	struct timer tick;
+
+	timer_init(&tick, line->loop, on_tick);
+	timer_set(&tick, 10);
+	loop_run(line->loop);
+	timer_stop(&tick);
+}
+
+static void a_dead_connector_is_noticed_by_its_closed_port(void **state)
+{
+	struct line *line = line_new(true);
+
+	(void)state;
+	settle(line);
+	kill_socket(client_fd);
+	struct side *e = open_get(line);
+	while (!line->edge.closed)
+		turn(line);
+	assert_int_equal(line->edge.doubts, 1);
+	assert_int_equal(line->edge.doubts_over, 0);
+	assert_int_equal(line->edge.why, REASON_TIMEOUT);
+	assert_true(e->closed);
+	line_free(line);
+}
+
+static void a_dead_edge_is_noticed_by_its_closed_port(void **state)
+{
+	struct line *line = line_new(true);
+
+	(void)state;
+	settle(line);
+	kill_socket(server_fd);
+	while (!line->connector.closed)
+		turn(line);
+	assert_int_equal(line->connector.doubts, 1);
+	assert_int_equal(line->connector.doubts_over, 0);
+	assert_int_equal(line->connector.why, REASON_TIMEOUT);
+	line_free(line);
+}
+
+static void a_forged_word_of_a_closed_port_costs_nothing(void **state)
+{
+	struct line *line = line_new(true);
+	struct side *e = open_get(line);
+
+	(void)state;
+	settle(line);
+	for (int i = 0; i < 3; i++) {
+		/* Many of them are one. */
+		size_t before = line->edge.doubts;
+		for (int k = 0; k < 50; k++)
+			quic_endpoint_unreachable(tunnel_endpoint_quic(server), &client_address);
+		while (line->edge.doubts_over == before)
+			turn(line);
+		assert_int_equal(line->edge.doubts, before + 1);
+		/* Nor is it asked again at once. */
+		quic_endpoint_unreachable(tunnel_endpoint_quic(server), &client_address);
+		assert_int_equal(line->edge.doubts, before + 1);
+		for (int k = 0; k < 2 * LIMIT_QUIC_DOUBT_REST_MS / 10; k++)
+			turn(line);
+	}
+	assert_false(line->edge.closed || line->connector.closed);
+	answer_status(newest(line), 204, true);
+	settle(line);
+	assert_int_equal(e->answer.head ? e->head.status : 0, 204);
+	line_free(line);
+}
+
+static void words_about_others_are_nobodys(void **state)
+{
+	struct line *line = line_new(true);
+	struct address other = client_address;
+
+	(void)state;
+	settle(line);
+	other.v4.sin_port ^= htons(1);
+	quic_endpoint_unreachable(tunnel_endpoint_quic(server), &other);
+	settle(line);
+	assert_int_equal(line->edge.doubts, 0);
+	line_free(line);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +374,10 @@ int main(void)
 		cmocka_unit_test(a_connector_that_never_reads_holds_up_nobody_else),
 		cmocka_unit_test(a_reset_does_not_overtake_what_was_ended),
 		cmocka_unit_test(an_edge_that_leaves_says_so_once),
+		cmocka_unit_test(a_dead_connector_is_noticed_by_its_closed_port),
+		cmocka_unit_test(a_dead_edge_is_noticed_by_its_closed_port),
+		cmocka_unit_test(a_forged_word_of_a_closed_port_costs_nothing),
+		cmocka_unit_test(words_about_others_are_nobodys),
 	};
 
 	return cmocka_run_group_tests(tests, make_tls, drop_tls);

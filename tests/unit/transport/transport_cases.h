@@ -43,6 +43,7 @@ struct end {
 	struct side *sides[1200];
 	size_t count;
 	bool draining, closed, keep_credit;
+	size_t doubts, doubts_over;
 	enum reason why;
 };
 
@@ -243,6 +244,15 @@ static void on_draining(struct session *s)
 	end_of(s)->draining = true;
 }
 
+static void on_doubt(struct session *s, bool is_over)
+{
+	struct end *end = end_of(s);
+
+	end->doubts += !is_over;
+	end->doubts_over += is_over;
+	assert_in_range(end->doubts - end->doubts_over, 0, 1);
+}
+
 static void on_session_closed(struct session *s, enum reason why, const struct err *err)
 {
 	struct end *end = end_of(s);
@@ -262,6 +272,7 @@ static const struct session_events session_events = {
 	.on_local_config = on_local_config,
 	.on_stream = on_stream,
 	.on_draining = on_draining,
+	.on_doubt = on_doubt,
 	.on_closed = on_session_closed,
 };
 
