@@ -19,7 +19,8 @@
 #define NONCE_RETRIES 5
 /* How long an authority may take over a name or a certificate, and how often it is asked if it does not say. */
 #define PATIENCE (3 * 60 * USEC_PER_SEC)
-#define POLL (2 * USEC_PER_SEC)
+#define POLL_FIRST (500 * USEC_PER_MSEC)
+#define POLL (4 * USEC_PER_SEC)
 #define POLL_MAX (30 * USEC_PER_SEC)
 #define RETRY_AFTER_MAX (7 * 86400 * USEC_PER_SEC)
 #define NAMES_MAX 100
@@ -496,7 +497,7 @@ static int invalid(struct acme *a, const json_t *object, const char *what, struc
 static int wait_until(struct acme *a, const char *url, const char *done, const char *also,
 		      const char *what, struct reply *ret, struct err *err)
 {
-	usec until = clock_now() + PATIENCE;
+	usec until = clock_now() + PATIENCE, next = POLL_FIRST;
 
 	for (;;) {
 		reply_done(ret);
@@ -514,7 +515,8 @@ static int wait_until(struct acme *a, const char *url, const char *done, const c
 			return invalid(a, ret->json, what, err);
 		if (clock_now() > until)
 			return err_set(err, E_TIMEOUT, "%s: the authority takes too long", what);
-		usec pause = ret->retry_after ? ret->retry_after : POLL;
+		usec pause = ret->retry_after ? ret->retry_after : next;
+		next = next < POLL ? next * 2 : next;
 		r = wait_for(a, pause < POLL_MAX ? pause : POLL_MAX, err);
 		if (r < 0)
 			return r;

@@ -365,6 +365,20 @@ static void hook_disconnect(void *ctx, const struct uuid *tunnel, const struct u
 		worker_post_disconnect(e->workers[i], tunnel, connector);
 }
 
+static json_t *hook_tls_orders(void *ctx)
+{
+	const struct edge *e = ctx;
+
+	return acme_manager_list(e->acme);
+}
+
+static int hook_tls_renew(void *ctx, const char *name, struct err *err)
+{
+	const struct edge *e = ctx;
+
+	return acme_manager_renew(e->acme, name, err);
+}
+
 static void hook_port_state(void *ctx, enum port_protocol protocol, uint16_t port,
 			    struct ports_state *ret)
 {
@@ -843,6 +857,8 @@ static int start(struct edge *e, struct err *err)
 		.connection_count = hook_connection_count,
 		.disconnect = hook_disconnect,
 		.port_state = hook_port_state,
+		.tls_orders = hook_tls_orders,
+		.tls_renew = hook_tls_renew,
 		.status = hook_status,
 	};
 	const struct control_options options = {

@@ -884,35 +884,39 @@ static const char *state_of(const struct acme_manager *m, const struct managed *
 	return m->authority_error ? "failed" : "queued";
 }
 
-void acme_manager_describe(const struct acme_manager *m, const char *name, json_t *item)
+static json_t *lines_json(const char *text)
 {
-	const struct managed *n = m ? find(m, name) : NULL;
+	struct bytes rest = bytes_str(text), line = BYTES_NONE;
+	json_t *list = json_array();
 
-	if (!n)
-		return;
-	const char *error = n->want.problem       ? n->want.problem
-			    : n->state.error[0]   ? n->state.error
-			    : !m->authority_error ? ""
-			    : n->has_certificate  ? ""
-						  : m->authority_error;
-	json_object_set_new(item, "state", json_string(state_of(m, n)));
-	json_object_set_new(item, "error", json_string(error));
-	json_object_set_new(item, "failures", json_integer(n->state.failures));
-	if (n->has_certificate)
-		set_time(item, "renew_at", n->state.renew_at);
-	set_time(item, "tried_at", n->state.tried_at);
-	if (n->state.failures)
-		set_time(item, "again_at", n->state.next_at);
+	while (bytes_split(&rest, '\n', &line))
+		json_array_append_new(list, json_stringn((const char *)line.ptr, line.len));
+	return list;
 }
 
-const char *acme_manager_next(const struct acme_manager *m, size_t *cursor,
-			      const char **ret_hostnames)
+json_t *acme_manager_list(const struct acme_manager *m)
 {
-	if (!m || *cursor >= m->count)
-		return NULL;
-	const struct managed *n = &m->names[(*cursor)++];
-	*ret_hostnames = n->want.hostnames;
-	return n->want.name;
+	json_t *list = json_array();
+
+	for (size_t i = 0; m && i < m->count; i++) {
+		const struct managed *n = &m->names[i];
+		const char *error = n->want.problem     ? n->want.problem
+				    : n->state.error[0] ? n->state.error
+				    : m->authority_error && !n->has_certificate
+					    ? m->authority_error
+					    : "";
+		json_t *item = json_pack("{s:s, s:o, s:s, s:s, s:I}", "name", n->want.name, "names",
+					 lines_json(n->want.hostnames), "state", state_of(m, n),
+					 "error", error, "failures",
+					 (json_int_t)n->state.failures);
+		if (n->has_certificate)
+			set_time(item, "renew_at", n->state.renew_at);
+		set_time(item, "tried_at", n->state.tried_at);
+		if (n->state.failures)
+			set_time(item, "again_at", n->state.next_at);
+		json_array_append_new(list, item);
+	}
+	return list;
 }
 
 json_t *acme_manager_status(void *manager)

@@ -51,11 +51,9 @@ int acme_manager_renew(struct acme_manager *m, const char *name, struct err *err
 
 /* For `adit-edge status`: an object. `m` is the manager. */
 json_t *acme_manager_status(void *m);
-/* Of one certificate ("domain example.com"): adds state, error, times to `item`. */
-void acme_manager_describe(const struct acme_manager *m, const char *name, json_t *item);
-/* Of all that are wanted; next() begins with *cursor = 0. NULL: that was the last. */
-const char *acme_manager_next(const struct acme_manager *m, size_t *cursor,
-			      const char **ret_hostnames);
+/* How it stands with each that is wanted: [{name, names, state, error, failures, renew_at, tried_at, again_at}], times
+ * that are known only. state: ordering, queued, ready, failed, not ordered. */
+json_t *acme_manager_list(const struct acme_manager *m);
 
 extern struct metric metric_acme_orders[2]; /* done, failed */
 extern struct metric metric_acme_failing;

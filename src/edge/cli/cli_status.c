@@ -164,11 +164,12 @@ static char *title_of(const char *name)
 	return title;
 }
 
-static char *cell_of(const char *name, const json_t *value)
+/* The last column, where words of others stand, moves nothing. */
+static char *cell_of(const char *name, const json_t *value, bool is_last)
 {
 	char *text = value_text(name, value);
 
-	if (strlen(text) > CELL_BYTES) {
+	if (!is_last && strlen(text) > CELL_BYTES) {
 		char *cut = mem_printf("%.*s…", CELL_BYTES - 1, text);
 		mem_free(text);
 		text = cut;
@@ -189,7 +190,8 @@ static void print_table(const json_t *list)
 		char **at = &cells[row * (columns + 1)];
 		at[0] = mem_strdup("");
 		for (size_t i = 0; i < columns; i++)
-			at[i + 1] = row ? cell_of(names[i], json_object_get(item, names[i]))
+			at[i + 1] = row ? cell_of(names[i], json_object_get(item, names[i]),
+						  i + 1 == columns)
 					: title_of(names[i]);
 	}
 	cli_print_table((const char *const *)cells, rows + 1, columns + 1);

@@ -248,6 +248,10 @@ static const struct endpoint endpoints[] = {
 	{ "GET", "routes/:", admin_route_get },
 	{ "PATCH", "routes/:", admin_route_update },
 	{ "GET", "ports", admin_port_list },
+	{ "GET", "tls", admin_tls_list },
+	{ "POST", "tls", admin_tls_import },
+	{ "POST", "tls/renew", admin_tls_renew },
+	{ "DELETE", "tls/:", admin_tls_remove },
 	{ "POST", "backup", backup },
 };
 

@@ -154,6 +154,12 @@ enum ask_result api_port_add(struct ask *a);
 enum ask_result api_port_get(struct ask *a);
 enum ask_result api_port_delete(struct ask *a);
 enum ask_result admin_port_list(struct ask *a);
+/* Certificates (api_tls.c) */
+enum ask_result admin_tls_list(struct ask *a);
+enum ask_result admin_tls_renew(struct ask *a);
+enum ask_result admin_tls_import(struct ask *a);
+enum ask_result admin_tls_remove(struct ask *a);
+
 /* A host that means something to connectors or to this edge: nobody may route it (api_routes.c). */
 bool api_host_is_reserved(struct ask *a, const char *hostname);
 
