@@ -70,7 +70,8 @@ static int take_certificate(struct pem_parts *p, struct buf *chain, struct bytes
 {
 	if (++p->certificate_count > CERTIFICATES_MAX || buf_append(chain, block) < 0 ||
 	    buf_append_str(chain, "\n") < 0)
-		return err_set(err, E_LIMIT, "there are more than %d certificates, or too large ones",
+		return err_set(err, E_LIMIT,
+			       "there are more than %d certificates, or too large ones",
 			       CERTIFICATES_MAX);
 	return 0;
 }

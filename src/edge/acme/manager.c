@@ -900,15 +900,13 @@ json_t *acme_manager_list(const struct acme_manager *m)
 
 	for (size_t i = 0; m && i < m->count; i++) {
 		const struct managed *n = &m->names[i];
-		const char *error = n->want.problem     ? n->want.problem
-				    : n->state.error[0] ? n->state.error
-				    : m->authority_error && !n->has_certificate
-					    ? m->authority_error
-					    : "";
+		const char *error = n->want.problem                             ? n->want.problem
+				    : n->state.error[0]                         ? n->state.error
+				    : m->authority_error && !n->has_certificate ? m->authority_error
+										: "";
 		json_t *item = json_pack("{s:s, s:o, s:s, s:s, s:I}", "name", n->want.name, "names",
 					 lines_json(n->want.hostnames), "state", state_of(m, n),
-					 "error", error, "failures",
-					 (json_int_t)n->state.failures);
+					 "error", error, "failures", (json_int_t)n->state.failures);
 		if (n->has_certificate)
 			set_time(item, "renew_at", n->state.renew_at);
 		set_time(item, "tried_at", n->state.tried_at);

@@ -183,10 +183,11 @@ static int add_file(struct buf *out, const char *path, struct err *err)
 	if (r == 0 && (buf_append(out, bytes_of(text, len)) < 0 || buf_append_str(out, "\n") < 0))
 		r = err_set(err, E_LIMIT, "%s is too large", path);
 	if (r == 0 && memchr(text, 0, len))
-		r = err_set(err, E_INVALID,
-			    "%s is no PEM text; openssl turns other forms into it (openssl pkcs12 -in "
-			    "FILE -nodes -out NEW)",
-			    path);
+		r = err_set(
+			err, E_INVALID,
+			"%s is no PEM text; openssl turns other forms into it (openssl pkcs12 -in "
+			"FILE -nodes -out NEW)",
+			path);
 	secret_wipe(text, FILE_BYTES);
 	mem_free(text);
 	return r;

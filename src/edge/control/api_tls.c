@@ -41,8 +41,7 @@ static json_t *certificate_json(const struct store_certificate *c, const json_t 
 	bool is_over = c->expires_at <= clock_wall_now();
 	json_t *item = json_pack("{s:s, s:s, s:o, s:s, s:o, s:s, s:s}", "name", c->name, "source",
 				 certificate_source_text(source), "names", lines_json(c->hostnames),
-				 "issuer",
-				 source == CERTIFICATE_BUILTIN ? "built-in CA" : c->issuer,
+				 "issuer", source == CERTIFICATE_BUILTIN ? "built-in CA" : c->issuer,
 				 "expires_at", api_time_json(c->expires_at), "state",
 				 is_over ? "expired" : "ready", "error", "");
 
@@ -60,11 +59,10 @@ static json_t *missing_json(const json_t *order)
 {
 	json_t *item = json_copy((json_t *)(uintptr_t)order);
 
-	json_object_set_new(item, "name",
-			    json_sprintf("acme %s",
-					 json_string_value(json_object_get(order, "name"))));
-	json_object_set_new(item, "source",
-			    json_string(certificate_source_text(CERTIFICATE_ACME)));
+	json_object_set_new(
+		item, "name",
+		json_sprintf("acme %s", json_string_value(json_object_get(order, "name"))));
+	json_object_set_new(item, "source", json_string(certificate_source_text(CERTIFICATE_ACME)));
 	json_object_set_new(item, "issuer", json_string(""));
 	json_object_set_new(item, "expires_at", json_null());
 	return item;
@@ -216,8 +214,8 @@ static int check_parts(const struct pem_parts *p, struct err *err)
 			       "the key does not belong to the first certificate of the file: put "
 			       "the server's own first, then those that signed it, or give its key");
 	/* The handshake library has the last word: a chain that it takes today is served tomorrow. */
-	struct tls_certificate *tls = tls_certificate_load(
-		bytes_str(p->chain), bytes_of(p->key.ptr, p->key.len), err);
+	struct tls_certificate *tls =
+		tls_certificate_load(bytes_str(p->chain), bytes_of(p->key.ptr, p->key.len), err);
 	if (!tls)
 		return err->code;
 	tls_certificate_unref(tls);
@@ -322,8 +320,8 @@ static const struct store_certificate *find(const struct store_certificate *list
 
 	for (size_t i = 0; i < count; i++)
 		if (has_name(&list[i], name) &&
-		    (!found || certificate_source_of(list[i].name) >
-				       certificate_source_of(found->name)))
+		    (!found ||
+		     certificate_source_of(list[i].name) > certificate_source_of(found->name)))
 			found = &list[i];
 	return found;
 }
