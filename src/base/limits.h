@@ -218,6 +218,8 @@
 #define LIMIT_VISITOR_LOG_MS 10000
 #define LIMIT_FETCH_HEAD_BYTES (64 * 1024) /* of an answer to a request of our own */
 #define LIMIT_DNS_STREAMS 256 /* TCP connections per worker; the one silent longest makes room */
+#define LIMIT_DNS_NOTIFIES 64 /* secondaries asked at a time: as many sockets */
+#define LIMIT_DNS_UPDATES 16  /* names under way at other name servers at a time */
 #define LIMIT_ACCEPTS_PER_TURN 64 /* so that a burst of connects does not starve open ones */
 
 /* Names that get a certificate because somebody asked for them (acme-on-demand): so many at once, then one in so many

@@ -12,7 +12,15 @@
 #define RCODE_NOTAUTH 9
 #define HEADER_BYTES 12
 /* Of the RDATA. */
-enum { RDATA_ALGORITHM, RDATA_TIME, RDATA_FUDGE, RDATA_MAC, RDATA_COUNT = 7 };
+enum {
+	RDATA_ALGORITHM,
+	RDATA_TIME,
+	RDATA_FUDGE,
+	RDATA_MAC,
+	RDATA_ID,
+	RDATA_ERROR,
+	RDATA_COUNT = 7
+};
 
 static const char *const algorithms[] = { "hmac-sha256.", "hmac-sha512.", "hmac-sha384.",
 					  "hmac-sha224.", "hmac-sha1." };
@@ -89,25 +97,57 @@ static bool is_now(const ldns_rr *tsig, usec now)
 	return signed_at <= seconds + fudge && signed_at >= seconds - fudge;
 }
 
+/* The library loses the record when it does not know the algorithm: it sees ours only. */
+static bool is_complete(const ldns_rr *tsig)
+{
+	return ldns_rr_rd_count(tsig) >= RDATA_COUNT &&
+	       ldns_rdf_size(ldns_rr_rdf(tsig, RDATA_TIME)) == 6;
+}
+
+static enum dns_tsig verify_by(ldns_pkt *p, struct bytes wire, const struct dns_tsig_key *k,
+			       usec now, const ldns_rdf *mac)
+{
+	const ldns_rr *tsig = ldns_pkt_tsig(p);
+
+	return has_algorithm(tsig, k->algorithm) && is_now(tsig, now) &&
+			       ldns_pkt_tsig_verify(p, wire.ptr, wire.len, k->name, k->secret, mac)
+		       ? DNS_TSIG_GOOD
+		       : DNS_TSIG_BAD;
+}
+
 enum dns_tsig dns_tsig_verify(ldns_pkt *p, struct bytes wire, const struct dns_tsig_key *keys,
 			      size_t key_count, usec now, const struct dns_tsig_key **ret_key,
 			      ldns_rdf **ret_mac)
 {
-	ldns_rr *tsig = ldns_pkt_tsig(p);
+	const ldns_rr *tsig = ldns_pkt_tsig(p);
+	const struct dns_tsig_key *k;
 
 	if (!tsig)
 		return DNS_TSIG_NONE;
-	/* The library loses the record when it does not know the algorithm: it sees ours only. */
-	if (ldns_rr_rd_count(tsig) < RDATA_COUNT ||
-	    ldns_rdf_size(ldns_rr_rdf(tsig, RDATA_TIME)) != 6)
-		return DNS_TSIG_BAD;
-	const struct dns_tsig_key *k = find_key(tsig, keys, key_count);
-	if (!k || !has_algorithm(tsig, k->algorithm) || !is_now(tsig, now) ||
-	    !ldns_pkt_tsig_verify(p, wire.ptr, wire.len, k->name, k->secret, NULL))
+	if (!is_complete(tsig) || !(k = find_key(tsig, keys, key_count)) ||
+	    verify_by(p, wire, k, now, NULL) != DNS_TSIG_GOOD)
 		return DNS_TSIG_BAD;
 	*ret_key = k;
 	*ret_mac = ldns_rdf_clone(ldns_rr_rdf(tsig, RDATA_MAC));
 	return DNS_TSIG_GOOD;
+}
+
+enum dns_tsig dns_tsig_verify_answer(ldns_pkt *p, struct bytes wire, const struct dns_tsig_key *k,
+				     usec now, const ldns_rdf *mac)
+{
+	const ldns_rr *tsig = ldns_pkt_tsig(p);
+
+	if (!tsig)
+		return DNS_TSIG_NONE;
+	return is_complete(tsig) && find_key(tsig, k, 1) ? verify_by(p, wire, k, now, mac)
+							 : DNS_TSIG_BAD;
+}
+
+int dns_tsig_error(const ldns_pkt *p)
+{
+	const ldns_rr *tsig = ldns_pkt_tsig(p);
+
+	return tsig && is_complete(tsig) ? ldns_rdf2native_int16(ldns_rr_rdf(tsig, RDATA_ERROR)) : 0;
 }
 
 int dns_tsig_sign(ldns_pkt *p, const struct dns_tsig_key *k, ldns_rdf **mac, bool is_next)

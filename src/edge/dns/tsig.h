@@ -27,6 +27,12 @@ enum dns_tsig { DNS_TSIG_NONE, DNS_TSIG_GOOD, DNS_TSIG_BAD };
 enum dns_tsig dns_tsig_verify(ldns_pkt *p, struct bytes wire, const struct dns_tsig_key *keys,
 			      size_t key_count, usec now, const struct dns_tsig_key **ret_key,
 			      ldns_rdf **ret_mac);
+/* Is this the answer of who has the key to what we have signed, with `mac`? */
+enum dns_tsig dns_tsig_verify_answer(ldns_pkt *p, struct bytes wire, const struct dns_tsig_key *k,
+				     usec now, const ldns_rdf *mac);
+/* What the other side says was wrong with ours (BADSIG, BADKEY, BADTIME: RFC 8945 §5.2); 0: nothing. Never
+ * signed itself. */
+int dns_tsig_error(const ldns_pkt *p);
 /* Signs; *mac is replaced by the signature's, for the next message of a stream (`is_next`). */
 int dns_tsig_sign(ldns_pkt *p, const struct dns_tsig_key *k, ldns_rdf **mac, bool is_next);
 
