@@ -157,6 +157,8 @@ static int refused(struct acme *a, const struct reply *r, const char *what, stru
 	shown(type, type_text);
 	shown(detail ? detail : r->text, detail_text);
 	a->retry_at = r->retry_after ? clock_wall_now() + r->retry_after : 0;
+	if (type && strstr(type, ":accountDoesNotExist"))
+		a->account = mem_free(a->account);
 	int code = type && strstr(type, ":rateLimited") ? E_LIMIT
 		   : r->status >= 500                   ? E_IO
 							: E_DENIED;
@@ -458,11 +460,15 @@ struct acme_order *acme_order(struct acme *a, const char *const *names, size_t n
 
 	BUG_IF(name_count == 0 || name_count > NAMES_MAX);
 	int code = be_ready(a, err);
-	if (code == 0) {
+	/* Once more when the authority has forgotten us: with the same key, so it may remember yet. */
+	for (bool is_first = true; code == 0; is_first = false) {
 		json_t *wanted = json_pack("{s:o}", "identifiers", identifiers(names, name_count));
 		if (replaces && a->renewal_info)
 			json_object_set_new(wanted, "replaces", json_string(replaces));
 		code = post(a, a->new_order, wanted, "ordering", &r, err);
+		if (code == 0 || a->account || !is_first)
+			break;
+		code = be_ready(a, err);
 	}
 	if (code == 0 && (!r.location || !text_of(r.json, "finalize")))
 		code = err_set(err, E_PROTOCOL, "the authority's order makes no sense");

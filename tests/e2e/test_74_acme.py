@@ -148,13 +148,12 @@ def test_a_name_that_cannot_be_proven_is_told_in_the_authoritys_words(place):
 
 
 def test_renewal_by_hand_and_by_time_with_the_authority_gone_in_between(place):
-    place.pebble(seconds=60)
+    place.pebble(seconds=20)
     place.start()
     place.route(HOST)
     wait_issued(place.edge, HOST)
     first = certificate(place.edge, HOST)
-    # Two thirds of a minute.
-    wait_until(lambda: certificate(place.edge, HOST).serial_number != first.serial_number, "renewal", 70 * PATIENCE)
+    wait_until(lambda: certificate(place.edge, HOST).serial_number != first.serial_number, "renewal", 40 * PATIENCE)
     second = certificate(place.edge, HOST)
     assert PEBBLE in second.issuer.rfc4514_string()
     place.authority.kill()

@@ -355,7 +355,8 @@ static void hide(struct acme_manager *m)
 static void end_job(struct acme_manager *m)
 {
 	hide(m);
-	if (m->job->was_cancelled)
+	/* What was said of the authority's addresses and of our account may be over, too. */
+	if (m->job->was_cancelled || m->job->is_of_authority)
 		m->acme = acme_free(m->acme);
 	m->job = acme_job_free(m->job);
 	if (!m->is_closing)
