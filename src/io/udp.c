@@ -198,17 +198,19 @@ static size_t take_message(struct udp_socket *s, int slot)
 	read_control(m, &arrival);
 	s->from[slot].len = m->msg_namelen;
 	size_t segment = arrival.segment ? arrival.segment : data.len;
-	for (; data.len; data = bytes_from(data, segment)) {
+	/* One without bytes is a datagram, too. */
+	do {
 		s->batch[s->batched++] = (struct udp_packet){
 			.from = s->from[slot],
 			.to = arrival.to,
 			.ecn = arrival.ecn,
 			.data = bytes_first(data, segment),
 		};
+		data = bytes_from(data, s->batch[s->batched - 1].data.len);
 		count++;
 		if (s->batched == BATCH)
 			tell(s);
-	}
+	} while (data.len);
 	return count;
 }
 
@@ -428,6 +430,25 @@ ssize_t udp_send(struct udp_socket *s, const struct address *from, const struct 
 		return err_set_errno(err, E_IO, errno, "UDP to %s", address_text(to, text));
 	}
 	return s->wants_writable ? (ssize_t)(data.len - o.data.len) : (ssize_t)data.len;
+}
+
+int udp_send_empty(struct udp_socket *s, const struct address *from, const struct address *to,
+		   struct err *err)
+{
+	struct msghdr m = { .msg_name = (void *)(uintptr_t)&to->any, .msg_namelen = to->len };
+	union control control;
+	char text[ADDRESS_TEXT_SIZE];
+
+	write_control(&m, &control, from, to, 0, 0);
+	for (int i = 0; i < SEND_TRIES; i++) {
+		if (sendmsg(s->fd, &m, 0) >= 0)
+			return 0;
+		if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM)
+			return E_AGAIN;
+		if (errno != EINTR && !is_icmp(errno))
+			break;
+	}
+	return err_set_errno(err, E_IO, errno, "UDP to %s", address_text(to, text));
 }
 
 /* --- Life ------------------------------------------------------------------------------------ */

@@ -19,7 +19,7 @@ int udp_steer(int fd, const struct sock_filter *program, size_t len, struct err 
 struct udp_packet {
 	struct address from, to; /* `to` has our address where the kernel told it */
 	uint8_t ecn;             /* the two ECN bits */
-	struct bytes data;       /* borrowed until return */
+	struct bytes data;       /* borrowed until return; may be empty */
 };
 
 struct udp_socket;
@@ -40,6 +40,9 @@ void udp_stop_reading(struct udp_socket *s);
 struct udp_socket *udp_free(struct udp_socket *s);
 const struct address *udp_local(const struct udp_socket *s);
 
+/* One packet of no bytes, which is a datagram like any other. 0, E_AGAIN (it is lost) or E_IO. */
+int udp_send_empty(struct udp_socket *s, const struct address *from, const struct address *to,
+		   struct err *err);
 /* Sends `data` as packets of `segment` bytes (the last may be shorter) to one address, by GSO where the kernel
  * can. `from` (may be NULL) is the local address to send from. Returns bytes taken, a multiple of `segment`
  * or all; less means that the socket is full, on_writable() follows. E_IO when the address cannot be

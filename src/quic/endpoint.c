@@ -217,6 +217,9 @@ static void read_packet(struct quic_endpoint *e, const struct quic_packet *p,
 			struct last_owner *last)
 {
 	ngtcp2_version_cid ids;
+
+	if (p->data.len == 0)
+		return; /* ngtcp2 would not have it */
 	int ret = ngtcp2_pkt_decode_version_cid(&ids, p->data.ptr, p->data.len, CID_BYTES);
 
 	if (ret == NGTCP2_ERR_VERSION_NEGOTIATION) {

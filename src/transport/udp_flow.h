@@ -23,6 +23,9 @@ struct udp_target {
 	struct address ip;     /* an address and port; len 0 with a hostname */
 	/* Who sends, for the service's PROXY header; len 0: not known. At the connector with a hostname only. */
 	struct address client;
+	/* Each datagram to the service begins with a PROXY header, the edge's: there is no room for a second one. At the
+	 * connector with a hostname only. */
+	bool has_proxy_header;
 };
 
 struct udp_flow_events {

@@ -47,6 +47,7 @@ struct relay {
 	const struct ingress_rule *rule; /* of the set; NULL for an address */
 	unsigned index;
 	struct address client;
+	bool has_proxy_header; /* the payloads have one already */
 	struct address addresses[MAX_ADDRESSES];
 	int count, next;       /* addresses; the one to be tried next */
 	struct udp_peer *peer; /* owned; NULL until the flow is accepted */
@@ -166,7 +167,8 @@ static bool connect_next(struct relay *r, struct err *err)
 			continue;
 		udp_peer_free(r->peer);
 		r->peer = peer;
-		if (r->rule && r->rule->origin.proxy_protocol == INGRESS_PROXY_V2)
+		if (r->rule && r->rule->origin.proxy_protocol == INGRESS_PROXY_V2 &&
+		    !r->has_proxy_header)
 			r->header_len = proxy_header_datagram(&r->client, to, r->header);
 		return true;
 	}
@@ -341,6 +343,7 @@ static struct relay *relay_new(struct origin_udp *u, struct udp_flow *f,
 	r->flow = f;
 	r->index = index;
 	r->client = target->client;
+	r->has_proxy_header = target->has_proxy_header;
 	u->flows++;
 	f->events = &flow_events;
 	f->ctx = r;

@@ -256,9 +256,9 @@ static void on_datagram(void *ctx, struct bytes payload)
 
 	touch(c);
 	c->has_answer = true;
-	if (payload.len == 0)
-		return; /* io/udp.h sends none of these; they have kept the flow alive */
-	ssize_t sent = udp_send(c->udp->socket, from, &c->address, 0, payload, payload.len, &err);
+	ssize_t sent = payload.len ? udp_send(c->udp->socket, from, &c->address, 0, payload,
+					      payload.len, &err)
+				   : udp_send_empty(c->udp->socket, from, &c->address, &err);
 	if (sent < (ssize_t)payload.len) {
 		drop(PORT_DROP_SOCKET_FULL);
 		return;
@@ -397,8 +397,8 @@ static bool open_carry(struct client *c)
 			.hostname = to->target.is_address ? BYTES_NONE
 							  : bytes_str(to->target.text),
 			.ip = to->target.address,
-			/* The datagrams say it themselves, or the rule may want to. */
-			.client = to->has_proxy_header ? (struct address){ .len = 0 } : c->address,
+			.client = c->address,
+			.has_proxy_header = to->has_proxy_header,
 		},
 		.idle_ms = LIMIT_PORT_FLOW_IDLE_MS,
 		.events = &carry_events,

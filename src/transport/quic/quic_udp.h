@@ -21,6 +21,8 @@
 #define QUIC_KEY_UDP BYTES_LIT("AditUdp") /* request: the flow's id, hex; response: a word */
 #define QUIC_KEY_UDP_CLIENT \
 	BYTES_LIT("AditUdpClient") /* request: "192.0.2.1:5353"; may be absent */
+#define QUIC_KEY_UDP_HEADER \
+	BYTES_LIT("AditUdpHeader") /* request: "proxy-v2", begins every payload; may be absent */
 #define QUIC_KEY_UDP_IDLE \
 	BYTES_LIT("AditUdpIdle") /* request: seconds; absent: the connector's choice */
 

@@ -121,6 +121,7 @@ struct asking {
 	bool has_id;
 	uint64_t seconds;
 	struct address client;
+	bool has_proxy_header;
 };
 
 static int read_asking(const struct connect_head *head, struct asking *a)
@@ -140,6 +141,8 @@ static int read_asking(const struct connect_head *head, struct asking *a)
 		} else if (bytes_eq(pair.name, QUIC_KEY_UDP_IDLE)) {
 			if (!bytes_to_u64(pair.value, &a->seconds))
 				return E_PROTOCOL;
+		} else if (bytes_eq(pair.name, QUIC_KEY_UDP_HEADER)) {
+			a->has_proxy_header = bytes_eq(pair.value, BYTES_LIT("proxy-v2"));
 		} else if (bytes_eq(pair.name, QUIC_KEY_UDP_CLIENT)) {
 			/* For the service's eyes only: what makes no sense is not known. */
 			if (address_parse(pair.value, &a->client, NULL) < 0 ||
@@ -169,7 +172,9 @@ bool quic_udp_on_request(struct quic_tunnel_stream *ts, const struct connect_hea
 	if (quic_udp_is_full(t))
 		quic_udp_close(&f->base, REASON_FLOOD, BYTES_NONE);
 	else
-		offer(f, &(struct udp_target){ .hostname = head->dest, .client = a.client });
+		offer(f, &(struct udp_target){ .hostname = head->dest,
+					       .client = a.client,
+					       .has_proxy_header = a.has_proxy_header });
 	return !ts->is_reset;
 }
 

@@ -53,7 +53,7 @@ static bool open_stream(struct quic_flow *f, const struct udp_target *target)
 {
 	struct quic_tunnel *t = f->tunnel;
 	char id[33] = "", client[ADDRESS_TEXT_SIZE], seconds[24];
-	struct connect_pair pairs[3];
+	struct connect_pair pairs[4];
 	size_t count = 0;
 	struct buf out;
 
@@ -69,6 +69,9 @@ static bool open_stream(struct quic_flow *f, const struct udp_target *target)
 		pairs[count++] =
 			(struct connect_pair){ CONNECT_OTHER, QUIC_KEY_UDP_CLIENT,
 					       bytes_str(address_text(&target->client, client)) };
+	if (target->has_proxy_header)
+		pairs[count++] = (struct connect_pair){ CONNECT_OTHER, QUIC_KEY_UDP_HEADER,
+							BYTES_LIT("proxy-v2") };
 	struct quic_tunnel_stream *ts = quic_tunnel_stream_new(t, STREAM_TCP, q);
 	t->base.streams--; /* it is no request, and nobody waits for its end */
 	ts->is_udp = ts->has_head = true;

@@ -127,6 +127,20 @@ static void a_packet_arrives_with_its_addresses_and_ecn(void **state)
 	assert_int_equal(got[1].ecn, 0);
 }
 
+static void a_packet_of_no_bytes_is_one(void **state)
+{
+	struct address at_a, at_b;
+
+	a = socket_on("127.0.0.1:0", &at_a, &plain);
+	b = socket_on("127.0.0.1:0", &at_b, &plain);
+	assert_int_equal(udp_send_empty(a, NULL, &at_b, NULL), 0);
+	assert_int_equal(send_to(a, &at_b, 0, "after"), 5);
+	WAIT_FOR(got_count == 2);
+	assert_int_equal(got[0].data.len, 0);
+	assert_int_equal(address_port(&got[0].from), address_port(&at_a));
+	assert_true(bytes_eq(got[1].data, BYTES_LIT("after")));
+}
+
 static void an_answer_leaves_from_the_address_that_was_asked(void **state)
 {
 	struct address at_a, at_b;
@@ -368,6 +382,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
 	const struct CMUnitTest tests[] = {
 		TEST(a_packet_arrives_with_its_addresses_and_ecn),
+		TEST(a_packet_of_no_bytes_is_one),
 		TEST(an_answer_leaves_from_the_address_that_was_asked),
 		TEST(ipv6_and_ipv4_share_a_socket),
 		TEST(segments_are_packets_of_their_own),
