@@ -19,6 +19,8 @@
 #include "edge/acme/show.h"
 #include "edge/control/control.h"
 #include "edge/control/gateway.h"
+#include "edge/dns/control.h"
+#include "edge/dns/server.h"
 #include "edge/edge_tls.h"
 #include "edge/forward/dispatch.h"
 #include "edge/forward/private_tcp.h"
@@ -63,6 +65,7 @@ struct edge {
 	struct acme_manager *acme;     /* NULL: no directory is configured */
 	struct acme_show *acme_show;
 	_Atomic(usec) name_asked_at; /* when a worker last told us of a name without a certificate */
+	struct dns_control *dns;     /* NULL: names are resolved elsewhere */
 	struct local_listeners *local;
 	struct ports *ports;
 	struct sockets *sockets;
@@ -231,6 +234,7 @@ static int spread_snapshot(struct edge *e, struct err *err)
 	/* At the start the edge's own listeners come first. */
 	if (e->threads_started) {
 		ports_update(e->ports, s);
+		dns_control_update(e->dns);
 		acme_manager_update(e->acme);
 	}
 	int64_t wait_ms = (snapshot_renew_at(s) - clock_wall_now()) / USEC_PER_MSEC;
@@ -731,6 +735,7 @@ static void on_frozen(void *ctx, bool is_frozen)
 	if (is_frozen)
 		ports_each_socket(e->ports, offer_port, e);
 	acme_manager_pause(e->acme, is_frozen);
+	dns_control_pause(e->dns, is_frozen);
 	if (is_frozen)
 		control_plane_freeze(e->control);
 	else
@@ -813,6 +818,31 @@ static void on_reopen(void *arg, int signum)
 	(void)signum;
 	log_reopen();
 	log_info(COMPONENT, "log files are opened again");
+}
+
+static int64_t read_dns_queries(void *ctx)
+{
+	(void)ctx;
+	return metric_get(&metric_dns_queries_udp) + metric_get(&metric_dns_queries_tcp);
+}
+
+static int make_dns(struct edge *e, struct err *err)
+{
+	const struct dns_control_options options = {
+		.config = e->config,
+		.store = e->store,
+		.loop = e->loop,
+		.sockets = e->sockets,
+		.workers = e->workers,
+		.worker_count = e->worker_count,
+	};
+
+	if (dns_control_new(&options, &e->dns, err) < 0)
+		return err->code;
+	if (e->dns)
+		rates_watch(e->rates, "dns_queries", read_dns_queries, NULL);
+	control_status_add(e->control, "dns", dns_control_status, e->dns);
+	return 0;
 }
 
 static int make_workers(struct edge *e, struct err *err)
@@ -906,7 +936,7 @@ static int start(struct edge *e, struct err *err)
 	inherit_ports(e);
 	if (spread_snapshot(e, err) < 0)
 		return err->code;
-	if (listen_for_all(e, err) < 0)
+	if (listen_for_all(e, err) < 0 || make_dns(e, err) < 0)
 		return err->code;
 	e->local = local_listeners_new(e->loop, e->gateway, e->sockets, cfg, err);
 	if (!e->local || (e->taker && taker_finish(e->taker, err) < 0))
@@ -953,6 +983,7 @@ static void stop(struct edge *e, const struct err *why)
 		local_listeners_close(e->local);
 	e->acme = acme_manager_free(e->acme);
 	e->acme_show = acme_show_free(e->acme_show);
+	e->dns = dns_control_free(e->dns);
 	/* What workers posted last still runs when the loop is freed, and may answer back to them: so the
 	 * control loop goes before the workers' loops, and asks nothing of a control plane that is gone. */
 	e->control = control_plane_free(e->control);
@@ -1015,6 +1046,7 @@ static void register_metrics(void)
 	metric_register(&metric_port_datagrams_out);
 	for (size_t i = 0; i < PORT_DROP_COUNT; i++)
 		metric_register(&metric_port_dropped[i]);
+	dns_control_register_metrics();
 	metric_register(&metric_log_dropped);
 }
 

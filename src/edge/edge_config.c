@@ -107,6 +107,22 @@ static const struct edge_setting settings[] = {
 	{ "timeout-keepalive", "DURATION", "1m15s",
 	  "for a connection of a visitor without a request", EDGE_SETTING_TIMEOUT,
 	  offsetof(struct edge_config, limits.keepalive) },
+	{ "dns", "ADDR", "off",
+	  "where names of zones are resolved, UDP and TCP: :53; off or wildcard: their records are elsewhere",
+	  EDGE_SETTING_DNS, offsetof(struct edge_config, dns) },
+	{ "dns-nameserver", "NAME[=IP]", NULL,
+	  "name servers of the zones; IP where one is another host's (ns1.ZONE and ns2.ZONE)",
+	  EDGE_SETTING_NAME_SERVERS, offsetof(struct edge_config, dns_name_servers) },
+	{ "dns-address", "IP", NULL,
+	  "what hostnames with a route resolve to (this host's public addresses)", EDGE_SETTING_IPS,
+	  offsetof(struct edge_config, dns_addresses) },
+	{ "dns-contact", "EMAIL", NULL, "who answers for the zones (hostmaster@ZONE)",
+	  EDGE_SETTING_EMAIL, offsetof(struct edge_config, dns_contact) },
+	{ "dns-sign", "SWITCH", "on", "zones are signed (DNSSEC)", EDGE_SETTING_SWITCH,
+	  offsetof(struct edge_config, dns_sign) },
+	{ "limit-dns-rate", "COUNT", "50",
+	  "the same DNS answer per second to one network (IPv4 /24, IPv6 /56) without a cookie, or off",
+	  EDGE_SETTING_LIMIT, offsetof(struct edge_config, limits.dns_rate) },
 	{ "acme-directory", "URL", "off",
 	  "who issues certificates: letsencrypt, letsencrypt-staging, zerossl, google, or a directory's URL",
 	  EDGE_SETTING_ACME_DIRECTORY, offsetof(struct edge_config, acme_directory) },
@@ -167,7 +183,8 @@ static bool is_list(const struct edge_setting *s)
 {
 	return s->type == EDGE_SETTING_ADDRESSES || s->type == EDGE_SETTING_HOST_PORTS ||
 	       s->type == EDGE_SETTING_PORTS || s->type == EDGE_SETTING_IPS ||
-	       s->type == EDGE_SETTING_NETWORKS;
+	       s->type == EDGE_SETTING_NETWORKS || s->type == EDGE_SETTING_DNS ||
+	       s->type == EDGE_SETTING_NAME_SERVERS;
 }
 
 static bool host_is_valid(struct bytes host)
@@ -184,6 +201,25 @@ static bool host_is_valid(struct bytes host)
 	return true;
 }
 
+/* "ns1.example.net" or "ns1.example.net=203.0.113.9". */
+static int name_server_check(const char *value, struct err *err)
+{
+	struct bytes text = bytes_str(value);
+	struct bytes name = bytes_first(text, bytes_index(text, '='));
+	struct bytes ip = bytes_from(text, name.len + 1);
+	char *copy = mem_strndup(name), known[NAME_DNS_BYTES + 1];
+	struct address address;
+	int rc = name_hostname(copy, known, err);
+
+	mem_free(copy);
+	if (rc == 0 && known[0] == '*')
+		return err_set(err, E_INVALID, "a name server has one name, not '%.253s'", known);
+	if (rc == 0 && name.len < text.len && !address_from_ip(ip, 0, &address))
+		return err_set(err, E_INVALID, "'" BYTES_FMT "' is no IP address",
+			       BYTES_ARG(bytes_first(ip, 100)));
+	return rc;
+}
+
 static int list_add(const struct edge_setting *s, struct edge_texts *t, const char *value,
 		    struct err *err)
 {
@@ -195,12 +231,18 @@ static int list_add(const struct edge_setting *s, struct edge_texts *t, const ch
 
 	if (t->count >= TEXTS_MAX)
 		return err_set(err, E_LIMIT, "more than %d values", TEXTS_MAX);
-	if (s->type == EDGE_SETTING_ADDRESSES) {
+	if (s->type == EDGE_SETTING_ADDRESSES || s->type == EDGE_SETTING_DNS) {
 		rc = address_parse(bytes_str(value), &address, err);
 		if (rc < 0)
 			return rc;
 	} else if (s->type == EDGE_SETTING_PORTS) {
 		rc = port_range_parse(bytes_str(value), &range, err);
+		if (rc < 0)
+			return rc;
+		if (s->type == EDGE_SETTING_DNS && address.any.sa_family == AF_UNIX)
+			return err_set(err, E_INVALID, "names are not resolved at a path");
+	} else if (s->type == EDGE_SETTING_NAME_SERVERS) {
+		rc = name_server_check(value, err);
 		if (rc < 0)
 			return rc;
 	} else if (s->type == EDGE_SETTING_IPS) {
@@ -389,6 +431,8 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 	case EDGE_SETTING_HOST_PORTS:
 	case EDGE_SETTING_PORTS:
 	case EDGE_SETTING_IPS:
+	case EDGE_SETTING_DNS:
+	case EDGE_SETTING_NAME_SERVERS:
 		return list_add(s, at, value, err);
 	case EDGE_SETTING_NETWORKS:
 		return networks_add(at, value, err);
@@ -472,8 +516,10 @@ static int take_value(struct edge_config *c, size_t row, enum source source, con
 		if (c->source[row] != source)
 			texts_clear(t);
 		c->source[row] = (unsigned char)source;
-		if ((s->type == EDGE_SETTING_ADDRESSES || s->type == EDGE_SETTING_NETWORKS) &&
-		    !strcmp(value, "off")) {
+		bool has_off = s->type == EDGE_SETTING_ADDRESSES ||
+			       s->type == EDGE_SETTING_NETWORKS || s->type == EDGE_SETTING_DNS;
+		if ((has_off && !strcmp(value, "off")) ||
+		    (s->type == EDGE_SETTING_DNS && !strcmp(value, "wildcard"))) {
 			texts_clear(t);
 			return 0;
 		}
@@ -536,6 +582,10 @@ void edge_config_done(struct edge_config *c)
 	texts_clear(&c->advertise);
 	texts_clear(&c->ports_allow);
 	texts_clear(&c->ports_bind);
+	texts_clear(&c->dns);
+	texts_clear(&c->dns_name_servers);
+	texts_clear(&c->dns_addresses);
+	mem_free(c->dns_contact);
 	texts_clear(&c->limits.exempt);
 	mem_free(c->data_dir);
 	mem_free(c->file_name);

@@ -34,12 +34,13 @@ enum edge_access_format {
 enum edge_quic { EDGE_QUIC_AUTO, EDGE_QUIC_ON, EDGE_QUIC_OFF };
 
 /* Room for every row of the table, with some to spare (edge_config.c checks). */
-#define EDGE_SETTINGS_MAX 64
+#define EDGE_SETTINGS_MAX 96
 
 /* What visitors may do (edge/listen/allowance.h) and how long they may take. */
 struct edge_limits {
 	uint32_t connections, connection_rate, requests,
 		request_rate;     /* of one address; 0: any number */
+	uint32_t dns_rate;        /* see edge/dns/rate.h; 0: no limit */
 	uint32_t all_connections; /* 0: as many as there are descriptors for */
 	struct edge_texts exempt; /* networks, as network_parse() takes them */
 	uint32_t body_rate;       /* bytes per second; 0: as slow as they like */
@@ -70,6 +71,15 @@ struct edge_config {
 	enum acme_challenges acme_challenge;
 	bool acme_on_demand; /* ordered when somebody asks for the name */
 
+	struct edge_texts dns; /* where names are resolved; none: they are elsewhere */
+	/* "ns1.example.net", or "ns2.example.com=203.0.113.9" where that one's address is another; none: ns1 and
+	 * ns2 of each zone. */
+	struct edge_texts dns_name_servers;
+	struct edge_texts
+		dns_addresses; /* IP literals: what hostnames resolve to; none: see edge/dns/settings.h */
+	char *dns_contact; /* owned; e-mail; NULL: hostmaster@ZONE */
+	bool dns_sign;     /* DNSSEC */
+
 	int workers;      /* at least 1 */
 	char location[9]; /* what connectors and CF-Ray call this node: 1 to 8 of a-z 0-9 - */
 	enum log_level log_level;
@@ -86,13 +96,15 @@ struct edge_config {
 };
 
 enum edge_setting_type {
-	EDGE_SETTING_ADDRESSES,  /* list; "off" alone: none */
-	EDGE_SETTING_HOST_PORTS, /* list */
-	EDGE_SETTING_PORTS,      /* list of "2222", "20000-20100/udp" */
-	EDGE_SETTING_IPS,        /* list of IP literals */
-	EDGE_SETTING_NETWORKS,   /* list of networks, or several in one text; "off" alone: none */
-	EDGE_SETTING_LIMIT,      /* a number, or "off" */
-	EDGE_SETTING_TIMEOUT,    /* a duration that is not 0 */
+	EDGE_SETTING_ADDRESSES,    /* list; "off" alone: none */
+	EDGE_SETTING_HOST_PORTS,   /* list */
+	EDGE_SETTING_PORTS,        /* list of "2222", "20000-20100/udp" */
+	EDGE_SETTING_IPS,          /* list of IP literals */
+	EDGE_SETTING_DNS,          /* addresses; "off" or "wildcard" alone: none */
+	EDGE_SETTING_NAME_SERVERS, /* list of "NAME" or "NAME=IP" */
+	EDGE_SETTING_NETWORKS,     /* list of networks, or several in one text; "off" alone: none */
+	EDGE_SETTING_LIMIT,        /* a number, or "off" */
+	EDGE_SETTING_TIMEOUT,      /* a duration that is not 0 */
 	EDGE_SETTING_PATH,
 	EDGE_SETTING_URL, /* https://host[:port] */
 	EDGE_SETTING_QUIC,

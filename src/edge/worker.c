@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "edge/acme/challenges.h"
+#include "edge/dns/server.h"
 #include "edge/forward/forward.h"
 #include "edge/guard.h"
 #include "edge/listen/arrival.h"
@@ -75,6 +76,7 @@ struct worker *worker_free(struct worker *w)
 	for (size_t i = 0; i < w->quic_count; i++)
 		quic_listener_close(w->quic[i]);
 	open_ports_drain(w);
+	w->dns = dns_server_free(w->dns);
 	loop_free(w->loop);
 	for (size_t i = 0; i < w->quic_count; i++)
 		quic_listener_free(w->quic[i]);
@@ -137,6 +139,35 @@ void worker_post_snapshot(struct worker *w, struct snapshot *snapshot, const str
 
 	*n = (struct new_snapshot){ w, snapshot, *tls };
 	loop_post(w->loop, on_snapshot, n);
+}
+
+struct new_dns {
+	struct worker *worker;
+	struct dns_zones *zones;
+	struct dns_peers *peers;
+};
+
+static void on_dns(void *arg)
+{
+	struct new_dns *n = arg;
+
+	/* What was posted to a worker that has ended comes after the end. */
+	if (n->worker->dns) {
+		dns_server_set_zones(n->worker->dns, n->zones);
+		dns_server_set_peers(n->worker->dns, n->peers);
+	} else {
+		dns_zones_unref(n->zones);
+		dns_peers_unref(n->peers);
+	}
+	mem_free(n);
+}
+
+void worker_post_dns(struct worker *w, struct dns_zones *zones, struct dns_peers *peers)
+{
+	struct new_dns *n = mem_alloc(sizeof(*n));
+
+	*n = (struct new_dns){ w, zones, peers };
+	loop_post(w->loop, on_dns, n);
 }
 
 struct new_connector {
@@ -263,6 +294,8 @@ static void on_taken_over(void *arg)
 	stop_listening(w);
 	for (size_t i = 0; i < w->quic_count; i++)
 		quic_listener_hand_over(w->quic[i]);
+	if (w->dns)
+		dns_server_leave(w->dns);
 	/* Whoever is just shaking hands is served; connectors are told at once. */
 	visitor_leave_all(w);
 	moving_start(w, true);

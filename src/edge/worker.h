@@ -18,6 +18,9 @@ struct address;
 struct allowances;
 struct challenges;
 struct control_gateway;
+struct dns_peers;
+struct dns_server;
+struct dns_zones;
 struct edge;
 struct listener;
 struct quic_listener;
@@ -60,6 +63,7 @@ struct worker {
 	struct moving moving;
 	struct quic_listener **quic; /* owned; fixed before threads start */
 	size_t quic_count;
+	struct dns_server *dns; /* owned; NULL: names are resolved elsewhere; fixed before threads start */
 	/* Leaving: its own visitors are served; so many workers have said that of theirs, this one too. */
 	bool is_draining, has_served, is_aborting;
 	/* A successor has the sockets: visitors that are here may take their time. Draining as well. */
@@ -98,6 +102,8 @@ void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, const stru
 
 /* worker_set_snapshot() on the worker's own thread, in a later turn. */
 void worker_post_snapshot(struct worker *w, struct snapshot *snapshot, const struct worker_tls *tls);
+/* What its name server serves from now on; takes the references over. */
+void worker_post_dns(struct worker *w, struct dns_zones *zones, struct dns_peers *peers);
 /* A connection accepted elsewhere that shall live here. */
 void worker_post_connector(struct worker *w, int fd, const struct address *peer);
 /* Closes live connections of the tunnel, of one connector when not NULL. */

@@ -203,6 +203,35 @@ int store_dns_record_list(struct store *s, const struct uuid *zone, struct store
  * it is higher after a restore, too. Not a change that others must follow. */
 int store_dns_serial_next(struct store *s, const struct uuid *zone, uint32_t *ret, struct err *err);
 
+/* A secret shared with another name server (TSIG). */
+struct store_dns_key {
+	char *name;           /* lower case, no dot at the end */
+	char *algorithm;      /* "hmac-sha256" */
+	struct secret secret; /* base64, with a NUL behind it that counts */
+	usec created_at;
+};
+void store_dns_key_done(struct store_dns_key *k);
+/* E_EXISTS: the name is taken. created_at is filled in. */
+int store_dns_key_add(struct store *s, struct store_dns_key *k, struct err *err);
+/* E_NOT_FOUND; E_BUSY: a secondary uses it. */
+int store_dns_key_remove(struct store *s, const char *name, struct err *err);
+/* By name. Array owned by the caller: *_done() each, then mem_free. */
+int store_dns_key_list(struct store *s, struct store_dns_key **ret, size_t *ret_count,
+		       struct err *err);
+
+/* Another name server for all zones. */
+struct store_dns_secondary {
+	char *address; /* IP:PORT, where it is told of changes */
+	char *key;     /* what it signs with */
+	usec created_at;
+};
+void store_dns_secondary_done(struct store_dns_secondary *d);
+/* E_EXISTS: it is there; E_NOT_FOUND: there is no such key. created_at is filled in. */
+int store_dns_secondary_add(struct store *s, struct store_dns_secondary *d, struct err *err);
+int store_dns_secondary_remove(struct store *s, const char *address, struct err *err);
+int store_dns_secondary_list(struct store *s, struct store_dns_secondary **ret, size_t *ret_count,
+			     struct err *err);
+
 /* --- Private networks: virtual networks, and network -> tunnel in each ------------------------ */
 
 struct store_vnet {

@@ -13,6 +13,9 @@ struct dns_publisher {
 	struct dns_publisher_options options;
 	struct dns_zones *zones; /* the last ones; counted */
 	usec renew_at;
+	struct dns_record *challenges; /* owned, names and data as well */
+	size_t challenge_count;
+	struct err failure; /* of the last time; code 0: none */
 };
 
 struct dns_publisher *dns_publisher_new(struct store *store,
@@ -27,12 +30,44 @@ struct dns_publisher *dns_publisher_new(struct store *store,
 	return p;
 }
 
+static void drop_challenges(struct dns_publisher *p)
+{
+	for (size_t i = 0; i < p->challenge_count; i++) {
+		mem_free((char *)(uintptr_t)p->challenges[i].name);
+		mem_free((char *)(uintptr_t)p->challenges[i].data);
+	}
+	p->challenges = mem_free(p->challenges);
+	p->challenge_count = 0;
+}
+
 struct dns_publisher *dns_publisher_free(struct dns_publisher *p)
 {
 	if (!p)
 		return NULL;
+	drop_challenges(p);
 	dns_zones_unref(p->zones);
 	return mem_free(p);
+}
+
+void dns_publisher_set_challenges(struct dns_publisher *p, const struct dns_record *list,
+				  size_t count)
+{
+	drop_challenges(p);
+	p->challenges = mem_alloc_array(count + 1, sizeof(p->challenges[0]));
+	for (size_t i = 0; i < count; i++)
+		p->challenges[p->challenge_count++] = (struct dns_record){
+			.name = mem_strdup(list[i].name),
+			.type = "TXT",
+			.data = mem_strdup(list[i].data),
+			.ttl = list[i].ttl,
+		};
+}
+
+bool dns_publisher_is_well(const struct dns_publisher *p, struct err *err)
+{
+	if (p->failure.code && err)
+		*err = p->failure;
+	return p->failure.code == 0;
 }
 
 usec dns_publisher_renew_at(const struct dns_publisher *p)
@@ -128,11 +163,60 @@ static void lists_done(struct lists *l)
 	mem_free(l->own_servers[1]);
 }
 
-static void collect(const struct source *src, const struct store_zone *zone,
-		    const struct dns_publisher_options *o, struct lists *l, struct dns_zone_facts *f)
+static bool is_within(const char *name, const char *zone)
 {
-	l->hostnames = mem_alloc_array(src->route_count + 1, sizeof(*l->hostnames));
-	l->records = mem_alloc_array(src->record_count + 1, sizeof(*l->records));
+	size_t len = strlen(name), zone_len = strlen(zone);
+
+	return len >= zone_len && strcasecmp(name + len - zone_len, zone) == 0 &&
+	       (len == zone_len || name[len - zone_len - 1] == '.');
+}
+
+/* In that zone, and in none below it. */
+static bool is_of_zone(const struct source *src, const char *name, const struct store_zone *zone)
+{
+	if (!is_within(name, zone->name))
+		return false;
+	for (size_t i = 0; i < src->zone_count; i++)
+		if (strlen(src->zones[i].name) > strlen(zone->name) &&
+		    is_within(name, src->zones[i].name))
+			return false;
+	return true;
+}
+
+/* The edge's own names, where people have not said otherwise. */
+static void collect_hosts(const struct source *src, const struct store_zone *zone,
+			  const struct dns_publisher_options *o, struct lists *l,
+			  struct dns_zone_facts *f)
+{
+	for (size_t i = 0; i < o->host_count; i++) {
+		bool is_said = !is_of_zone(src, o->hosts[i], zone);
+		for (size_t k = 0; k < f->record_count && !is_said; k++)
+			is_said = strcasecmp(l->records[k].name, o->hosts[i]) == 0 &&
+				  (strcmp(l->records[k].type, "A") == 0 ||
+				   strcmp(l->records[k].type, "AAAA") == 0 ||
+				   strcmp(l->records[k].type, "CNAME") == 0);
+		if (!is_said)
+			l->hostnames[f->hostname_count++] = o->hosts[i];
+	}
+}
+
+static void collect_extra(const struct source *src, const struct store_zone *zone,
+			  const struct dns_record *list, size_t count, struct lists *l,
+			  struct dns_zone_facts *f)
+{
+	for (size_t i = 0; i < count; i++)
+		if (is_of_zone(src, list[i].name, zone))
+			l->records[f->record_count++] = list[i];
+}
+
+static void collect(const struct dns_publisher *p, const struct source *src,
+		    const struct store_zone *zone, struct lists *l, struct dns_zone_facts *f)
+{
+	const struct dns_publisher_options *o = &p->options;
+
+	l->hostnames = mem_alloc_array(src->route_count + o->host_count + 1, sizeof(*l->hostnames));
+	l->records = mem_alloc_array(src->record_count + o->glue_count + p->challenge_count + 1,
+				     sizeof(*l->records));
 	for (size_t i = 0; i < src->route_count; i++)
 		if (uuid_eq(&src->routes[i].zone, &zone->id))
 			l->hostnames[f->hostname_count++] = src->routes[i].hostname;
@@ -142,6 +226,9 @@ static void collect(const struct source *src, const struct store_zone *zone,
 			l->records[f->record_count++] =
 				(struct dns_record){ r->name, r->type, r->data, r->ttl };
 	}
+	collect_hosts(src, zone, o, l, f);
+	collect_extra(src, zone, o->glue, o->glue_count, l, f);
+	collect_extra(src, zone, p->challenges, p->challenge_count, l, f);
 	f->hostnames = l->hostnames;
 	f->records = l->records;
 	f->name_servers = o->name_servers;
@@ -175,7 +262,7 @@ static struct dns_zone *publish(struct dns_publisher *p, const struct source *sr
 	if (o->is_signed && !key)
 		return NULL;
 	f.key = key;
-	collect(src, zone, o, &lists, &f);
+	collect(p, src, zone, &lists, &f);
 	struct dns_zone *z = dns_zone_build(&f, before, err);
 	if (z && before && dns_zone_has_same_records(before, z) &&
 	    dns_zone_resign_at(before) > f.now) {
@@ -188,6 +275,8 @@ static struct dns_zone *publish(struct dns_publisher *p, const struct source *sr
 			    ? NULL
 			    : dns_zone_build(&f, draft, err);
 		dns_zone_unref(draft);
+		if (z && before)
+			dns_zone_follow(z, before);
 	}
 	lists_done(&lists);
 	dns_key_free(key);
@@ -207,6 +296,7 @@ struct dns_zones *dns_publisher_zones(struct dns_publisher *p, struct err *err)
 	}
 	struct dns_zone **list = mem_alloc_array(src.zone_count + 1, sizeof(struct dns_zone *));
 	p->renew_at = INT64_MAX;
+	p->failure = (struct err){ 0 };
 	for (size_t i = 0; i < src.zone_count; i++) {
 		const struct store_zone *zone = &src.zones[i];
 		struct err reason = { 0 };
@@ -215,6 +305,7 @@ struct dns_zones *dns_publisher_zones(struct dns_publisher *p, struct err *err)
 		if (!z) {
 			log_error(COMPONENT, "a zone cannot be published as it is now",
 				  LOG_STR("zone", zone->name), LOG_STR("error", reason.text));
+			p->failure = reason;
 			z = before ? dns_zone_ref(before) : NULL;
 		} else if (z != before) {
 			log_debug(COMPONENT, "zone published", LOG_STR("zone", zone->name),

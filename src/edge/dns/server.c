@@ -8,7 +8,6 @@
 #include "io/conn.h"
 #include "io/udp.h"
 
-#define SOCKETS_MAX 16
 /* RFC 7766 §6.2.3: a few seconds; resolvers that want more open another connection. */
 #define STREAM_IDLE_MS 10000
 /* Queries are short; the longest that make sense carry a cookie, a TSIG and padding. */
@@ -32,6 +31,10 @@ struct metric metric_dns_dropped = {
 struct metric metric_dns_limited = {
 	.name = "adit_edge_dns_limited_total",
 	.help = "DNS answers that response rate limiting has truncated or dropped",
+};
+struct metric metric_dns_truncated = {
+	.name = "adit_edge_dns_truncated_total",
+	.help = "DNS answers over UDP that did not fit: clients come back over TCP",
 };
 struct metric metric_dns_streams = {
 	.name = "adit_edge_dns_connections",
@@ -57,15 +60,57 @@ struct metric metric_dns_transfers[2] = {
 	  .help = "Zone transfers to secondaries" },
 };
 
+/* The last counts all other types. */
+static const struct {
+	uint16_t type;
+	const char *labels;
+} types[] = {
+	{ 1, "type=\"A\"" },      { 2, "type=\"NS\"" },      { 5, "type=\"CNAME\"" },
+	{ 6, "type=\"SOA\"" },    { 12, "type=\"PTR\"" },    { 15, "type=\"MX\"" },
+	{ 16, "type=\"TXT\"" },   { 28, "type=\"AAAA\"" },   { 33, "type=\"SRV\"" },
+	{ 43, "type=\"DS\"" },    { 48, "type=\"DNSKEY\"" }, { 65, "type=\"HTTPS\"" },
+	{ 251, "type=\"IXFR\"" }, { 252, "type=\"AXFR\"" },  { 255, "type=\"ANY\"" },
+	{ 257, "type=\"CAA\"" },  { 0, "type=\"other\"" },
+};
+static struct metric metric_types[ARRAY_LEN(types)];
+
+static void count_type(uint16_t type)
+{
+	size_t i = 0;
+
+	while (i < ARRAY_LEN(types) - 1 && types[i].type != type)
+		i++;
+	metric_add(&metric_types[i], 1);
+}
+
+void dns_server_register_metrics(void)
+{
+	metric_register(&metric_dns_queries_udp);
+	metric_register(&metric_dns_queries_tcp);
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		metric_types[i].name = "adit_edge_dns_questions_total";
+		metric_types[i].labels = types[i].labels;
+		metric_types[i].help = "DNS queries by type";
+		metric_register(&metric_types[i]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(metric_dns_answers); i++)
+		metric_register(&metric_dns_answers[i]);
+	metric_register(&metric_dns_dropped);
+	metric_register(&metric_dns_limited);
+	metric_register(&metric_dns_truncated);
+	metric_register(&metric_dns_streams);
+	metric_register(&metric_dns_transfers[0]);
+	metric_register(&metric_dns_transfers[1]);
+}
+
 struct dns_server {
 	struct loop *loop;
 	struct dns_service service;
 	struct dns_zones *zones; /* counted */
 	struct dns_rate *rate;   /* NULL: no limit */
-	const struct dns_transfers *transfers;
-	struct udp_socket *udp[SOCKETS_MAX];
-	struct listener *tcp[SOCKETS_MAX];
-	struct udp_port *ports[SOCKETS_MAX];
+	struct dns_peers *peers; /* counted */
+	struct udp_port **udp;   /* owned, and each */
+	struct listener **tcp;   /* owned, and each */
 	size_t udp_count, tcp_count, stream_count;
 	struct list streams;
 	uint8_t out[LENGTH_BYTES + DNS_MESSAGE_BYTES];
@@ -74,7 +119,7 @@ struct dns_server {
 /* One UDP socket: its events have to know which it was. */
 struct udp_port {
 	struct dns_server *server;
-	size_t index;
+	struct udp_socket *socket;
 };
 
 /* One TCP connection. */
@@ -85,6 +130,7 @@ struct stream {
 	struct timer idle;
 	struct buf rest;               /* of an answer that the connection has not taken yet */
 	struct dns_transfer *transfer; /* of which more messages follow; NULL: none */
+	struct dns_peers *peers;       /* counted: whose key it is signed with */
 	size_t len;
 	uint8_t in[LENGTH_BYTES + STREAM_QUERY_BYTES];
 };
@@ -97,12 +143,17 @@ static enum dns_action answer(struct dns_server *s, const struct dns_query *q, s
 	metric_add(q->is_stream ? &metric_dns_queries_tcp : &metric_dns_queries_udp, 1);
 	if (action == DNS_DROP)
 		metric_add(&metric_dns_dropped, 1);
+	else
+		count_type(outcome->qtype);
 	if (action != DNS_ANSWER)
 		return action;
+	const struct dns_transfers *allowed = dns_peers_allowed(s->peers);
 	if (outcome->is_signed)
-		dns_tsig_answer(q->packet, s->transfers->keys, s->transfers->key_count, q->now,
+		dns_tsig_answer(q->packet, allowed->keys, allowed->key_count, q->now,
 				s->out + LENGTH_BYTES, len,
 				q->is_stream ? DNS_MESSAGE_BYTES : DNS_UDP_BYTES);
+	if (s->out[LENGTH_BYTES + 2] & 0x02)
+		metric_add(&metric_dns_truncated, 1);
 	metric_add(&metric_dns_answers[outcome->rcode <= 5 ? outcome->rcode : 6], 1);
 	return action;
 }
@@ -139,7 +190,7 @@ static void on_packets(void *ctx, const struct udp_packet *packets, size_t count
 		    !passes(s, &p->from, &outcome, &len))
 			continue;
 		/* A full socket drops answers, as the network may. */
-		(void)udp_send(s->udp[port->index], p->to.len ? &p->to : NULL, &p->from, 0,
+		(void)udp_send(port->socket, p->to.len ? &p->to : NULL, &p->from, 0,
 			       bytes_of(s->out + LENGTH_BYTES, len), len, NULL);
 	}
 }
@@ -158,11 +209,10 @@ void dns_server_add_udp(struct dns_server *s, int fd)
 {
 	struct udp_port *port = mem_alloc(sizeof(*port));
 
-	BUG_IF(s->udp_count == SOCKETS_MAX);
 	port->server = s;
-	port->index = s->udp_count++;
-	s->ports[port->index] = port;
-	s->udp[port->index] = udp_new(s->loop, fd, &udp_events, port);
+	port->socket = udp_new(s->loop, fd, &udp_events, port);
+	s->udp = mem_resize(s->udp, (s->udp_count + 1) * sizeof(s->udp[0]));
+	s->udp[s->udp_count++] = port;
 }
 
 /* --- TCP ------------------------------------------------------------------------------------- */
@@ -173,6 +223,7 @@ static void stream_close(struct stream *st)
 	list_remove(&st->node);
 	byte_stream_close(st->bytes);
 	dns_transfer_free(st->transfer);
+	dns_peers_unref(st->peers);
 	buf_done(&st->rest);
 	st->server->stream_count--;
 	metric_add(&metric_dns_streams, -1);
@@ -229,8 +280,10 @@ static bool stream_answer(struct stream *st, struct bytes packet)
 		return false;
 	}
 	if (action == DNS_TRANSFER) {
-		st->transfer =
-			dns_transfer_new(s->zones, s->transfers, &q, s->out + LENGTH_BYTES, &len);
+		dns_peers_unref(st->peers);
+		st->peers = dns_peers_ref(s->peers);
+		st->transfer = dns_transfer_new(s->zones, dns_peers_allowed(s->peers), &q,
+						s->out + LENGTH_BYTES, &len);
 		metric_add(&metric_dns_transfers[st->transfer ? 0 : 1], 1);
 		if (st->transfer)
 			return stream_transfer(st);
@@ -321,7 +374,7 @@ static void on_accept(void *ctx, int fd, const struct address *peer)
 
 void dns_server_add_tcp(struct dns_server *s, int fd)
 {
-	BUG_IF(s->tcp_count == SOCKETS_MAX);
+	s->tcp = mem_resize(s->tcp, (s->tcp_count + 1) * sizeof(s->tcp[0]));
 	s->tcp[s->tcp_count++] = listener_new(s->loop, fd, on_accept, s);
 }
 
@@ -335,7 +388,7 @@ struct dns_server *dns_server_new(struct loop *l, const struct dns_server_option
 	s->service.id = options->id;
 	memcpy(s->service.cookie_secrets, options->cookie_secrets,
 	       sizeof(s->service.cookie_secrets));
-	s->transfers = options->transfers;
+	s->peers = dns_peers_new(NULL, 0, NULL, 0);
 	s->rate = options->rate_per_second ? dns_rate_new(options->rate_per_second) : NULL;
 	list_init(&s->streams);
 	dns_server_set_zones(s, dns_zones_new(NULL, 0));
@@ -349,14 +402,26 @@ void dns_server_set_zones(struct dns_server *s, struct dns_zones *zones)
 	s->service.zones = zones;
 }
 
-void dns_server_stop(struct dns_server *s)
+void dns_server_set_peers(struct dns_server *s, struct dns_peers *peers)
+{
+	dns_peers_unref(s->peers);
+	s->peers = peers;
+}
+
+void dns_server_leave(struct dns_server *s)
 {
 	while (s->udp_count) {
-		udp_free(s->udp[--s->udp_count]);
-		mem_free(s->ports[s->udp_count]);
+		struct udp_port *port = s->udp[--s->udp_count];
+		udp_free(port->socket);
+		mem_free(port);
 	}
 	while (s->tcp_count)
 		listener_free(s->tcp[--s->tcp_count]);
+}
+
+void dns_server_stop(struct dns_server *s)
+{
+	dns_server_leave(s);
 	while (!list_is_empty(&s->streams))
 		stream_close(LIST_ENTRY(s->streams.next, struct stream, node));
 }
@@ -367,6 +432,9 @@ struct dns_server *dns_server_free(struct dns_server *s)
 		return NULL;
 	dns_server_stop(s);
 	dns_zones_unref(s->zones);
+	dns_peers_unref(s->peers);
 	dns_rate_free(s->rate);
+	mem_free(s->udp);
+	mem_free(s->tcp);
 	return mem_free(s);
 }

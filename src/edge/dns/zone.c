@@ -273,6 +273,18 @@ static char *mailbox(const struct dns_zone_facts *f)
 	return mem_printf("%s.%s.", local, at + 1);
 }
 
+/* A name server may stand elsewhere. */
+static bool has_own_address(const struct dns_zone_facts *f, const char *name)
+{
+	for (size_t i = 0; i < f->record_count; i++) {
+		const struct dns_record *r = &f->records[i];
+		if (strcasecmp(r->name, name) == 0 &&
+		    (strcasecmp(r->type, "A") == 0 || strcasecmp(r->type, "AAAA") == 0))
+			return true;
+	}
+	return false;
+}
+
 static int add_apex(struct building *b, struct err *err)
 {
 	const struct dns_zone_facts *f = b->facts;
@@ -287,7 +299,8 @@ static int add_apex(struct building *b, struct err *err)
 		char *target = mem_printf("%s.", f->name_servers[i]);
 		r = add_text(b, f->name, NS_TTL, "NS", target, err);
 		mem_free(target);
-		if (r == 0 && is_in_zone(f->name, f->name_servers[i]))
+		if (r == 0 && is_in_zone(f->name, f->name_servers[i]) &&
+		    !has_own_address(f, f->name_servers[i]))
 			r = add_addresses(b, f->name_servers[i], err);
 	}
 	return r;

@@ -26,8 +26,9 @@ struct dns_record {
 struct dns_zone_facts {
 	const char *name; /* "example.com" */
 	uint32_t serial;
-	const char *contact;             /* e-mail, for SOA; NULL: hostmaster@ the zone */
-	const char *const *name_servers; /* at least one; those in the zone get the addresses as glue */
+	const char *contact; /* e-mail, for SOA; NULL: hostmaster@ the zone */
+	const char *const *
+		name_servers; /* at least one; those in the zone without a record of their own get the addresses */
 	size_t name_server_count;
 	const struct address *addresses; /* of the edge: what routed hostnames resolve to */
 	size_t address_count;
