@@ -233,7 +233,10 @@
 #define LIMIT_TLS_HANDSHAKE_MS 15000
 #define LIMIT_REQUEST_HEAD_MS 30000   /* slow-loris: the head must be complete by then */
 #define LIMIT_KEEPALIVE_IDLE_MS 75000 /* between requests of one visitor; nginx's default */
-#define LIMIT_BODY_IDLE_MS 300000     /* no byte in either direction of an exchange */
+/* A visitor who is waited for, and has been slower than the setting min-body-rate for so long, is no longer: a
+ * line that is worse is gone. Looked at PACE_LOOKS times meanwhile (http/pace.h). */
+#define LIMIT_PACE_MS 120000
+#define LIMIT_BODY_IDLE_MS 300000 /* no byte in either direction of an exchange */
 /* The same for a WebSocket or another raw stream with both directions open: silence is what they are
  * for. A peer that has vanished is found by TCP keep-alive within a minute. */
 #define LIMIT_RAW_IDLE_MS (24 * 60 * 60 * 1000)
@@ -248,6 +251,8 @@
 /* The host's network has changed, and a session is asked whether it lives: time for five retransmissions of TCP,
  * the last after 3 s, so that a cable that is out for a moment costs no stream. */
 #define LIMIT_TUNNEL_CHECK_MS 5000
+/* Whoever takes so much in each LIMIT_LINGER_MS gets the rest, however long that takes: 256 KiB at most. */
+#define LIMIT_LINGER_BYTES 1024
 #define LIMIT_LINGER_MS 2000 /* closing: wait for the peer to read the rest */
 /* A service that has said nothing on a connection with open streams is asked whether it lives: after the
  * first of these, and then after the second, since gRPC servers take a third ping within five minutes

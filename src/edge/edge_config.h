@@ -44,7 +44,8 @@ struct edge_limits {
 	uint32_t all_connections; /* 0: as many as there are descriptors for */
 	struct edge_texts exempt; /* networks, as network_parse() takes them */
 	uint32_t body_rate;       /* bytes per second; 0: as slow as they like */
-	usec handshake, head, keepalive;
+	usec body_grace;          /* how long it may be slower */
+	usec handshake, head, keepalive, body;
 };
 
 struct edge_config {

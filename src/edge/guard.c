@@ -93,7 +93,9 @@ struct worker_limits guard_limits(const struct guard *g)
 		.handshake_ms = l->handshake / USEC_PER_MSEC,
 		.head_ms = l->head / USEC_PER_MSEC,
 		.keepalive_ms = l->keepalive / USEC_PER_MSEC,
+		.body_ms = l->body / USEC_PER_MSEC,
 		.body_rate = l->body_rate,
+		.pace_ms = l->body_grace / USEC_PER_MSEC,
 	};
 }
 

@@ -30,8 +30,9 @@ struct worker;
 /* How visitors are held to their limits; 0 stands for the value in base/limits.h. */
 struct worker_limits {
 	struct allowances *allowances; /* borrowed, of all workers; NULL: visitors may do anything */
-	int64_t handshake_ms, head_ms, keepalive_ms;
-	uint32_t body_rate; /* bytes per second that a body makes at least, either way */
+	int64_t handshake_ms, head_ms, keepalive_ms, body_ms;
+	uint32_t body_rate; /* of http/h1_server.h, as the next */
+	int64_t pace_ms;
 };
 
 struct worker {

@@ -149,6 +149,18 @@ static void begin_body(struct h1_server *h)
 	h->sent_continue = !h->info.expects_continue;
 }
 
+static int64_t look_ms(const struct h1_server *h)
+{
+	return h->options.pace_ms / PACE_LOOKS;
+}
+
+static void set_exchange_timer(struct h1_server *h, int64_t left_ms)
+{
+	if (h->options.body_rate && look_ms(h) < left_ms)
+		left_ms = look_ms(h);
+	timer_set(&h->timer, left_ms);
+}
+
 static void start_request(struct h1_server *h, struct bytes head, bool body_follows)
 {
 	struct loop *loop = h->stream->loop;
@@ -171,8 +183,9 @@ static void start_request(struct h1_server *h, struct bytes head, bool body_foll
 	h->phase = H1_EXCHANGE;
 	h->answer = H1_ANSWER_NONE;
 	h->response_left = 0;
-	h->active_at = loop_now(loop);
-	timer_set(&h->timer, h->options.body_ms);
+	h->active_at = h->looked_at = loop_now(loop);
+	h->upload = h->download = (struct pace){ 0 };
+	set_exchange_timer(h, h->options.body_ms);
 	begin_body(h);
 	if (h->options.on_exchange)
 		h->options.on_exchange(h->options.ctx, x);
@@ -558,6 +571,36 @@ static void on_deferred(struct deferred *d)
 	mem_free(h);
 }
 
+/* True: it was, and has been dealt with. */
+static bool is_too_slow(struct h1_server *h)
+{
+	usec now = loop_now(h->timer.loop), passed = now - h->looked_at;
+	uint64_t least = h->options.body_rate * (uint64_t)passed / USEC_PER_SEC, delivered = 0;
+	struct err err;
+
+	/* Raw bytes have a pace of their own. */
+	if (!h->options.body_rate || h->is_raw || passed < look_ms(h) * USEC_PER_MSEC)
+		return false;
+	h->looked_at = now;
+	bool waits_for_body = h->answer == H1_ANSWER_NONE && h->sent_continue && !h->request_done &&
+			      !awaits_upgrade(h) && !is_unwanted(h) &&
+			      bufq_room(&h->x->request_body.queue);
+	if (pace_is_lost(&h->upload, waits_for_body, h->x->request_body.total, least)) {
+		err_set(&err, E_TIMEOUT, "the request's body came too slowly");
+		if (h->pending.len == 0)
+			h1_answer_refusal(h, 408, err.text);
+		h1_server_end(h, &err);
+		return true;
+	}
+	bool waits_for_reader =
+		byte_stream_backlog(h->stream) > 0 && byte_stream_delivered(h->stream, &delivered);
+	if (!pace_is_lost(&h->download, waits_for_reader, delivered, least))
+		return false;
+	err_set(&err, E_TIMEOUT, "the visitor took the answer too slowly");
+	h1_server_end(h, &err);
+	return true;
+}
+
 static void on_exchange_idle(struct h1_server *h)
 {
 	int64_t idle_ms = (loop_now(h->timer.loop) - h->active_at) / USEC_PER_MSEC;
@@ -565,10 +608,12 @@ static void on_exchange_idle(struct h1_server *h)
 	int64_t limit_ms = is_open_raw ? h->options.raw_ms : h->options.body_ms;
 	struct err err;
 
+	if (is_too_slow(h))
+		return;
 	if (idle_ms < limit_ms) {
 		/* Not longer than the shorter limit: one side may end meanwhile. */
 		int64_t left_ms = limit_ms - idle_ms;
-		timer_set(&h->timer, left_ms < h->options.body_ms ? left_ms : h->options.body_ms);
+		set_exchange_timer(h, left_ms < h->options.body_ms ? left_ms : h->options.body_ms);
 		return;
 	}
 	err_set(&err, E_TIMEOUT, "nothing moved for %lld ms", (long long)idle_ms);
@@ -620,6 +665,8 @@ struct h1_server *h1_server_new(struct byte_stream *stream, const struct h1_serv
 		h->options.body_ms = LIMIT_BODY_IDLE_MS;
 	if (h->options.raw_ms == 0)
 		h->options.raw_ms = LIMIT_RAW_IDLE_MS;
+	if (h->options.pace_ms == 0)
+		h->options.pace_ms = LIMIT_PACE_MS;
 	buf_init(&h->input, INPUT_BYTES);
 	deferred_init(&h->deferred, on_deferred);
 	timer_init(&h->timer, stream->loop, on_timer);

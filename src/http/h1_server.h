@@ -34,6 +34,10 @@ struct h1_server_options {
 	/* Milliseconds; 0: LIMIT_REQUEST_HEAD_MS, LIMIT_KEEPALIVE_IDLE_MS, LIMIT_BODY_IDLE_MS; raw_ms, of an
 	 * upgraded connection with both directions open: LIMIT_RAW_IDLE_MS. */
 	int64_t head_ms, idle_ms, body_ms, raw_ms;
+	/* Bytes per second that a visitor sends of its request, and takes of the answer, at least, while it is waited
+	 * for; who is slower for pace_ms (0: LIMIT_PACE_MS) gets a 408, or no more. 0: as slow as they like. */
+	uint32_t body_rate;
+	int64_t pace_ms;
 };
 
 /* Takes the byte stream over. The options are copied. */

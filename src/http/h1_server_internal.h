@@ -4,6 +4,7 @@
 
 #include "http/h1.h"
 #include "http/h1_server.h"
+#include "http/pace.h"
 
 #define H1_SERVER_MAGIC 0x68317376
 
@@ -30,8 +31,10 @@ struct h1_server {
 	struct exchange *x; /* produced here; NULL outside H1_EXCHANGE */
 	struct timer timer;
 	struct deferred deferred; /* `input` is to be looked at, or on_closed() is due */
-	usec active_at;           /* of the last byte read or written in an exchange */
-	struct err *why;          /* owned; NULL when it ended as it should */
+	struct pace upload, download;
+	usec looked_at;  /* at their pace */
+	usec active_at;  /* of the last byte read or written in an exchange */
+	struct err *why; /* owned; NULL when it ended as it should */
 
 	/* Bytes read but not understood yet: a part of a head, requests ahead of their turn, or a body
 	 * without room. Holds no memory otherwise. */

@@ -115,12 +115,14 @@ void h2_head_drop(struct h2_session *s)
 	s->head_bytes = 0;
 	s->head_is_large = false;
 	s->collecting = NULL;
+	s->head_since = 0;
 }
 
 void h2_head_begin(struct h2_session *s, struct h2_stream *st)
 {
 	h2_head_drop(s);
 	s->collecting = st;
+	s->head_since = loop_now(s->loop);
 }
 
 static void add_pseudo(struct h2_session *s, struct bytes name, struct bytes value)

@@ -119,6 +119,7 @@ struct h2_session {
 	struct bytes host, protocol; /* the Host field; :protocol */
 	size_t head_bytes;
 	bool head_is_large;
+	usec head_since; /* 0: none is being received */
 };
 
 /* --- h2_session.c --- */

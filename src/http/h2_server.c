@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "http/h2_session.h"
+#include "http/pace.h"
 
 #define H2_SERVER_MAGIC 0x68327376
 #define VISIT_MAGIC 0x76697369
@@ -17,7 +18,10 @@ struct h2_server {
 	struct list visits;
 	struct timer timer;
 	usec idle_since; /* without a visit */
-	bool is_ready;   /* the preface has come */
+	usec drained_at;
+	struct pace download;
+	usec looked_at; /* at the pace of everybody */
+	bool is_ready;  /* the preface has come */
 	bool is_draining;
 };
 
@@ -30,6 +34,7 @@ struct visit {
 	struct exchange *x;       /* produced here */
 	struct list node;
 	usec active_at;
+	struct pace upload;
 	uint64_t credited;      /* request bytes whose window was given back */
 	uint64_t response_left; /* with has_length */
 	bool has_length, has_no_body;
@@ -399,6 +404,68 @@ static void on_visit_idle(struct visit *v)
 	after_response(v);
 }
 
+static bool is_grpc(const struct exchange *x)
+{
+	const struct field *type = fields_find(&x->request.fields, HEAD_CONTENT_TYPE);
+
+	return type && bytes_starts_with(type->value, BYTES_LIT("application/grpc"));
+}
+
+static bool waits_for_body(const struct visit *v)
+{
+	const struct exchange *x = v->x;
+
+	return !v->request_ended && !v->sent_head && !v->lingers && !x->request.is_upgrade &&
+	       !x->answerer_is_gone && x->request_body.queue.len == 0 &&
+	       (!x->expects_continue || x->request_body.total) && !is_grpc(x);
+}
+
+static int64_t look_ms(const struct h2_server *h)
+{
+	int64_t look = h->options.pace_ms / PACE_LOOKS;
+
+	return look < h->options.head_ms ? look : h->options.head_ms;
+}
+
+/* False: the connection ends. */
+static bool look_at_pace(struct h2_server *h, usec now)
+{
+	usec passed = now - h->looked_at;
+	uint64_t least = h->options.body_rate * (uint64_t)passed / USEC_PER_SEC, delivered = 0;
+	struct byte_stream *stream = h2_session_stream(h->session);
+
+	if (!h->options.body_rate || passed < h->options.pace_ms / PACE_LOOKS * USEC_PER_MSEC)
+		return true;
+	h->looked_at = now;
+	LIST_FOR_EACH(node, &h->visits) {
+		struct visit *v = LIST_ENTRY(node, struct visit, node);
+		if (pace_is_lost(&v->upload, waits_for_body(v), v->x->request_body.total, least))
+			on_visit_idle(v);
+	}
+	bool waits_for_reader =
+		byte_stream_backlog(stream) > 0 && byte_stream_delivered(stream, &delivered);
+	if (!pace_is_lost(&h->download, waits_for_reader, delivered, least))
+		return true;
+	h2_session_close(h->session, H2_ENHANCE_YOUR_CALM, "the visitor takes nothing");
+	return false;
+}
+
+static bool is_head_late(const struct h2_server *h, usec now)
+{
+	usec since = h2_session_head_since(h->session);
+
+	return since && now - since >= h->options.head_ms * USEC_PER_MSEC;
+}
+
+/* Whoever does not read hears no GOAWAY either. */
+static bool is_drain_late(const struct h2_server *h, usec now)
+{
+	usec since = h->drained_at > h->idle_since ? h->drained_at : h->idle_since;
+
+	return h->is_draining && list_is_empty(&h->visits) &&
+	       now - since >= 2 * LIMIT_LINGER_MS * USEC_PER_MSEC;
+}
+
 static int64_t idle_limit_ms(const struct visit *v)
 {
 	const struct h2_server_options *o = &v->server->options;
@@ -410,18 +477,36 @@ static int64_t idle_limit_ms(const struct visit *v)
 	return is_open_raw ? o->raw_ms : o->body_ms;
 }
 
+static int64_t first_ms(const struct h2_server *h)
+{
+	const struct h2_server_options *o = &h->options;
+	int64_t ms = o->idle_ms < o->body_ms ? o->idle_ms : o->body_ms;
+
+	return look_ms(h) < ms ? look_ms(h) : ms;
+}
+
 /* One timer looks at everything; it is not moved for an ordinary request. */
 static void on_timer(struct timer *t)
 {
 	struct h2_server *h = CONTAINER_OF(t, struct h2_server, timer);
 	const struct h2_server_options *o = &h->options;
 	usec now = loop_now(h->loop);
-	int64_t next_ms = o->idle_ms < o->body_ms ? o->idle_ms : o->body_ms;
+	int64_t next_ms = first_ms(h);
 
 	if (!h->is_ready) {
 		h2_session_close(h->session, H2_NO_ERROR, "no HTTP/2 preface in time");
 		return;
 	}
+	if (is_head_late(h, now)) {
+		h2_session_close(h->session, H2_ENHANCE_YOUR_CALM, "a head took too long");
+		return;
+	}
+	if (is_drain_late(h, now)) {
+		h2_session_close(h->session, H2_NO_ERROR, "closing");
+		return;
+	}
+	if (!look_at_pace(h, now))
+		return;
 	LIST_FOR_EACH(node, &h->visits) {
 		struct visit *v = LIST_ENTRY(node, struct visit, node);
 		int64_t left_ms = idle_limit_ms(v) - (now - v->active_at) / USEC_PER_MSEC;
@@ -447,11 +532,10 @@ static void on_timer(struct timer *t)
 static void on_ready(struct h2_session *session)
 {
 	struct h2_server *h = h2_session_ctx(session);
-	const struct h2_server_options *o = &h->options;
 
 	h->is_ready = true;
-	h->idle_since = loop_now(h->loop);
-	timer_set(&h->timer, o->idle_ms < o->body_ms ? o->idle_ms : o->body_ms);
+	h->idle_since = h->looked_at = loop_now(h->loop);
+	timer_set(&h->timer, first_ms(h));
 }
 
 static void on_closed(struct h2_session *session, const struct err *why)
@@ -496,6 +580,7 @@ struct h2_server *h2_server_new(struct byte_stream *stream, const struct h2_serv
 	o->idle_ms = o->idle_ms ? o->idle_ms : LIMIT_KEEPALIVE_IDLE_MS;
 	o->body_ms = o->body_ms ? o->body_ms : LIMIT_BODY_IDLE_MS;
 	o->raw_ms = o->raw_ms ? o->raw_ms : LIMIT_RAW_IDLE_MS;
+	o->pace_ms = o->pace_ms ? o->pace_ms : LIMIT_PACE_MS;
 	o->linger_ms = o->linger_ms ? o->linger_ms : LIMIT_LINGER_MS;
 	list_init(&h->visits);
 	timer_init(&h->timer, h->loop, on_timer);
@@ -507,7 +592,12 @@ struct h2_server *h2_server_new(struct byte_stream *stream, const struct h2_serv
 void h2_server_drain(struct h2_server *h)
 {
 	CHECK(h, H2_SERVER_MAGIC);
+	if (!h->is_draining)
+		h->drained_at = loop_now(h->loop);
 	h->is_draining = true;
+	/* To see that it ends. */
+	if (h->is_ready)
+		timer_set(&h->timer, 2 * LIMIT_LINGER_MS);
 	h2_session_drain(h->session);
 }
 

@@ -25,10 +25,14 @@ struct h2_server_options {
 	/* Once and last, never inside a call, after every exchange was released; the connection frees
 	 * itself after return. `why` is NULL when it ended as it should. May be NULL. */
 	void (*on_closed)(void *ctx, const struct err *why);
-	/* Milliseconds; 0: LIMIT_REQUEST_HEAD_MS (for the preface), LIMIT_KEEPALIVE_IDLE_MS (without a
+	/* Milliseconds; 0: LIMIT_REQUEST_HEAD_MS (for the preface, and for each head), LIMIT_KEEPALIVE_IDLE_MS (without a
 	 * stream), LIMIT_BODY_IDLE_MS (of one stream), LIMIT_RAW_IDLE_MS (of an upgraded one), LIMIT_LINGER_MS (for a visitor who is still sending
 	 * to see that it was answered). */
 	int64_t head_ms, idle_ms, body_ms, raw_ms, linger_ms;
+	/* As of h1_server.h: a request whose body comes too slowly gets a 408, a connection whose visitor takes nothing
+	 * is closed. What a stream's own window holds back has body_ms only; gRPC's requests are as slow as they like. */
+	uint32_t body_rate;
+	int64_t pace_ms;
 };
 
 /* Takes the byte stream over. The options are copied. */

@@ -867,6 +867,11 @@ usec h2_session_last_heard(const struct h2_session *s)
 	return s->last_heard;
 }
 
+usec h2_session_head_since(const struct h2_session *s)
+{
+	return s->head_since;
+}
+
 void h2_session_announce_end(struct h2_session *s)
 {
 	CHECK(s, H2_SESSION_MAGIC);

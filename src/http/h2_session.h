@@ -81,6 +81,8 @@ uint32_t h2_session_peer_max_streams(const struct h2_session *s);
 void h2_session_ping(struct h2_session *s, int64_t timeout_ms);
 /* Time of the last byte from the peer (loop time). */
 usec h2_session_last_heard(const struct h2_session *s);
+/* When the first byte came of the head that is being received (loop time); 0: none is. */
+usec h2_session_head_since(const struct h2_session *s);
 /* No new streams from the peer (GOAWAY); those open go on. */
 void h2_session_drain(struct h2_session *s);
 /* A client says by GOAWAY that the session will end; what it opens until then is served all the same. */

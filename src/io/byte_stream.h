@@ -9,6 +9,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/bytes.h"
@@ -36,6 +37,8 @@ struct byte_stream_ops {
 	size_t (*backlog)(const struct byte_stream *s);
 	void (*shutdown)(struct byte_stream *s);
 	void (*close)(struct byte_stream *s);
+	/* NULL: never known. */
+	bool (*delivered)(const struct byte_stream *s, uint64_t *ret);
 };
 
 /* Implementations put this first in their struct. */
@@ -80,6 +83,13 @@ static inline size_t byte_stream_backlog(const struct byte_stream *s)
 	return s->ops->backlog(s);
 }
 
+/* Bytes of this connection that the peer itself has taken so far, its own framing (TLS) included. False: there is no
+ * way to know. A system call: for now and then. */
+static inline bool byte_stream_delivered(const struct byte_stream *s, uint64_t *ret)
+{
+	return s->ops->delivered && s->ops->delivered(s, ret);
+}
+
 /* Ends our side once the backlog has left (FIN, close_notify). Reading goes on. */
 static inline void byte_stream_shutdown(struct byte_stream *s)
 {
@@ -87,7 +97,7 @@ static inline void byte_stream_shutdown(struct byte_stream *s)
 }
 
 /* Gives the stream up: no event follows. What is in the backlog is still sent, in the background and
- * for LIMIT_LINGER_MS at most; then the memory is freed. NULL is fine; returns NULL. */
+ * as long as the peer goes on taking it (LIMIT_LINGER_MS, LIMIT_LINGER_BYTES); then the memory is freed. NULL is fine; returns NULL. */
 static inline struct byte_stream *byte_stream_close(struct byte_stream *s)
 {
 	if (s)

@@ -11,6 +11,7 @@
 #include "base/bufq.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "io/delivered.h"
 
 #define CONN_MAGIC 0x636f6e6e
 
@@ -35,6 +36,7 @@ struct conn {
 	bool wants_shutdown, is_shut, is_closing, is_reset;
 	struct deferred flush;
 	struct timer linger;
+	uint64_t delivered; /* at the last look while it lingers */
 	struct address peer;
 };
 
@@ -282,9 +284,28 @@ static void conn_shutdown(struct byte_stream *s)
 	loop_defer_flush(s->loop, &c->flush);
 }
 
+static bool conn_delivered(const struct byte_stream *s, uint64_t *ret)
+{
+	return delivered_bytes(CONTAINER_OF(s, const struct conn, base)->fd, ret);
+}
+
+/* A slow line gets the rest of its answer; who takes nothing is reset, for the kernel would keep what it has for as
+ * long as the peer likes. */
 static void on_linger_timeout(struct timer *t)
 {
-	conn_destroy(CONTAINER_OF(t, struct conn, linger));
+	struct conn *c = CONTAINER_OF(t, struct conn, linger);
+	const struct linger none = { .l_onoff = 1 };
+	uint64_t delivered = 0;
+
+	if (bufq_len(&c->out) && delivered_bytes(c->fd, &delivered) &&
+	    delivered - c->delivered >= LIMIT_LINGER_BYTES) {
+		c->delivered = delivered;
+		timer_set(&c->linger, LIMIT_LINGER_MS);
+		return;
+	}
+	if (bufq_len(&c->out))
+		setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	conn_destroy(c);
 }
 
 static void conn_close(struct byte_stream *s)
@@ -293,6 +314,8 @@ static void conn_close(struct byte_stream *s)
 
 	c->base.events = NULL;
 	c->is_closing = true;
+	if (bufq_len(&c->out))
+		(void)delivered_bytes(c->fd, &c->delivered);
 	timer_set(&c->linger, LIMIT_LINGER_MS);
 	/* Nothing is read until the backlog has left: input would only keep the loop busy. */
 	set_interest(c, c->interest & LOOP_WRITABLE);
@@ -308,6 +331,7 @@ static const struct byte_stream_ops conn_ops = {
 	.backlog = conn_backlog,
 	.shutdown = conn_shutdown,
 	.close = conn_close,
+	.delivered = conn_delivered,
 };
 
 static void set_keepalive(int fd, int idle_s, int interval_s)

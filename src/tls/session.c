@@ -400,9 +400,25 @@ static const struct byte_stream_events lower_events = {
 
 /* --- Life ------------------------------------------------------------------------------------ */
 
+static bool session_delivered(const struct byte_stream *stream, uint64_t *ret)
+{
+	return byte_stream_delivered(CONTAINER_OF(stream, const struct tls_session, base)->lower,
+				     ret);
+}
+
+/* As io/conn.c: a slow line gets the rest. */
 static void on_linger_timeout(struct timer *t)
 {
-	tls_session_destroy(CONTAINER_OF(t, struct tls_session, linger));
+	struct tls_session *s = CONTAINER_OF(t, struct tls_session, linger);
+	uint64_t delivered = 0;
+
+	if (byte_stream_delivered(s->lower, &delivered) &&
+	    delivered - s->delivered >= LIMIT_LINGER_BYTES) {
+		s->delivered = delivered;
+		timer_set(&s->linger, LIMIT_LINGER_MS);
+		return;
+	}
+	tls_session_destroy(s);
 }
 
 static void session_close(struct byte_stream *stream)
@@ -419,6 +435,7 @@ static void session_close(struct byte_stream *stream)
 		return;
 	}
 	s->is_closing = true;
+	(void)byte_stream_delivered(s->lower, &s->delivered);
 	timer_set(&s->linger, LIMIT_LINGER_MS);
 }
 
@@ -453,6 +470,7 @@ static const struct byte_stream_ops session_ops = {
 	.backlog = session_backlog,
 	.shutdown = session_shutdown,
 	.close = session_close,
+	.delivered = session_delivered,
 };
 
 struct tls_session *tls_session_new(struct tls_context *c, struct byte_stream *lower)

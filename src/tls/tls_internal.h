@@ -108,6 +108,7 @@ struct tls_session {
 	struct deferred flush; /* end of turn: encrypt what is staged */
 	struct deferred event; /* what could not be told inside a call */
 	struct timer linger;   /* after close(), while there is overflow */
+	uint64_t delivered;    /* at the last look meanwhile */
 	struct err *failure;   /* owned; NULL while the session works */
 };
 

@@ -178,6 +178,9 @@ static void serve_h1(struct visitor *v, struct byte_stream *stream,
 		.on_closed = on_closed,
 		.head_ms = v->worker->limits.head_ms,
 		.idle_ms = v->worker->limits.keepalive_ms,
+		.body_ms = v->worker->limits.body_ms,
+		.body_rate = v->worker->limits.body_rate,
+		.pace_ms = v->worker->limits.pace_ms,
 	};
 
 	v->h1 = h1_server_new(stream, &options);
@@ -195,6 +198,9 @@ static void serve_h2(struct visitor *v, struct byte_stream *stream,
 		.on_closed = on_closed,
 		.head_ms = v->worker->limits.head_ms,
 		.idle_ms = v->worker->limits.keepalive_ms,
+		.body_ms = v->worker->limits.body_ms,
+		.body_rate = v->worker->limits.body_rate,
+		.pace_ms = v->worker->limits.pace_ms,
 	};
 
 	v->h2 = h2_server_new(stream, &options);
