@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "acme/reply.h"
 #include "base/encode.h"
 #include "base/hash.h"
 #include "base/limits.h"
@@ -15,14 +16,12 @@
 #include "http/fetch.h"
 #include "jose/signer.h"
 
-#define BODY_BYTES (256 * 1024)
 #define NONCE_RETRIES 5
 /* How long an authority may take over a name or a certificate, and how often it is asked if it does not say. */
 #define PATIENCE (3 * 60 * USEC_PER_SEC)
 #define POLL_FIRST (500 * USEC_PER_MSEC)
 #define POLL (4 * USEC_PER_SEC)
 #define POLL_MAX (30 * USEC_PER_SEC)
-#define RETRY_AFTER_MAX (7 * 86400 * USEC_PER_SEC)
 #define NAMES_MAX 100
 
 struct acme {
@@ -49,56 +48,8 @@ const char *acme_method_name(enum acme_method m)
 
 /* --- Requests -------------------------------------------------------------------------------- */
 
-/* What came back: a JSON object, or the text as it is. */
-struct reply {
-	int status;
-	json_t *json; /* NULL: it was no JSON */
-	char *text, *location;
-	usec retry_after; /* 0: not said */
-};
-
-static void reply_done(struct reply *r)
-{
-	json_decref(r->json);
-	mem_free(r->text);
-	mem_free(r->location);
-	*r = (struct reply){ 0 };
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-	return json_string_value(json_object_get(object, key));
-}
-
-/* Seconds, or a date (RFC 9110 §10.2.3). */
-static usec retry_after_of(struct bytes value)
-{
-	struct tm tm = { 0 };
-	char text[64];
-	uint64_t seconds;
-	usec wait;
-
-	if (bytes_to_u64(value, &seconds)) {
-		wait = seconds > RETRY_AFTER_MAX / USEC_PER_SEC ? RETRY_AFTER_MAX
-								: (usec)seconds * USEC_PER_SEC;
-	} else {
-		(void)snprintf(text, sizeof(text), BYTES_FMT, BYTES_ARG(bytes_first(value, 63)));
-		if (value.len == 0 || !strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
-			return 0;
-		wait = (usec)timegm(&tm) * USEC_PER_SEC - clock_wall_now();
-	}
-	return wait < 0 ? 0 : wait > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : wait;
-}
-
-static char *header_text(const struct fetch_response *res, const char *name)
-{
-	struct bytes value = fetch_response_header(res, name);
-
-	return value.len ? mem_strndup(value) : NULL;
-}
-
 static int exchange(struct acme *a, const char *method, const char *url, const char *body,
-		    struct reply *ret, struct err *err)
+		    struct acme_reply *ret, struct err *err)
 {
 	const struct fetch_header type = { "Content-Type", "application/jose+json" };
 	const struct fetch_request req = {
@@ -107,7 +58,7 @@ static int exchange(struct acme *a, const char *method, const char *url, const c
 		.headers = &type,
 		.header_count = body ? 1 : 0,
 		.body = body ? bytes_str(body) : BYTES_NONE,
-		.body_max = BODY_BYTES,
+		.body_max = ACME_BODY_BYTES,
 		.ca_file = a->ca_file,
 		.use_proxy = true,
 	};
@@ -120,68 +71,42 @@ static int exchange(struct acme *a, const char *method, const char *url, const c
 	int r = fetch(&req, &res, err);
 	if (r < 0)
 		return r;
-	char *nonce = header_text(&res, "Replay-Nonce");
-	if (nonce) {
+	struct bytes nonce = fetch_response_header(&res, "Replay-Nonce");
+	if (nonce.len) {
 		mem_free(a->nonce);
-		a->nonce = nonce;
+		a->nonce = mem_strndup(nonce);
 	}
-	ret->status = res.status;
-	ret->location = header_text(&res, "Location");
-	ret->retry_after = retry_after_of(fetch_response_header(&res, "Retry-After"));
-	ret->text = mem_strndup(buf_bytes(&res.body));
-	ret->json = json_loads(ret->text, JSON_REJECT_DUPLICATES, NULL);
+	acme_reply_read(ret, res.status, buf_bytes(&res.body),
+			fetch_response_header(&res, "Location"),
+			fetch_response_header(&res, "Retry-After"));
 	fetch_response_done(&res);
 	return 0;
 }
 
-/* What is printable of it, cut: a stranger's text goes to logs. */
-static void shown(const char *text, char dst[300])
+static int refused(struct acme *a, const struct acme_reply *r, const char *what, struct err *err)
 {
-	size_t len = 0;
-
-	for (; text && *text && len < 299; text++)
-		dst[len++] = *text >= ' ' && *text != 0x7f ? *text : ' ';
-	dst[len] = 0;
-}
-
-/* The problem document (RFC 7807), or whatever is there instead. */
-static int refused(struct acme *a, const struct reply *r, const char *what, struct err *err)
-{
-	const json_t *problem = r->json, *first;
-	const char *type = text_of(problem, "type"), *detail = text_of(problem, "detail");
-	char type_text[300], detail_text[300];
-
-	first = json_array_get(json_object_get(problem, "subproblems"), 0);
-	if (text_of(first, "detail"))
-		detail = text_of(first, "detail");
-	shown(type, type_text);
-	shown(detail ? detail : r->text, detail_text);
 	a->retry_at = r->retry_after ? clock_wall_now() + r->retry_after : 0;
-	if (type && strstr(type, ":accountDoesNotExist"))
+	if (acme_reply_is(r, ":accountDoesNotExist"))
 		a->account = mem_free(a->account);
-	int code = type && strstr(type, ":rateLimited") ? E_LIMIT
-		   : r->status >= 500                   ? E_IO
-							: E_DENIED;
-	return err_set(err, code, "%s: the authority says: %s (%s, status %d)", what, detail_text,
-		       *type_text ? type_text : "no type", r->status);
+	return acme_reply_error(r, what, err);
 }
 
 static int take_nonce(struct acme *a, struct err *err)
 {
-	struct reply r = { 0 };
+	struct acme_reply r = { 0 };
 
 	if (a->nonce)
 		return 0;
 	int code = exchange(a, "HEAD", a->new_nonce, NULL, &r, err);
 	if (code == 0 && !a->nonce)
 		code = err_set(err, E_PROTOCOL, "the authority gives no nonce");
-	reply_done(&r);
+	acme_reply_done(&r);
 	return code;
 }
 
 /* Signed by the account's key, which the account's URL names once there is one. `payload` NULL: POST-as-GET. Takes
  * the payload. */
-static int post_once(struct acme *a, const char *url, const json_t *payload, struct reply *ret,
+static int post_once(struct acme *a, const char *url, const json_t *payload, struct acme_reply *ret,
 		     struct err *err)
 {
 	int r = take_nonce(a, err);
@@ -207,20 +132,19 @@ static int post_once(struct acme *a, const char *url, const json_t *payload, str
 }
 
 static int post(struct acme *a, const char *url, json_t *payload, const char *what,
-		struct reply *ret, struct err *err)
+		struct acme_reply *ret, struct err *err)
 {
 	int r = 0;
 
 	for (int i = 0; r == 0 && i < NONCE_RETRIES; i++) {
-		reply_done(ret);
+		acme_reply_done(ret);
 		r = post_once(a, url, payload, ret, err);
 		if (r < 0)
 			err_wrap(err, "%s", what);
 		if (r < 0 || ret->status < 300)
 			break;
 		/* A nonce can be too old: the answer has brought a new one (RFC 8555 §6.5). */
-		const char *type = text_of(ret->json, "type");
-		if (!type || !strstr(type, ":badNonce") || i == NONCE_RETRIES - 1)
+		if (!acme_reply_is(ret, ":badNonce") || i == NONCE_RETRIES - 1)
 			r = refused(a, ret, what, err);
 	}
 	json_decref(payload);
@@ -244,14 +168,14 @@ static int wait_for(struct acme *a, usec time, struct err *err)
 
 static char *take_url(const json_t *directory, const char *key)
 {
-	const char *url = text_of(directory, key);
+	const char *url = acme_text(directory, key);
 
 	return url && strncmp(url, "https://", 8) == 0 ? mem_strdup(url) : NULL;
 }
 
 static int read_directory(struct acme *a, struct err *err)
 {
-	struct reply r = { 0 };
+	struct acme_reply r = { 0 };
 
 	if (a->new_order)
 		return 0;
@@ -274,7 +198,7 @@ static int read_directory(struct acme *a, struct err *err)
 	}
 	if (code < 0)
 		a->new_order = mem_free(a->new_order);
-	reply_done(&r);
+	acme_reply_done(&r);
 	return code;
 }
 
@@ -299,7 +223,7 @@ static json_t *binding(const struct acme *a, struct err *err)
 
 static int open_account(struct acme *a, struct err *err)
 {
-	struct reply r = { 0 };
+	struct acme_reply r = { 0 };
 
 	if (a->account)
 		return 0;
@@ -322,7 +246,7 @@ static int open_account(struct acme *a, struct err *err)
 		code = err_set(err, E_PROTOCOL, "the authority does not say where the account is");
 	if (code == 0)
 		a->account = TAKE(r.location);
-	reply_done(&r);
+	acme_reply_done(&r);
 	return code;
 }
 
@@ -354,34 +278,12 @@ struct acme_order *acme_order_free(struct acme_order *o)
 	return mem_free(o);
 }
 
-/* It becomes part of a path and of a page: letters of base64url only (RFC 8555 §8.1). */
-static bool is_token(const char *text)
-{
-	return text && *text && strlen(text) < 200 &&
-	       strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
-		       strlen(text);
-}
-
-static const json_t *challenge_of(const json_t *authorization, enum acme_method m)
-{
-	const json_t *list = json_object_get(authorization, "challenges");
-
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *c = json_array_get(list, i);
-		const char *type = text_of(c, "type");
-		if (type && strcmp(type, method_names[m]) == 0 && is_token(text_of(c, "token")) &&
-		    text_of(c, "url"))
-			return c;
-	}
-	return NULL;
-}
-
 static void fill_challenge(const struct acme *a, struct acme_challenge *c, const json_t *from)
 {
 	char *thumbprint = signer_thumbprint(a->key);
 
-	c->token = mem_strdup(text_of(from, "token"));
-	c->url = mem_strdup(text_of(from, "url"));
+	c->token = mem_strdup(acme_text(from, "token"));
+	c->url = mem_strdup(acme_text(from, "url"));
 	c->key_authorization = mem_printf("%s.%s", c->token, thumbprint);
 	hash_sha256(bytes_str(c->key_authorization), c->hash);
 	c->text = base64_text(BASE64_URL_RAW, bytes_of(c->hash, sizeof(c->hash)));
@@ -391,8 +293,8 @@ static void fill_challenge(const struct acme *a, struct acme_challenge *c, const
 static int choose(struct acme *a, struct acme_order *o, const char *url, const json_t *auth,
 		  const enum acme_method *methods, size_t count, struct err *err)
 {
-	const char *name = text_of(json_object_get(auth, "identifier"), "value");
-	const char *status = text_of(auth, "status");
+	const char *name = acme_text(json_object_get(auth, "identifier"), "value");
+	const char *status = acme_text(auth, "status");
 	bool is_wildcard = json_is_true(json_object_get(auth, "wildcard"));
 
 	if (!name || !status)
@@ -402,7 +304,7 @@ static int choose(struct acme *a, struct acme_order *o, const char *url, const j
 	for (size_t i = 0; i < count; i++) {
 		const json_t *from = is_wildcard && methods[i] != ACME_DNS_01
 					     ? NULL
-					     : challenge_of(auth, methods[i]);
+					     : acme_challenge_of(auth, methods[i]);
 		if (!from)
 			continue;
 		struct acme_challenge *c = &o->challenges[o->challenge_count++];
@@ -413,7 +315,7 @@ static int choose(struct acme *a, struct acme_order *o, const char *url, const j
 		return 0;
 	}
 	char text[300];
-	shown(name, text);
+	acme_shown(name, text);
 	return err_set(err, E_UNSUPPORTED,
 		       "%s%s: the authority offers no way to prove it that could be used here",
 		       is_wildcard ? "*." : "", text);
@@ -431,12 +333,12 @@ static int read_authorizations(struct acme *a, struct acme_order *o, const json_
 	o->challenges = mem_alloc_array(size + 1, sizeof(o->challenges[0]));
 	for (size_t i = 0; r == 0 && i < size; i++) {
 		const char *url = json_string_value(json_array_get(list, i));
-		struct reply reply = { 0 };
+		struct acme_reply reply = { 0 };
 		r = url ? post(a, url, NULL, "reading an authorization", &reply, err)
 			: err_set(err, E_PROTOCOL, "the authority's order makes no sense");
 		if (r == 0)
 			r = choose(a, o, url, reply.json, methods, count, err);
-		reply_done(&reply);
+		acme_reply_done(&reply);
 	}
 	return r;
 }
@@ -456,7 +358,7 @@ struct acme_order *acme_order(struct acme *a, const char *const *names, size_t n
 			      const char *replaces, struct err *err)
 {
 	struct acme_order *o = mem_alloc(sizeof(*o));
-	struct reply r = { 0 };
+	struct acme_reply r = { 0 };
 
 	BUG_IF(name_count == 0 || name_count > NAMES_MAX);
 	int code = be_ready(a, err);
@@ -470,45 +372,41 @@ struct acme_order *acme_order(struct acme *a, const char *const *names, size_t n
 			break;
 		code = be_ready(a, err);
 	}
-	if (code == 0 && (!r.location || !text_of(r.json, "finalize")))
+	if (code == 0 && (!r.location || !acme_text(r.json, "finalize")))
 		code = err_set(err, E_PROTOCOL, "the authority's order makes no sense");
 	if (code == 0) {
 		o->url = TAKE(r.location);
-		o->finalize = mem_strdup(text_of(r.json, "finalize"));
+		o->finalize = mem_strdup(acme_text(r.json, "finalize"));
 		code = read_authorizations(a, o, r.json, methods, method_count, err);
 	}
-	reply_done(&r);
+	acme_reply_done(&r);
 	return code < 0 ? acme_order_free(o) : o;
 }
 
 /* --- Waiting for the authority ---------------------------------------------------------------- */
 
-/* The reason stands with the challenge that failed. */
 static int invalid(struct acme *a, const json_t *object, const char *what, struct err *err)
 {
-	const json_t *list = json_object_get(object, "challenges"), *problem = NULL;
+	const json_t *problem = acme_failure_of(object);
+	const struct acme_reply reply = {
+		.status = (int)json_integer_value(json_object_get(problem, "status")),
+		.json = (json_t *)(uintptr_t)problem,
+		.text = (char *)(uintptr_t) "it did not say why",
+	};
 
-	for (size_t i = 0; !problem && i < json_array_size(list); i++)
-		problem = json_object_get(json_array_get(list, i), "error");
-	if (!problem)
-		problem = json_object_get(object, "error");
-	const struct reply reply = { .status = (int)json_integer_value(
-					     json_object_get(problem, "status")),
-				     .json = (json_t *)(uintptr_t)problem,
-				     .text = (char *)(uintptr_t) "it did not say why" };
 	return refused(a, &reply, what, err);
 }
 
 /* Asks until the object's status is one of the two, or invalid. */
 static int wait_until(struct acme *a, const char *url, const char *done, const char *also,
-		      const char *what, struct reply *ret, struct err *err)
+		      const char *what, struct acme_reply *ret, struct err *err)
 {
 	usec until = clock_now() + PATIENCE, next = POLL_FIRST;
 
 	for (;;) {
-		reply_done(ret);
+		acme_reply_done(ret);
 		int r = post(a, url, NULL, what, ret, err);
-		const char *status = r == 0 ? text_of(ret->json, "status") : NULL;
+		const char *status = r == 0 ? acme_text(ret->json, "status") : NULL;
 		if (r < 0)
 			return r;
 		if (!status)
@@ -531,7 +429,7 @@ static int wait_until(struct acme *a, const char *url, const char *done, const c
 
 int acme_prove(struct acme *a, const struct acme_order *o, struct err *err)
 {
-	struct reply r = { 0 };
+	struct acme_reply r = { 0 };
 	int code = 0;
 
 	a->retry_at = 0;
@@ -545,14 +443,14 @@ int acme_prove(struct acme *a, const struct acme_order *o, struct err *err)
 		code = wait_until(a, o->challenges[i].authorization, "valid", "valid", what, &r,
 				  err);
 	}
-	reply_done(&r);
+	acme_reply_done(&r);
 	return code;
 }
 
 char *acme_finish(struct acme *a, const struct acme_order *o, struct bytes csr, struct err *err)
 {
 	char *request = base64_text(BASE64_URL_RAW, csr), *chain = NULL;
-	struct reply r = { 0 };
+	struct acme_reply r = { 0 };
 
 	a->retry_at = 0;
 	int code = wait_until(a, o->url, "ready", "valid", "waiting for the order", &r, err);
@@ -562,8 +460,8 @@ char *acme_finish(struct acme *a, const struct acme_order *o, struct bytes csr, 
 	if (code == 0)
 		code = wait_until(a, o->url, "valid", "valid", "waiting for the certificate", &r,
 				  err);
-	char *url = code == 0 && text_of(r.json, "certificate")
-			    ? mem_strdup(text_of(r.json, "certificate"))
+	char *url = code == 0 && acme_text(r.json, "certificate")
+			    ? mem_strdup(acme_text(r.json, "certificate"))
 			    : NULL;
 	if (code == 0 && !url)
 		err_set(err, E_PROTOCOL, "the authority does not say where the certificate is");
@@ -571,25 +469,15 @@ char *acme_finish(struct acme *a, const struct acme_order *o, struct bytes csr, 
 		chain = TAKE(r.text);
 	mem_free(url);
 	mem_free(request);
-	reply_done(&r);
+	acme_reply_done(&r);
 	return chain;
 }
 
 /* --- Renewal information ---------------------------------------------------------------------- */
 
-static bool time_of(const char *text, usec *ret)
-{
-	struct tm tm = { 0 };
-
-	if (!text || !strptime(text, "%Y-%m-%dT%H:%M:%S", &tm))
-		return false;
-	*ret = (usec)timegm(&tm) * USEC_PER_SEC;
-	return true;
-}
-
 int acme_renewal_time(struct acme *a, const char *renewal_id, usec *ret, struct err *err)
 {
-	struct reply r = { 0 };
+	struct acme_reply r = { 0 };
 	usec start, end;
 	int code = read_directory(a, err);
 
@@ -601,16 +489,14 @@ int acme_renewal_time(struct acme *a, const char *renewal_id, usec *ret, struct 
 	code = exchange(a, "GET", url, NULL, &r, err);
 	if (code == 0 && r.status != 200)
 		code = refused(a, &r, "asking when to renew", err);
-	const json_t *window = json_object_get(r.json, "suggestedWindow");
-	if (code == 0 && (!time_of(text_of(window, "start"), &start) ||
-			  !time_of(text_of(window, "end"), &end) || end < start))
+	if (code == 0 && !acme_window_of(r.json, &start, &end))
 		code = err_set(err, E_PROTOCOL, "the authority's renewal window makes no sense");
 	if (code == 0)
 		a->retry_at = r.retry_after ? clock_wall_now() + r.retry_after : 0;
 	if (code == 0)
 		*ret = start + (usec)random_below((uint64_t)(end - start) + 1);
 	mem_free(url);
-	reply_done(&r);
+	acme_reply_done(&r);
 	return code;
 }
 

@@ -52,13 +52,13 @@ struct control_hooks {
 	void (*disconnect)(void *ctx, const struct uuid *tunnel, const struct uuid *connector);
 	/* JSON object (owned) with listeners, workers, sessions, exchanges, uptime: for `status`. */
 	char *(*status)(void *ctx);
+	/* How a public port is. */
+	void (*port_state)(void *ctx, enum port_protocol protocol, uint16_t port,
+			   struct ports_state *ret);
 	/* JSON array (a new reference), as acme_manager_list(): certificates that are ordered. */
 	struct json_t *(*tls_orders)(void *ctx);
 	/* Orders them at once; see acme_manager_renew(). */
 	int (*tls_renew)(void *ctx, const char *name, struct err *err);
-	/* How a public port is. */
-	void (*port_state)(void *ctx, enum port_protocol protocol, uint16_t port,
-			   struct ports_state *ret);
 };
 
 struct control_options {

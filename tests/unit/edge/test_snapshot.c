@@ -525,6 +525,75 @@ static void without_a_ca_there_is_no_snapshot(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* --- Certificates of others ------------------------------------------------------------------ */
+
+static void put_certificate(struct fixture *f, const char *name, const char *hostnames, int days)
+{
+	const char *names[] = { hostnames };
+	struct authority_pair ca = { 0 }, leaf = { 0 };
+
+	assert_int_equal(authority_create("another CA", &ca, NULL), 0);
+	assert_int_equal(authority_issue(&ca, names, 1, days, &leaf, NULL), 0);
+	struct store_certificate c = {
+		.name = (char *)(uintptr_t)name,
+		.hostnames = (char *)(uintptr_t)hostnames,
+		.issuer = (char *)(uintptr_t) "another CA",
+		.expires_at = clock_wall_now() + days * USEC_PER_DAY - USEC_PER_DAY,
+		.cert_pem = leaf.cert_pem,
+	};
+	secret_set(&c.key_pem, bytes_str(leaf.key_pem));
+	assert_int_equal(store_certificates_change(f->store, &c, 1, NULL, 0, NULL), 0);
+	secret_done(&c.key_pem);
+	authority_pair_done(&ca);
+	authority_pair_done(&leaf);
+}
+
+static void certificates_of_people_win_over_those_of_authorities_and_these_over_ours(void **state)
+{
+	struct fixture *f = *state;
+	struct snapshot *s = build(f, NULL);
+
+	assert_false(snapshot_is_certified(s, BYTES_LIT("a.example.com")));
+	struct tls_certificate *ours = snapshot_certificate(s, BYTES_LIT("a.example.com"));
+	put_certificate(f, "acme host a.example.com", "a.example.com", 30);
+	struct snapshot *t = build(f, s);
+	struct tls_certificate *acme = snapshot_certificate(t, BYTES_LIT("a.example.com"));
+	assert_true(snapshot_is_certified(t, BYTES_LIT("a.example.com")));
+	assert_ptr_not_equal(acme, ours);
+	/* A wildcard that somebody brought wins over an exact name that was ordered. */
+	put_certificate(f, "import *.example.com", "*.example.com", 30);
+	struct snapshot *u = build(f, t);
+	assert_ptr_not_equal(snapshot_certificate(u, BYTES_LIT("a.example.com")), acme);
+	assert_ptr_equal(snapshot_certificate(u, BYTES_LIT("a.example.com")),
+			 snapshot_certificate(u, BYTES_LIT("b.example.com")));
+	/* The zone itself is not below its wildcard. */
+	assert_ptr_equal(snapshot_certificate(u, BYTES_LIT("example.com")), ours);
+	snapshot_unref(s);
+	snapshot_unref(t);
+	snapshot_unref(u);
+}
+
+static void one_that_has_ended_is_not_shown(void **state)
+{
+	struct fixture *f = *state;
+
+	put_certificate(f, "import a.example.com", "a.example.com", 1);
+	struct snapshot *s = build(f, NULL);
+	assert_false(snapshot_is_certified(s, BYTES_LIT("a.example.com")));
+	assert_non_null(snapshot_certificate(s, BYTES_LIT("a.example.com")));
+	snapshot_unref(s);
+}
+
+static void the_next_snapshot_is_due_when_one_ends(void **state)
+{
+	struct fixture *f = *state;
+
+	put_certificate(f, "import a.example.com", "a.example.com", 11);
+	struct snapshot *s = build(f, NULL);
+	assert_true(snapshot_renew_at(s) < clock_wall_now() + 11 * USEC_PER_DAY);
+	snapshot_unref(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -544,6 +613,9 @@ int main(void)
 		TEST(no_certificate_is_issued_above_a_zone),
 		TEST(the_ca_is_made_once_and_its_file_restored),
 		TEST(without_a_ca_there_is_no_snapshot),
+		TEST(certificates_of_people_win_over_those_of_authorities_and_these_over_ours),
+		TEST(one_that_has_ended_is_not_shown),
+		TEST(the_next_snapshot_is_due_when_one_ends),
 	};
 
 	tls_global_init();
