@@ -66,8 +66,13 @@ void control_fixture_open(struct control_fixture *f, struct loop *loop)
 						 2,
 						 { ports, 2 } };
 	struct control_hooks hooks = {
-		f,         on_changed,   on_connections, on_connection_count, on_disconnect,
-		on_status, on_port_state
+		.ctx = f,
+		.changed = on_changed,
+		.connections = on_connections,
+		.connection_count = on_connection_count,
+		.disconnect = on_disconnect,
+		.status = on_status,
+		.port_state = on_port_state,
 	};
 	struct err err = { 0 };
 
