@@ -64,6 +64,11 @@ struct edge {
 	struct challenges *challenges; /* counted: what authorities may be shown; NULL: nothing */
 	struct acme_manager *acme;     /* NULL: no directory is configured */
 	struct acme_show *acme_show;
+	struct {
+		void (*fn)(void *arg, const struct err *err);
+		void *arg;
+		struct err err;
+	} dns_shown;                 /* who waits for challenges in DNS; fn NULL: nobody */
 	_Atomic(usec) name_asked_at; /* when a worker last told us of a name without a certificate */
 	struct dns_control *dns;     /* NULL: names are resolved elsewhere */
 	struct local_listeners *local;
@@ -256,21 +261,60 @@ static int spread_challenges(void *ctx, struct challenges *set, struct err *err)
 	return spread(e, e->snapshot, err);
 }
 
-static void hook_show(void *ctx, const struct acme_challenge *list, size_t count,
-		      void (*shown)(void *arg, const struct err *err), void *arg)
+static bool hook_is_authoritative(void *ctx, const char *zone)
 {
 	const struct edge *e = ctx;
 
-	acme_show_start(e->acme_show, list, count, shown, arg);
+	return dns_control_serves(e->dns, zone);
+}
+
+static void on_dns_shown(void *arg)
+{
+	struct edge *e = arg;
+	void (*shown)(void *arg, const struct err *err) = TAKE(e->dns_shown.fn);
+
+	/* NULL: given up meanwhile. */
+	if (shown)
+		shown(e->dns_shown.arg, &e->dns_shown.err);
+}
+
+static void show_by_dns(struct edge *e, const struct acme_challenge *list, size_t count)
+{
+	struct dns_challenge *records = mem_alloc_array(count, sizeof(*records));
+
+	for (size_t i = 0; i < count; i++)
+		records[i] = (struct dns_challenge){ list[i].name, list[i].text };
+	if (dns_control_show(e->dns, records, count, on_dns_shown, e, &e->dns_shown.err) < 0)
+		loop_post(e->loop, on_dns_shown, e);
+	mem_free(records);
+}
+
+/* An order is proven by one method: by DNS, or by the two others. */
+static void hook_show(void *ctx, const struct acme_challenge *list, size_t count,
+		      void (*shown)(void *arg, const struct err *err), void *arg)
+{
+	struct edge *e = ctx;
+
+	e->dns_shown.fn = shown;
+	e->dns_shown.arg = arg;
+	e->dns_shown.err = (struct err){ 0 };
+	if (list[0].method == ACME_DNS_01)
+		show_by_dns(e, list, count);
+	else
+		acme_show_start(e->acme_show, list, count, shown, arg);
 }
 
 static void hook_hide(void *ctx, const struct acme_challenge *list, size_t count)
 {
-	const struct edge *e = ctx;
+	struct edge *e = ctx;
+	struct err err = { 0 };
 
-	(void)list;
 	(void)count;
-	acme_show_stop(e->acme_show);
+	e->dns_shown.fn = NULL;
+	if (list[0].method != ACME_DNS_01)
+		acme_show_stop(e->acme_show);
+	else if (dns_control_show(e->dns, NULL, 0, NULL, NULL, &err) < 0)
+		log_debug(COMPONENT, "challenges stay in their zone", LOG_STR("error", err.text));
 }
 
 static void hook_certificate(void *ctx)
@@ -289,6 +333,7 @@ static void make_acme(struct edge *e)
 {
 	const struct acme_manager_hooks hooks = {
 		.ctx = e,
+		.is_authoritative = hook_is_authoritative,
 		.show = hook_show,
 		.hide = hook_hide,
 		.changed = hook_certificate,
