@@ -1,6 +1,7 @@
 #include "io/address.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,6 +67,31 @@ int address_split(struct bytes text, struct bytes *ret_host, uint16_t *ret_port,
 	return 0;
 }
 
+/* "fe80::1%eth0" or "fe80::1%2" (RFC 4007 §11): a link-local address means something on one link only. Where an
+ * operator writes it; peers have no say in our links. */
+static bool from_ip_with_zone(struct bytes ip, uint16_t port, struct address *ret)
+{
+	size_t percent = bytes_index(ip, '%');
+	struct bytes zone = bytes_from(ip, percent + 1);
+	char name[IF_NAMESIZE] = "";
+	uint64_t number = 0;
+	struct address a;
+
+	if (percent == ip.len)
+		return address_from_ip(ip, port, ret);
+	if (!address_from_ip(bytes_first(ip, percent), port, &a) || a.any.sa_family != AF_INET6 ||
+	    !IN6_IS_ADDR_LINKLOCAL(&a.v6.sin6_addr) || zone.len == 0 || zone.len >= sizeof(name))
+		return false;
+	memcpy(name, zone.ptr, zone.len);
+	if (!bytes_to_u64(zone, &number))
+		number = if_nametoindex(name);
+	if (number == 0 || number > UINT32_MAX)
+		return false;
+	a.v6.sin6_scope_id = (uint32_t)number;
+	*ret = a;
+	return true;
+}
+
 int address_parse(struct bytes text, struct address *ret, struct err *err)
 {
 	struct bytes host;
@@ -95,7 +121,7 @@ int address_parse(struct bytes text, struct address *ret, struct err *err)
 		host = BYTES_LIT("::");
 	if (bytes_eq(host, BYTES_LIT("localhost")))
 		host = BYTES_LIT("127.0.0.1");
-	if (!address_from_ip(host, port, ret))
+	if (!from_ip_with_zone(host, port, ret))
 		return err_set(err, E_INVALID, "\"" BYTES_FMT "\" is not an IP address and port",
 			       BYTES_ARG(text));
 	return 0;
@@ -136,6 +162,10 @@ char *address_text(const struct address *a, char text[ADDRESS_TEXT_SIZE])
 	address_ip_text(a, ip);
 	if (a->any.sa_family == AF_UNIX)
 		snprintf(text, ADDRESS_TEXT_SIZE, "%s", ip);
+	else if (a->any.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&a->v6.sin6_addr) &&
+		 a->v6.sin6_scope_id)
+		snprintf(text, ADDRESS_TEXT_SIZE, "[%.90s%%%u]:%u", ip, a->v6.sin6_scope_id,
+			 address_port(a));
 	else if (strchr(ip, ':'))
 		snprintf(text, ADDRESS_TEXT_SIZE, "[%.100s]:%u", ip, address_port(a));
 	else

@@ -17,11 +17,13 @@ struct address {
 		struct sockaddr_un local;
 	};
 	socklen_t len;
+	/* To listen on: of the IPv6 address "any" IPv6 alone, as IPv4 has a socket of its own. */
+	bool is_v6only;
 };
 
 #define ADDRESS_TEXT_SIZE 128
 
-/* "127.0.0.1:80", "[::1]:80", ":80" (any address, IPv6 and IPv4), "unix:/path". No names. */
+/* "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80", ":80" (any address, IPv6 and IPv4), "unix:/path". No names. */
 int address_parse(struct bytes text, struct address *ret, struct err *err);
 /* "host:port" or "[v6]:port" split without looking at what the host is; E_INVALID when there is no port. */
 int address_split(struct bytes text, struct bytes *ret_host, uint16_t *ret_port, struct err *err);

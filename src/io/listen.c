@@ -73,7 +73,8 @@ int listen_open(struct address *address, bool shared, struct err *err)
 		if (shared)
 			setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 		if (family == AF_INET6)
-			setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+			setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, address->is_v6only ? &on : &off,
+				   sizeof(off));
 	}
 	/* A control socket is for its owner; the mode must be right before anybody can connect. */
 	mode_t mask = family == AF_UNIX ? umask(0177) : 0;

@@ -92,7 +92,7 @@ int udp_open(struct address *address, bool shared, struct err *err)
 	set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
 	set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
 	if (family == AF_INET6) {
-		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, address->is_v6only);
 		set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 		set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
 		set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);

@@ -113,6 +113,17 @@ static int open_address(struct entry *e, struct address *address, struct err *er
 	return 0;
 }
 
+static bool has_ipv4(const struct edge_texts *bind)
+{
+	struct address address;
+
+	for (size_t i = 0; i < bind->count; i++)
+		if (address_from_ip(bytes_str(bind->list[i]), 0, &address) &&
+		    address.any.sa_family == AF_INET)
+			return true;
+	return false;
+}
+
 static int open_all(struct entry *e, struct err *err)
 {
 	const struct edge_texts *bind = &e->ports->cfg->ports_bind;
@@ -128,6 +139,7 @@ static int open_all(struct entry *e, struct err *err)
 	for (size_t i = 0; i < bind->count && r == 0; i++) {
 		if (!address_from_ip(bytes_str(bind->list[i]), e->number, &address))
 			return err_set(err, E_INVALID, "%s is no IP address", bind->list[i]);
+		address.is_v6only = has_ipv4(bind);
 		r = open_address(e, &address, err);
 	}
 	return r;

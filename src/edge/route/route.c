@@ -4,6 +4,7 @@
 #include "edge/forward/private_tcp.h"
 #include "edge/route/site.h"
 #include "edge/worker.h"
+#include "io/address.h"
 
 /* Hosts a stock connector answers itself, without asking who calls (PROTOCOL §5.1): never routed. */
 static const struct bytes management_host = BYTES_LIT("management.argotunnel.com");
@@ -11,6 +12,20 @@ static const struct bytes management_host = BYTES_LIT("management.argotunnel.com
 static void drop_snapshot(void *snapshot)
 {
 	snapshot_unref(snapshot);
+}
+
+/* An IPv6 literal has brackets in a URL, and may be spelled in several ways. */
+static bool is_control_host(struct bytes host, struct bytes control_host)
+{
+	struct address asked, ours;
+
+	if (bytes_eq(host, control_host))
+		return true;
+	return bytes_starts_with(host, BYTES_LIT("[")) && bytes_ends_with(host, BYTES_LIT("]")) &&
+	       address_from_ip(bytes_from(bytes_first(host, host.len - 1), 1), 0, &asked) &&
+	       address_from_ip(control_host, 0, &ours) && asked.any.sa_family == AF_INET6 &&
+	       ours.any.sa_family == AF_INET6 &&
+	       IN6_ARE_ADDR_EQUAL(&asked.v6.sin6_addr, &ours.v6.sin6_addr);
 }
 
 enum handled route_handle(struct exchange *x, void *worker)
@@ -25,7 +40,7 @@ enum handled route_handle(struct exchange *x, void *worker)
 				       "The request names no host.");
 	if (site_check(x, snapshot_site(w->snapshot, x->host)) == HANDLED_FAILED)
 		return HANDLED_FAILED;
-	if (bytes_eq(x->host, bytes_str(snapshot_control_host(w->snapshot)))) {
+	if (is_control_host(x->host, bytes_str(snapshot_control_host(w->snapshot)))) {
 		if (bytes_eq(x->request.path, BYTES_LIT(PRIVATE_TCP_PATH)))
 			return private_tcp_handle(x, w);
 		return control_gateway_handle(x, w->control, false);

@@ -64,6 +64,28 @@ static void other_texts_are_refused_with_a_reason(void **state)
 	assert_int_equal(address_parse(BYTES_LIT("unix:/tmp/a\0b"), &a, NULL), E_INVALID);
 }
 
+static void a_link_local_address_has_a_zone_where_people_write_it(void **state)
+{
+	char text[ADDRESS_TEXT_SIZE];
+	struct address a, same;
+
+	(void)state;
+	assert_int_equal(address_parse(BYTES_LIT("[fe80::1%lo]:80"), &a, NULL), 0);
+	assert_true(a.v6.sin6_scope_id > 0);
+	assert_int_equal(address_parse(bytes_str(address_text(&a, text)), &same, NULL), 0);
+	assert_int_equal(same.v6.sin6_scope_id, a.v6.sin6_scope_id);
+	/* What visitors' addresses are shown as says nothing of our interfaces. */
+	assert_string_equal(address_ip_text(&a, text), "fe80::1");
+	assert_int_equal(address_parse(BYTES_LIT("[fe80::1%no-such-interface]:80"), &a, NULL),
+			 E_INVALID);
+	assert_int_equal(address_parse(BYTES_LIT("[fe80::1%]:80"), &a, NULL), E_INVALID);
+	assert_int_equal(address_parse(BYTES_LIT("[fe80::1%0]:80"), &a, NULL), E_INVALID);
+	assert_int_equal(address_parse(BYTES_LIT("[::1%lo]:80"), &a, NULL), E_INVALID);
+	assert_int_equal(address_parse(BYTES_LIT("127.0.0.1%lo:80"), &a, NULL), E_INVALID);
+	/* Peers have no say in our links. */
+	assert_false(address_from_ip(BYTES_LIT("fe80::1%lo"), 80, &a));
+}
+
 static void a_socket_path_fits_with_its_nul(void **state)
 {
 	char text[200] = "unix:";
@@ -123,6 +145,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses_of_every_family_are_read_and_written),
 		cmocka_unit_test(other_texts_are_refused_with_a_reason),
+		cmocka_unit_test(a_link_local_address_has_a_zone_where_people_write_it),
 		cmocka_unit_test(a_socket_path_fits_with_its_nul),
 		cmocka_unit_test(host_and_port_are_split_without_a_look_at_the_host),
 		cmocka_unit_test(only_ip_literals_make_an_address),
