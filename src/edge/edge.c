@@ -21,6 +21,7 @@
 #include "edge/control/gateway.h"
 #include "edge/dns/control.h"
 #include "edge/dns/server.h"
+#include "edge/dns/tell.h"
 #include "edge/edge_tls.h"
 #include "edge/forward/dispatch.h"
 #include "edge/forward/private_tcp.h"
@@ -71,6 +72,7 @@ struct edge {
 	} dns_shown;                 /* who waits for challenges in DNS; fn NULL: nobody */
 	_Atomic(usec) name_asked_at; /* when a worker last told us of a name without a certificate */
 	struct dns_control *dns;     /* NULL: names are resolved elsewhere */
+	struct dns_tell *dns_tell;
 	struct local_listeners *local;
 	struct ports *ports;
 	struct sockets *sockets;
@@ -240,6 +242,7 @@ static int spread_snapshot(struct edge *e, struct err *err)
 	if (e->threads_started) {
 		ports_update(e->ports, s);
 		dns_control_update(e->dns);
+		dns_tell_update(e->dns_tell);
 		acme_manager_update(e->acme);
 	}
 	int64_t wait_ms = (snapshot_renew_at(s) - clock_wall_now()) / USEC_PER_MSEC;
@@ -781,6 +784,7 @@ static void on_frozen(void *ctx, bool is_frozen)
 		ports_each_socket(e->ports, offer_port, e);
 	acme_manager_pause(e->acme, is_frozen);
 	dns_control_pause(e->dns, is_frozen);
+	dns_tell_pause(e->dns_tell, is_frozen);
 	if (is_frozen)
 		control_plane_freeze(e->control);
 	else
@@ -873,6 +877,7 @@ static int64_t read_dns_queries(void *ctx)
 
 static int make_dns(struct edge *e, struct err *err)
 {
+	e->dns_tell = dns_tell_new(e->config, e->store, e->loop);
 	const struct dns_control_options options = {
 		.config = e->config,
 		.store = e->store,
@@ -880,6 +885,8 @@ static int make_dns(struct edge *e, struct err *err)
 		.sockets = e->sockets,
 		.workers = e->workers,
 		.worker_count = e->worker_count,
+		.published = dns_tell_published,
+		.ctx = e->dns_tell,
 	};
 
 	if (dns_control_new(&options, &e->dns, err) < 0)
@@ -887,6 +894,8 @@ static int make_dns(struct edge *e, struct err *err)
 	if (e->dns)
 		rates_watch(e->rates, "dns_queries", read_dns_queries, NULL);
 	control_status_add(e->control, "dns", dns_control_status, e->dns);
+	control_status_add(e->control, "dns_secondaries", dns_tell_secondaries, e->dns_tell);
+	control_status_add(e->control, "dns_updates", dns_tell_updates, e->dns_tell);
 	return 0;
 }
 
@@ -1000,6 +1009,7 @@ static int start(struct edge *e, struct err *err)
 			return err_set_errno(err, E_IO, ret, "starting a worker");
 	}
 	ports_update(e->ports, e->snapshot);
+	dns_tell_update(e->dns_tell);
 	acme_manager_update(e->acme);
 	return 0;
 }
@@ -1029,6 +1039,7 @@ static void stop(struct edge *e, const struct err *why)
 	e->acme = acme_manager_free(e->acme);
 	e->acme_show = acme_show_free(e->acme_show);
 	e->dns = dns_control_free(e->dns);
+	e->dns_tell = dns_tell_free(e->dns_tell);
 	/* What workers posted last still runs when the loop is freed, and may answer back to them: so the
 	 * control loop goes before the workers' loops, and asks nothing of a control plane that is gone. */
 	e->control = control_plane_free(e->control);
@@ -1092,6 +1103,7 @@ static void register_metrics(void)
 	for (size_t i = 0; i < PORT_DROP_COUNT; i++)
 		metric_register(&metric_port_dropped[i]);
 	dns_control_register_metrics();
+	dns_tell_register_metrics();
 	metric_register(&metric_log_dropped);
 }
 

@@ -232,6 +232,43 @@ int store_dns_secondary_remove(struct store *s, const char *address, struct err 
 int store_dns_secondary_list(struct store *s, struct store_dns_secondary **ret, size_t *ret_count,
 			     struct err *err);
 
+/* --- DNS: zones that another name server keeps, which is told of hostnames (RFC 2136) ------------- */
+
+struct store_dns_update {
+	struct uuid zone;
+	char *zone_name; /* ignored by _put() */
+	char *server;    /* "IP:PORT" */
+	char *key;       /* name of the key that signs; "": none */
+	char *target;    /* hostnames become CNAMEs of it; "": they get the edge's addresses */
+	uint32_t ttl;
+};
+void store_dns_update_done(struct store_dns_update *u);
+/* Replaces what there is for the zone. E_NOT_FOUND: no such zone. */
+int store_dns_update_put(struct store *s, const struct store_dns_update *u, struct err *err);
+/* What was told of is forgotten, too. E_NOT_FOUND. */
+int store_dns_update_remove(struct store *s, const struct uuid *zone, struct err *err);
+/* By zone. Array owned by the caller: *_done() each, then mem_free. */
+int store_dns_update_list(struct store *s, struct store_dns_update **ret, size_t *ret_count,
+			  struct err *err);
+
+/* What such a server has by us. */
+struct store_dns_updated {
+	struct uuid zone;
+	char *name, *data; /* "A 203.0.113.7", one record a line; "": nothing yet */
+	bool overwrite;    /* records that are in the way may go */
+};
+void store_dns_updated_done(struct store_dns_updated *u);
+/* `data` NULL: nothing is there any more, forgets it. Ends permission to overwrite unless there is `overwrite`.
+ * Not a change that others must follow. */
+int store_dns_updated_put(struct store *s, const struct uuid *zone, const char *name,
+			  const char *data, bool overwrite, struct err *err);
+/* 1, or 0 when no other server keeps the zone. */
+int store_dns_updated_allow(struct store *s, const struct uuid *zone, const char *name,
+			    struct err *err);
+/* By name. Array owned by the caller: *_done() each, then mem_free. */
+int store_dns_updated_list(struct store *s, struct store_dns_updated **ret, size_t *ret_count,
+			   struct err *err);
+
 /* --- Private networks: virtual networks, and network -> tunnel in each ------------------------ */
 
 struct store_vnet {

@@ -118,9 +118,11 @@ static enum ask_result put(struct ask *a, const struct uuid *tunnel, const char 
 				    "An A, AAAA, or CNAME record with that host already exists. "
 				    "%.253s routes to another tunnel; --overwrite-dns takes it over",
 				    hostname);
+	if (rc == 0 && overwrite)
+		rc = store_dns_updated_allow(a->control->store, &zone, hostname, &err);
 	if (rc < 0)
 		return answer_store_error(a, &err);
-	if (change != ROUTE_UNCHANGED)
+	if (change != ROUTE_UNCHANGED || rc > 0)
 		control_changed(a->control);
 	return answer_result(a, json_pack("{s:s, s:s}", "cname", words[change], "name", hostname));
 }

@@ -43,7 +43,7 @@ struct news {
 
 struct dns_notifier {
 	struct loop *loop;
-	const struct dns_transfers *who;
+	struct dns_peers *peers; /* counted; NULL: nothing was served yet */
 	struct list news;
 	size_t asking;
 };
@@ -163,14 +163,65 @@ static void renew(struct dns_notifier *n, const struct dns_secondary *s, const s
 	news->is_served = true;
 }
 
-void dns_notifier_zones(struct dns_notifier *n, const struct dns_zones *zones)
+static bool is_same(const struct dns_secondary *a, const struct dns_secondary *b)
 {
+	char text[ADDRESS_TEXT_SIZE], other[ADDRESS_TEXT_SIZE];
+
+	if (a->notify.len != b->notify.len || !a->key != !b->key)
+		return false;
+	return (a->notify.len == 0 ||
+		strcmp(address_text(&a->notify, text), address_text(&b->notify, other)) == 0) &&
+	       (!a->key || (strcmp(a->key->name, b->key->name) == 0 &&
+			    strcmp(a->key->secret, b->key->secret) == 0));
+}
+
+static bool are_same(const struct dns_transfers *a, const struct dns_transfers *b)
+{
+	bool same = a->secondary_count == b->secondary_count;
+
+	for (size_t i = 0; same && i < a->secondary_count; i++)
+		same = is_same(&a->secondaries[i], &b->secondaries[i]);
+	return same;
+}
+
+/* What secondaries that stay have been told already stays known; what is under way begins again. */
+static void take_peers(struct dns_notifier *n, struct dns_peers *peers)
+{
+	const struct dns_transfers *who = dns_peers_allowed(peers);
+
+	if (n->peers && are_same(dns_peers_allowed(n->peers), who))
+		return;
+	LIST_FOR_EACH(it, &n->news) {
+		struct news *news = LIST_ENTRY(it, struct news, node);
+		const struct dns_secondary *now = NULL;
+		for (size_t i = 0; !now && i < who->secondary_count; i++)
+			if (is_same(&who->secondaries[i], news->secondary))
+				now = &who->secondaries[i];
+		if (!now) {
+			news_free(news);
+			continue;
+		}
+		news->secondary = now;
+		if (news->state == ASKING) {
+			news->ask = dns_ask_free(news->ask);
+			news->state = WAITING;
+			n->asking--;
+		}
+	}
+	dns_peers_unref(n->peers);
+	n->peers = dns_peers_ref(peers);
+}
+
+void dns_notifier_zones(struct dns_notifier *n, struct dns_zones *zones, struct dns_peers *peers)
+{
+	take_peers(n, peers);
+	const struct dns_transfers *who = dns_peers_allowed(n->peers);
+
 	LIST_FOR_EACH(it, &n->news)
 		LIST_ENTRY(it, struct news, node)->is_served = false;
-	for (size_t i = 0; i < n->who->secondary_count; i++)
-		for (size_t k = 0; n->who->secondaries[i].notify.len && k < dns_zones_count(zones);
-		     k++)
-			renew(n, &n->who->secondaries[i], dns_zones_at(zones, k));
+	for (size_t i = 0; i < who->secondary_count; i++)
+		for (size_t k = 0; who->secondaries[i].notify.len && k < dns_zones_count(zones); k++)
+			renew(n, &who->secondaries[i], dns_zones_at(zones, k));
 	LIST_FOR_EACH(it, &n->news) {
 		struct news *news = LIST_ENTRY(it, struct news, node);
 		if (!news->is_served)
@@ -198,12 +249,11 @@ struct json_t *dns_notifier_json(void *notifier)
 	return list;
 }
 
-struct dns_notifier *dns_notifier_new(struct loop *l, const struct dns_transfers *who)
+struct dns_notifier *dns_notifier_new(struct loop *l)
 {
 	struct dns_notifier *n = mem_alloc(sizeof(*n));
 
 	n->loop = l;
-	n->who = who;
 	list_init(&n->news);
 	return n;
 }
@@ -214,5 +264,6 @@ struct dns_notifier *dns_notifier_free(struct dns_notifier *n)
 		return NULL;
 	LIST_FOR_EACH(it, &n->news)
 		news_free(LIST_ENTRY(it, struct news, node));
+	dns_peers_unref(n->peers);
 	return mem_free(n);
 }

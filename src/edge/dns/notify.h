@@ -7,18 +7,19 @@
 #pragma once
 
 #include "base/metrics.h"
-#include "edge/dns/transfer.h"
+#include "edge/dns/answer.h"
+#include "edge/dns/peers.h"
 #include "io/loop.h"
 
 struct dns_notifier;
 struct json_t;
 
-/* `who` and what it points to is borrowed for life. */
-struct dns_notifier *dns_notifier_new(struct loop *l, const struct dns_transfers *who);
+struct dns_notifier *dns_notifier_new(struct loop *l);
 struct dns_notifier *dns_notifier_free(struct dns_notifier *n);
 /* These are served now: those with another serial than last time are told about; the first time, all of them (what
- * happened while nothing ran here is not known). Zones that are gone are forgotten. */
-void dns_notifier_zones(struct dns_notifier *n, const struct dns_zones *zones);
+ * happened while nothing ran here is not known). Zones and secondaries that are gone are forgotten. Takes references
+ * of its own. */
+void dns_notifier_zones(struct dns_notifier *n, struct dns_zones *zones, struct dns_peers *peers);
 /* For `adit-edge status` (control_status_add): of each zone and secondary the serial, and how it went. */
 struct json_t *dns_notifier_json(void *notifier);
 

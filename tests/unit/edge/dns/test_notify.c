@@ -15,8 +15,7 @@ static const struct dns_tsig_key key = { "key.example", "hmac-sha256.",
 
 static struct loop *loop;
 static struct name_server server;
-static struct dns_secondary secondary;
-static struct dns_transfers who = { &key, 1, &secondary, 1 };
+static struct dns_peer secondary;
 static struct dns_notifier *notifier;
 
 static int start(void **state)
@@ -25,8 +24,8 @@ static int start(void **state)
 	loop = loop_new(NULL);
 	server = (struct name_server){ .key = &key, .answer_key = &key };
 	name_server_start(&server, loop);
-	secondary = (struct dns_secondary){ .key = &key, .notify = server.address };
-	notifier = dns_notifier_new(loop, &who);
+	secondary = (struct dns_peer){ .key = "key.example", .notify = server.address };
+	notifier = dns_notifier_new(loop);
 	return 0;
 }
 
@@ -65,6 +64,15 @@ static struct dns_zones *zones(uint32_t first, uint32_t second)
 	return dns_zones_new(list, count);
 }
 
+static void give(struct dns_zones *z)
+{
+	struct dns_peers *peers = dns_peers_new(&key, 1, &secondary, 1);
+
+	dns_notifier_zones(notifier, z, peers);
+	dns_peers_unref(peers);
+	dns_zones_unref(z);
+}
+
 static char state_of(const char *zone)
 {
 	json_t *list = dns_notifier_json(notifier), *item;
@@ -88,11 +96,9 @@ static void stop_when_settled(struct timer *t)
 
 static void tell(uint32_t first, uint32_t second)
 {
-	struct dns_zones *z = zones(first, second);
 	struct timer timer;
 
-	dns_notifier_zones(notifier, z);
-	dns_zones_unref(z);
+	give(zones(first, second));
 	timer_init(&timer, loop, stop_when_settled);
 	timer_set(&timer, 5);
 	loop_run(loop);
@@ -145,15 +151,27 @@ static void test_a_refusal_is_said(void **state)
 
 static void test_what_is_under_way_about_an_older_serial_is_dropped(void **state)
 {
-	struct dns_zones *z = zones(7, 0);
-
 	(void)state;
-	dns_notifier_zones(notifier, z);
-	dns_zones_unref(z);
+	give(zones(7, 0));
 	tell(8, 0);
 	assert_int_equal(server.count, 1);
 	const ldns_rr *soa = ldns_rr_list_rr(ldns_pkt_answer(server.asked[0]), 0);
 	assert_int_equal(ldns_rdf2native_int32(ldns_rr_rdf(soa, 2)), 8);
+}
+
+static void test_a_secondary_that_is_new_is_told_of_all_others_of_nothing(void **state)
+{
+	(void)state;
+	tell(7, 8);
+	tell(7, 8);
+	assert_int_equal(server.count, 2);
+	struct address address = secondary.notify;
+	secondary.notify.len = 0;
+	tell(7, 8);
+	assert_int_equal(state_of("example.com"), 0);
+	secondary.notify = address;
+	tell(7, 8);
+	assert_int_equal(server.count, 4);
 }
 
 static void test_who_has_no_address_is_not_told(void **state)
@@ -173,6 +191,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_refusal_is_said, start, stop),
 		cmocka_unit_test_setup_teardown(
 			test_what_is_under_way_about_an_older_serial_is_dropped, start, stop),
+		cmocka_unit_test_setup_teardown(
+			test_a_secondary_that_is_new_is_told_of_all_others_of_nothing, start, stop),
 		cmocka_unit_test_setup_teardown(test_who_has_no_address_is_not_told, start, stop),
 	};
 
