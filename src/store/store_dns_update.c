@@ -164,9 +164,9 @@ int store_dns_updated_allow(struct store *s, const struct uuid *zone, const char
 		return r;
 	r = store_query(s,
 			"INSERT INTO dns_updated_names (zone, name, data, overwrite) "
-			"SELECT zone, $2, '', 1 FROM dns_updates WHERE zone = $1 "
+			"SELECT zone, $1, '', 1 FROM dns_updates WHERE zone = $2 "
 			"ON CONFLICT (zone, name) DO UPDATE SET overwrite = 1 RETURNING name",
-			STORE_PARAMS(store_text(uuid_text(zone, id)), store_text(name)), NULL, NULL,
+			STORE_PARAMS(store_text(name), store_text(uuid_text(zone, id))), NULL, NULL,
 			err);
 	int count = r;
 	r = store_end_write(s, r, "DNS records may be overwritten", err);

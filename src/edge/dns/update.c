@@ -4,7 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/buf.h"
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -464,19 +463,16 @@ static int compare_lines(const void *a, const void *b)
 /* One a line, sorted; the lines are freed. */
 static char *join(char **lines, size_t count)
 {
-	struct buf text;
+	char *text = mem_strdup("");
 
-	buf_init(&text, 1 << 20);
 	qsort(lines, count, sizeof(lines[0]), compare_lines);
 	for (size_t i = 0; i < count; i++) {
-		if (i)
-			(void)buf_append(&text, BYTES_LIT("\n"));
-		(void)buf_append(&text, bytes_str(lines[i]));
+		char *more = mem_printf("%s%s%s", text, i ? "\n" : "", lines[i]);
+		mem_free(text);
 		mem_free(lines[i]);
+		text = more;
 	}
-	char *copy = mem_strndup(buf_bytes(&text));
-	buf_done(&text);
-	return copy;
+	return text;
 }
 
 static char *records_of(const struct dns_updates *u, const struct target *t)
