@@ -46,3 +46,6 @@ struct certificate_needs {
 int certificates_update(struct store *store, const struct certificate_needs *needs,
 			struct store_certificate **ret, size_t *ret_count, usec *ret_renew_at,
 			struct err *err);
+
+/* Sets adit_edge_certificate_end_timestamp_seconds for these, and for no others. */
+void certificates_report(const struct store_certificate *list, size_t count);

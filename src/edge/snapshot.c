@@ -602,6 +602,8 @@ struct snapshot *snapshot_build(struct store *store, const struct snapshot *prev
 	if (r == 0) {
 		r = take_certificates(s, store, previous, &src, err);
 	}
+	if (r == 0)
+		certificates_report(src.certificates, src.certificate_count);
 	source_done(&src);
 	return r < 0 ? snapshot_unref(s) : s;
 }

@@ -20,7 +20,6 @@ def place(own, tmp_path):
 HOST = f"app.{ZONE}"
 
 
-@pytest.mark.long
 def test_an_authority_that_binds_accounts_and_loses_nonces(place):
     key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
     place.pebble(eab=("kid-1", key), rejects=30)
@@ -86,7 +85,6 @@ def test_a_restart_in_the_middle_of_an_order(place):
     assert item["state"] == "ready" and item["failures"] == 0
 
 
-@pytest.mark.long
 def test_a_successor_goes_on_with_what_was_under_way(place):
     place.pebble()
     place.start("acme-challenge: http-01")
@@ -105,7 +103,6 @@ def test_a_successor_goes_on_with_what_was_under_way(place):
     old.wait()
 
 
-@pytest.mark.long
 def test_names_that_are_asked_for(place):
     place.pebble()
     place.start("acme-on-demand: on")
