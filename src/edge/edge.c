@@ -33,6 +33,7 @@
 #include "edge/ports/port_udp.h"
 #include "edge/ports/ports.h"
 #include "edge/rates.h"
+#include "edge/stapling.h"
 #include "edge/takeover/giver.h"
 #include "edge/takeover/successor.h"
 #include "edge/takeover/taker.h"
@@ -86,6 +87,7 @@ struct edge {
 	size_t worker_count, threads_started;
 	atomic_size_t next_worker;
 	struct tickets *tickets;
+	struct stapling *stapling;
 	struct guard *guard; /* what visitors are held to */
 	struct rates *rates;
 	struct timer renew, grace;
@@ -244,10 +246,20 @@ static int spread_snapshot(struct edge *e, struct err *err)
 		dns_control_update(e->dns);
 		dns_tell_update(e->dns_tell);
 		acme_manager_update(e->acme);
+		stapling_update(e->stapling, s);
 	}
 	int64_t wait_ms = (snapshot_renew_at(s) - clock_wall_now()) / USEC_PER_MSEC;
 	timer_set(&e->renew, wait_ms > RETRY_SNAPSHOT_MS ? wait_ms : RETRY_SNAPSHOT_MS);
 	return 0;
+}
+
+static void on_stapled(void *ctx)
+{
+	struct edge *e = ctx;
+	struct err err = { 0 };
+
+	if (spread_snapshot(e, &err) < 0)
+		log_error(COMPONENT, "cannot staple an OCSP answer", LOG_STR("error", err.text));
 }
 
 /* --- ACME ------------------------------------------------------------------------------------- */
@@ -688,6 +700,7 @@ static void on_signal(void *arg, int signum)
 	log_info(COMPONENT, "stopping",
 		 LOG_STR("signal", signum == SIGINT ? "interrupt" : "terminated"));
 	acme_manager_pause(e->acme, true);
+	stapling_pause(e->stapling, true);
 	timer_set(&e->grace, e->config->grace_period / USEC_PER_MSEC);
 	if (!was_leaving) {
 		notify_service_manager("STOPPING=1");
@@ -783,6 +796,7 @@ static void on_frozen(void *ctx, bool is_frozen)
 	if (is_frozen)
 		ports_each_socket(e->ports, offer_port, e);
 	acme_manager_pause(e->acme, is_frozen);
+	stapling_pause(e->stapling, is_frozen);
 	dns_control_pause(e->dns, is_frozen);
 	dns_tell_pause(e->dns_tell, is_frozen);
 	if (is_frozen)
@@ -974,8 +988,10 @@ static int start(struct edge *e, struct err *err)
 	timer_init(&e->follow, e->loop, on_follow);
 	timer_init(&e->grace, e->loop, on_grace_over);
 	e->tickets = tickets_new(e->loop, e->store, cfg->tls_ticket_rotation);
+	e->stapling = stapling_new(e->loop, e->store, on_stapled, e);
 	e->directory = directory_new();
 	e->control = control_plane_new(e->store, e->loop, &hooks, &options);
+	control_status_add(e->control, "stapling", stapling_status, e->stapling);
 	control_plane_load(e->control, buf_bytes(&state));
 	e->guard = guard_new(cfg);
 	e->rates = rates_new(e->loop);
@@ -1011,6 +1027,7 @@ static int start(struct edge *e, struct err *err)
 	ports_update(e->ports, e->snapshot);
 	dns_tell_update(e->dns_tell);
 	acme_manager_update(e->acme);
+	stapling_update(e->stapling, e->snapshot);
 	return 0;
 }
 
@@ -1036,6 +1053,7 @@ static void stop(struct edge *e, const struct err *why)
 	giver_free(e->giver);
 	if (e->local)
 		local_listeners_close(e->local);
+	e->stapling = stapling_free(e->stapling);
 	e->acme = acme_manager_free(e->acme);
 	e->acme_show = acme_show_free(e->acme_show);
 	e->dns = dns_control_free(e->dns);
@@ -1072,6 +1090,8 @@ static void register_metrics(void)
 	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
 		metric_register(&metric_requests[i]);
 	tls_register_metrics();
+	metric_register(&metric_ocsp_answers);
+	metric_register(&metric_ocsp_failures);
 	metric_register(&metric_tunnel_sessions);
 	metric_register(&metric_tunnel_http2);
 	metric_register(&metric_tunnel_quic);

@@ -11,6 +11,7 @@
 #include "edge/certificates.h"
 #include "edge/route/network_table.h"
 #include "store/store.h"
+#include "tls/ocsp.h"
 #include "tls/tls.h"
 
 #define COMPONENT "edge/snapshot"
@@ -21,6 +22,8 @@
 struct held_certificate {
 	int64_t rev;
 	struct tls_certificate *tls; /* counted */
+	struct tls_certificate
+		*stapled; /* counted: the same with its authority's answer; NULL: there is none */
 };
 
 struct snapshot {
@@ -83,8 +86,10 @@ static void snapshot_free(struct snapshot *s)
 	for (size_t i = 0; i < s->tunnel_count; i++)
 		secret_done(&s->tunnels[i].secret);
 	mem_free(s->tunnels);
-	for (size_t i = 0; i < s->certificate_count; i++)
+	for (size_t i = 0; i < s->certificate_count; i++) {
 		tls_certificate_unref(s->certificates[i].tls);
+		tls_certificate_unref(s->certificates[i].stapled);
+	}
 	mem_free(s->certificates);
 	for (size_t i = 0; i < s->site_count; i++)
 		tls_policy_unref(s->sites[i].policy);
@@ -153,7 +158,8 @@ struct source {
 	struct store_token_hash *tokens;
 	struct store_port *ports;
 	struct store_site *sites;
-	size_t site_count;
+	struct store_ocsp *answers;
+	size_t site_count, answer_count;
 	size_t zone_count, tunnel_count, route_count, certificate_count;
 	size_t vnet_count, network_count, token_count, port_count;
 };
@@ -177,6 +183,9 @@ static void source_done(struct source *src)
 	for (size_t i = 0; i < src->site_count; i++)
 		store_site_done(&src->sites[i]);
 	mem_free(src->sites);
+	for (size_t i = 0; i < src->answer_count; i++)
+		store_ocsp_done(&src->answers[i]);
+	mem_free(src->answers);
 	mem_free(src->ports);
 	mem_free(src->vnets);
 	mem_free(src->networks);
@@ -217,6 +226,8 @@ static int read_networks(struct store *store, struct source *src, struct err *er
 		r = store_port_list(store, NULL, &src->ports, &src->port_count, err);
 	if (r == 0)
 		r = store_site_list(store, &src->sites, &src->site_count, err);
+	if (r == 0)
+		r = store_ocsp_list(store, &src->answers, &src->answer_count, err);
 	return r;
 }
 
@@ -497,10 +508,24 @@ static struct tls_certificate *load_certificate(struct store *store, const char 
 	return tls;
 }
 
+static struct tls_certificate *staple(const struct tls_certificate *tls, const struct map *answers)
+{
+	char id[TLS_OCSP_ID_SIZE];
+
+	if (map_count(answers) == 0)
+		return NULL;
+	tls_ocsp_id(tls, id);
+	const struct store_ocsp *o = map_find(answers, bytes_str(id));
+	if (!o || o->response_len == 0)
+		return NULL;
+	return tls_certificate_with_staple(tls, bytes_of(o->response, o->response_len),
+					   o->fresh_until);
+}
+
 /* From the previous snapshot when it is still the same one: parsing keys is the slow part. */
 static int hold_certificate(struct snapshot *s, struct store *store,
 			    const struct snapshot *previous, const struct store_certificate *from,
-			    struct tls_certificate **ret, struct err *err)
+			    const struct map *answers, struct tls_certificate **ret, struct err *err)
 {
 	struct bytes name = bytes_str(from->name);
 	const struct held_certificate *old = previous ? map_find(previous->by_name, name) : NULL;
@@ -513,8 +538,9 @@ static int hold_certificate(struct snapshot *s, struct store *store,
 	struct held_certificate *held = &s->certificates[s->certificate_count++];
 	held->rev = from->rev;
 	held->tls = tls;
+	held->stapled = staple(tls, answers);
 	map_put(s->by_name, name, held);
-	*ret = tls;
+	*ret = held->stapled ? held->stapled : tls;
 	return 0;
 }
 
@@ -532,8 +558,9 @@ static int by_strength(const void *a, const void *b)
 	return left->rev < right->rev ? -1 : left->rev > right->rev;
 }
 
-static int take_certificate(struct snapshot *s, struct store *store, const struct snapshot *previous,
-			    const struct store_certificate *from, struct err *err)
+static int take_certificate(struct snapshot *s, struct store *store,
+			    const struct snapshot *previous, const struct store_certificate *from,
+			    const struct map *answers, struct err *err)
 {
 	enum certificate_source source = certificate_source_of(from->name);
 	struct bytes rest = bytes_str(from->hostnames), line = BYTES_NONE;
@@ -543,7 +570,7 @@ static int take_certificate(struct snapshot *s, struct store *store, const struc
 	/* One that has ended is worse than that of the built-in CA, which some at least trust. */
 	if (source != CERTIFICATE_BUILTIN && from->expires_at <= clock_wall_now())
 		return 0;
-	int r = hold_certificate(s, store, previous, from, &tls, &why);
+	int r = hold_certificate(s, store, previous, from, answers, &tls, &why);
 	if (r < 0 && source != CERTIFICATE_BUILTIN) {
 		log_error(COMPONENT, "a certificate cannot be used", LOG_STR("name", from->name),
 			  LOG_STR("error", why.text));
@@ -569,11 +596,15 @@ static int take_certificates(struct snapshot *s, struct store *store,
 	if (src->certificate_count)
 		qsort(src->certificates, src->certificate_count, sizeof(*src->certificates),
 		      by_strength);
-	for (size_t i = 0; i < src->certificate_count; i++) {
-		int r = take_certificate(s, store, previous, &src->certificates[i], err);
-		if (r < 0)
-			return r;
-	}
+	struct map *answers = map_new();
+	int r = 0;
+	for (size_t i = 0; i < src->answer_count; i++)
+		map_put(answers, bytes_str(src->answers[i].certificate), &src->answers[i]);
+	for (size_t i = 0; r == 0 && i < src->certificate_count; i++)
+		r = take_certificate(s, store, previous, &src->certificates[i], answers, err);
+	map_free(answers);
+	if (r < 0)
+		return r;
 	/* Who dials an address sends no name (RFC 6066 §3), so a control host that is an address has to be
 	 * what is shown then. */
 	struct address literal;
@@ -647,6 +678,11 @@ static const struct snapshot_site *find_above(const struct map *map, struct byte
 		site = map_find(map, host);
 	}
 	return site;
+}
+
+struct tls_certificate *snapshot_each_certificate(const struct snapshot *s, size_t i)
+{
+	return i < s->certificate_count ? s->certificates[i].tls : NULL;
 }
 
 const struct snapshot_site *snapshot_site(const struct snapshot *s, struct bytes host)

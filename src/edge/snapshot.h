@@ -106,6 +106,8 @@ const struct snapshot_port *snapshot_ports(const struct snapshot *s, size_t *ret
 /* Of a hostname (lower case, no port): its own, then the longest wildcard's, then its zone's; NULL: nothing is set. A
  * zone's certificates of clients are not for the control host, where command lines go. */
 const struct snapshot_site *snapshot_site(const struct snapshot *s, struct bytes host);
+/* The i-th certificate, without a staple, NULL after the last; borrowed. */
+struct tls_certificate *snapshot_each_certificate(const struct snapshot *s, size_t i);
 /* For listeners that visitors reach: exact name, then "*." of its parent, among certificates that people brought,
  * then those of ACME authorities, then those of the built-in CA; the tunnel names too, as connectors may come by the
  * same port. NULL when nothing covers the name. Without a name (clients that

@@ -153,6 +153,13 @@ struct tls_certificate *tls_certificate_with_staple(const struct tls_certificate
 	return copy;
 }
 
+struct bytes tls_certificate_der(const struct tls_certificate *c, unsigned i)
+{
+	const gnutls_datum_t *der = i < c->chain->count ? &c->chain->list[i].cert : NULL;
+
+	return der ? bytes_of(der->data, der->size) : BYTES_NONE;
+}
+
 /* --- Lending ---------------------------------------------------------------------------------- */
 
 /* Nothing is for GnuTLS to free: the context, which the session holds, keeps the certificate. */

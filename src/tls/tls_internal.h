@@ -6,6 +6,7 @@
  * names.c        whom we are, whom we want    tls_quic.c     sessions without a byte stream
  * error.c        GnuTLS codes in words        tickets.c      keys of session tickets
  * counts.c       how handshakes ended         policy.c       certificates of clients
+ * ocsp.c         what an authority says
  */
 #pragma once
 
@@ -123,6 +124,8 @@ gnutls_priority_t tls_quic_priority(void);
 
 /* Makes them lend what was chosen in the tls_hello of each session. */
 void tls_lend_certificates(gnutls_certificate_credentials_t credentials);
+/* The i-th of the chain, 0 is its own; empty: there is none. Borrowed. */
+struct bytes tls_certificate_der(const struct tls_certificate *c, unsigned i);
 
 /* --- policy.c ------------------------------------------------------------------------------- */
 

@@ -268,11 +268,9 @@ static const struct section {
 static const struct part_title {
 	const char *name, *title;
 } part_titles[] = {
-	{ "rates", "Rates, over a minute" },
-	{ "limits", "Limits" },
-	{ "certificates", "Certificates" },
-	{ "acme", "Certificates of ACME" },
-	{ "dns", "DNS" },
+	{ "rates", "Rates, over a minute" }, { "limits", "Limits" },
+	{ "certificates", "Certificates" },  { "acme", "Certificates of ACME" },
+	{ "stapling", "OCSP stapling" },     { "dns", "DNS" },
 };
 
 static bool is_in_sections(const char *name)
