@@ -1,5 +1,7 @@
 """Certificates of an ACME authority that end soon, and an authority that is gone meanwhile."""
 
+import base64
+
 import pytest
 
 from testenv import pebble as pebbles
@@ -39,3 +41,20 @@ def test_renewal_by_hand_and_by_time_with_the_authority_gone_in_between(place):
     done = place.edge.command("tls", "renew", seconds=90)
     assert done.returncode == 0, done.stderr
     assert PEBBLE in issuer(place.edge, HOST)
+
+
+@pytest.mark.long
+def test_renewal_when_the_authority_asks_for_it(place):
+    place.pebble(seconds=200)
+    advice = pebbles.Advice(place.authority, place.certs)
+    place.start(f'acme-directory: "{advice.url}/dir"')
+    place.route(HOST)
+    wait_issued(place.edge, HOST)
+    first = certificate(place.edge, HOST)
+    wait_until(lambda: advice.asked, "question when to renew", 30 * PATIENCE)
+    assert certificate(place.edge, HOST).serial_number == first.serial_number
+    # Of the certificate: the key id of who signed it, and its serial number.
+    serial = first.serial_number.to_bytes((first.serial_number.bit_length() + 8) // 8, "big")
+    assert advice.asked[0].split(".")[1] == base64.urlsafe_b64encode(serial).decode().rstrip("=")
+    advice.is_due = True
+    wait_until(lambda: certificate(place.edge, HOST).serial_number != first.serial_number, "renewal", 60 * PATIENCE)

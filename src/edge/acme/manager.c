@@ -135,7 +135,7 @@ static usec ask_interval(const struct managed *n)
 {
 	usec part = (n->ends_at - n->state.started_at) / ASK_PARTS;
 
-	part = part < MINUTE ? MINUTE : part;
+	part = part < RETRY_MIN ? RETRY_MIN : part;
 	return with_jitter(part < ASK_EVERY ? part : ASK_EVERY);
 }
 
@@ -220,6 +220,7 @@ static struct acme_want_facts facts_of(const struct acme_manager *m, const struc
 		.control_host = r->control_host ? r->control_host : "",
 		.challenges = m->config->acme_challenge,
 		.is_on_demand = m->config->acme_on_demand,
+		.has_http = m->config->http.count > 0,
 		.is_authoritative = m->hooks.is_authoritative,
 		.ctx = m->hooks.ctx,
 		.now = clock_wall_now(),

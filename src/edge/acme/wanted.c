@@ -75,9 +75,9 @@ static void add(struct builder *b, char *name, char *hostnames, bool by_dns, con
 	map_put(b->seen, bytes_str(name), name);
 }
 
-static void add_host(struct builder *b, const char *hostname)
+static void add_host(struct builder *b, const char *hostname, const char *problem)
 {
-	add(b, mem_printf("host %s", hostname), mem_strdup(hostname), false, NULL);
+	add(b, mem_printf("host %s", hostname), mem_strdup(hostname), false, problem);
 }
 
 static const struct store_acme_name *known(const struct acme_want_facts *f, const char *name)
@@ -136,13 +136,18 @@ static void add_name(struct builder *b, const char *hostname, const char *zone)
 		if (is_hopeful || f->challenges == ACME_ONLY_DNS_01)
 			return;
 	}
-	if (hostname[0] == '*')
-		return;
 	if (f->challenges == ACME_ONLY_DNS_01)
-		add(b, mem_printf("host %s", hostname), mem_strdup(hostname), false,
-		    "acme-challenge is dns-01, but this edge's name server does not serve the zone");
+		add_host(b, hostname,
+			 "acme-challenge is dns-01, but this edge's name server does not serve the "
+			 "zone");
+	else if (hostname[0] == '*')
+		add_host(b, hostname,
+			 "a wildcard is proven by DNS-01, through this edge's own name server; with "
+			 "acme-on-demand names below it are ordered when somebody asks for them");
+	else if (f->challenges == ACME_ONLY_HTTP_01 && !f->has_http)
+		add_host(b, hostname, "acme-challenge is http-01, but http is off");
 	else
-		add_host(b, hostname);
+		add_host(b, hostname, NULL);
 }
 
 /* --- From what ---------------------------------------------------------------------------------- */

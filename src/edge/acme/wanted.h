@@ -27,6 +27,7 @@ struct acme_want_facts {
 	const char *control_host; /* DNS name or IP literal; "": none */
 	enum acme_challenges challenges;
 	bool is_on_demand;
+	bool has_http; /* there is a listener for plain HTTP */
 	/* Does our name server answer for the zone? NULL: for none. */
 	bool (*is_authoritative)(void *ctx, const char *zone);
 	void *ctx;

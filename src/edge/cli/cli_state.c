@@ -1,6 +1,8 @@
 /* Commands that work on the state itself: making it, checking it, serving from it. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "edge/access_log.h"
@@ -327,6 +329,25 @@ static void print_config(const struct edge_config *config)
 	printf("  %-15s %s\n", "access log", config->access_log);
 }
 
+/* The authority itself is not asked. */
+static int check_acme(const struct edge_config *config, struct err *err)
+{
+	struct secret key = { 0 };
+	char *id = NULL;
+	int rc = 0;
+
+	if (!config->acme_directory)
+		return 0;
+	printf("  %-15s %s\n", "ACME", acme_directory_name(config->acme_directory));
+	if (config->acme_eab)
+		rc = acme_binding_load(config->acme_eab, &id, &key, err);
+	mem_free(id);
+	secret_done(&key);
+	if (rc == 0 && config->acme_ca_file && access(config->acme_ca_file, R_OK) != 0)
+		rc = err_set_errno(err, E_INVALID, errno, "acme-ca-file: %s", config->acme_ca_file);
+	return rc;
+}
+
 int cli_check(struct cli *c)
 {
 	struct err err = { 0 };
@@ -339,8 +360,10 @@ int cli_check(struct cli *c)
 	}
 	if (rc == 0) {
 		print_config(&c->config);
-		rc = check_zones(store, &err);
+		rc = check_acme(&c->config, &err);
 	}
+	if (rc == 0)
+		rc = check_zones(store, &err);
 	if (rc == 0)
 		rc = check_authority(store, &err);
 	if (rc == 0)

@@ -53,7 +53,10 @@ class Place:
 
     def start(self, *settings):
         config = self.edge.data / "edge.yml"
-        config.write_text(config.read_text() + self.authority.settings(*settings))
+        lines = self.authority.settings(*settings)
+        if any(s.startswith("acme-directory") for s in settings):
+            lines = lines.split("\n", 1)[1]
+        config.write_text(config.read_text() + lines)
         self.edge.start()
         return self
 

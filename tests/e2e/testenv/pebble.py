@@ -1,8 +1,10 @@
 """Debian's pebble, an ACME authority for tests, in strict mode; and a name server that it believes."""
 
+import http.server
 import json
 import shutil
 import ssl
+import threading
 import urllib.error
 import urllib.request
 
@@ -100,6 +102,40 @@ class Pebble:
 
     def kill(self):
         self.program.kill()
+
+
+class Advice:
+    """A directory of pebble's with renewal information (RFC 9773), which pebble itself does not have yet. What is
+    asked for is renewed at once when `is_due`, else in a year."""
+
+    def __init__(self, pebble, certs):
+        self.pebble, self.is_due, self.asked = pebble, False, []
+        advice = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = json.dumps(advice.answer(self.path)).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certs.issue("localhost"))
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"https://localhost:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, path):
+        if path == "/dir":
+            return {**json.loads(self.pebble._get(self.pebble.port, "/dir")), "renewalInfo": f"{self.url}/ari"}
+        self.asked.append(path.removeprefix("/ari/"))
+        times = ("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z") if self.is_due else ("2099-01-01T00:00:00Z",) * 2
+        return {"suggestedWindow": dict(zip(("start", "end"), times))}
 
 
 def missing():

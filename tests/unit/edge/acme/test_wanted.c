@@ -37,6 +37,7 @@ static int set_up(void **state)
 		.route_count = ARRAY_LEN(routes),
 		.control_host = "adit.example.com",
 		.is_authoritative = is_com,
+		.has_http = true,
 		.now = 1000,
 	};
 	return 0;
@@ -61,30 +62,43 @@ static void assert_wants(const char *wanted)
 static void wildcards_where_our_name_server_answers_names_elsewhere(void **state)
 {
 	(void)state;
-	assert_wants("domain deep.example.com; domain example.com; host www.example.org (direct)");
+	assert_wants("domain deep.example.com; domain example.com; host *.example.org (direct)!; "
+		     "host www.example.org (direct)");
 }
 
 static void without_a_name_server_every_name_has_its_own(void **state)
 {
 	(void)state;
 	facts.is_authoritative = NULL;
-	assert_wants("host adit.example.com (direct); host app.example.com (direct); "
-		     "host www.example.org (direct); host x.deep.example.com (direct)");
+	assert_wants("host *.example.org (direct)!; host adit.example.com (direct); "
+		     "host app.example.com (direct); host www.example.org (direct); "
+		     "host x.deep.example.com (direct)");
 }
 
 static void dns_alone_says_what_it_cannot_do(void **state)
 {
 	(void)state;
 	facts.challenges = ACME_ONLY_DNS_01;
-	assert_wants("domain deep.example.com; domain example.com; host www.example.org (direct)!");
+	assert_wants(
+		"domain deep.example.com; domain example.com; host *.example.org (direct)!; host www.example.org (direct)!");
 }
 
 static void another_method_needs_no_name_server(void **state)
 {
 	(void)state;
 	facts.challenges = ACME_ONLY_HTTP_01;
-	assert_wants("host adit.example.com (direct); host app.example.com (direct); "
-		     "host www.example.org (direct); host x.deep.example.com (direct)");
+	assert_wants("host *.example.org (direct)!; host adit.example.com (direct); "
+		     "host app.example.com (direct); host www.example.org (direct); "
+		     "host x.deep.example.com (direct)");
+}
+
+static void a_method_whose_listener_is_off_says_so(void **state)
+{
+	(void)state;
+	facts.challenges = ACME_ONLY_HTTP_01;
+	facts.has_http = false;
+	facts.route_count = 1;
+	assert_wants("host adit.example.com (direct)!; host app.example.com (direct)!");
 }
 
 static void a_wildcard_that_fails_again_and_again_leaves_it_to_names(void **state)
@@ -98,8 +112,9 @@ static void a_wildcard_that_fails_again_and_again_leaves_it_to_names(void **stat
 	(void)state;
 	facts.known = known;
 	facts.known_count = 1;
-	assert_wants("domain deep.example.com; domain example.com; host adit.example.com (direct); "
-		     "host app.example.com (direct); host www.example.org (direct)");
+	assert_wants("domain deep.example.com; domain example.com; host *.example.org (direct)!; "
+		     "host adit.example.com (direct); host app.example.com (direct); "
+		     "host www.example.org (direct)");
 }
 
 static void on_demand_only_what_was_asked_for_and_is_routed(void **state)
@@ -129,9 +144,11 @@ static void imported_certificates_that_are_good_come_first(void **state)
 	(void)state;
 	facts.certificates = &mine;
 	facts.certificate_count = 1;
-	assert_wants("domain deep.example.com; domain example.com; host www.example.org (direct)!");
+	assert_wants("domain deep.example.com; domain example.com; host *.example.org (direct)!; "
+		     "host www.example.org (direct)!");
 	mine.expires_at = 999;
-	assert_wants("domain deep.example.com; domain example.com; host www.example.org (direct)");
+	assert_wants("domain deep.example.com; domain example.com; host *.example.org (direct)!; "
+		     "host www.example.org (direct)");
 }
 
 static void a_control_host_that_is_an_address_has_none(void **state)
@@ -161,6 +178,7 @@ int main(void)
 		TEST(without_a_name_server_every_name_has_its_own),
 		TEST(dns_alone_says_what_it_cannot_do),
 		TEST(another_method_needs_no_name_server),
+		TEST(a_method_whose_listener_is_off_says_so),
 		TEST(a_wildcard_that_fails_again_and_again_leaves_it_to_names),
 		TEST(on_demand_only_what_was_asked_for_and_is_routed),
 		TEST(imported_certificates_that_are_good_come_first),
