@@ -11,6 +11,8 @@ struct tls_quic {
 	struct tls_hello hello;
 	struct err refusal;
 	gnutls_alert_description_t refusal_alert;
+	struct tls_peer *peer; /* server; owned; NULL: no certificate */
+	bool is_done;
 };
 
 /* The session's own pointer is the QUIC library's; the transport's is free, there is no transport. */
@@ -97,8 +99,13 @@ struct tls_quic *tls_quic_free(struct tls_quic *q)
 {
 	if (!q)
 		return NULL;
+	if (q->context->is_server && !q->is_done)
+		tls_count_failure(q->context, q->refusal.code
+						      ? tls_failure_of_alert(q->refusal_alert)
+						      : TLS_FAILURE_CLOSED);
 	if (q->gnutls)
 		gnutls_deinit(q->gnutls);
+	tls_peer_free(q->peer);
 	tls_context_unref(q->context);
 	mem_free(q->server_name);
 	return mem_free(q);
@@ -119,9 +126,29 @@ const struct err *tls_quic_refusal(const struct tls_quic *q, uint8_t *ret_alert)
 
 int tls_quic_finish(struct tls_quic *q, struct err *err)
 {
-	if (tls_quic_alpn(q).len)
+	if (!tls_quic_alpn(q).len)
+		return err_set(err, E_TLS, "no application protocol (ALPN) in common");
+	if (!q->context->is_server)
 		return 0;
-	return err_set(err, E_TLS, "no application protocol (ALPN) in common");
+	if (tls_policy_recheck(q->gnutls) < 0) {
+		if (err)
+			*err = q->refusal;
+		return E_TLS;
+	}
+	q->peer = tls_peer_make(q->gnutls);
+	q->is_done = true;
+	tls_count_done(q->context, q->gnutls);
+	return 0;
+}
+
+const struct tls_policy *tls_quic_policy(const struct tls_quic *q)
+{
+	return q->hello.policy;
+}
+
+const struct tls_peer *tls_quic_peer(const struct tls_quic *q)
+{
+	return q->peer;
 }
 
 struct bytes tls_quic_alpn(const struct tls_quic *q)

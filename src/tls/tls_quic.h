@@ -26,6 +26,9 @@ int tls_quic_finish(struct tls_quic *q, struct err *err);
 /* After the handshake; borrowed. */
 struct bytes tls_quic_alpn(const struct tls_quic *q);
 struct bytes tls_quic_server_name(const struct tls_quic *q); /* lower case; empty: none */
+/* Of a server's: as tls_policy() and tls_peer(); borrowed. */
+const struct tls_policy *tls_quic_policy(const struct tls_quic *q);
+const struct tls_peer *tls_quic_peer(const struct tls_quic *q);
 
 /* "CA is unknown" and the like. */
 const char *tls_alert_words(uint8_t alert);
