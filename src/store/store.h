@@ -174,6 +174,7 @@ int store_route_put(struct store *s, const struct uuid *zone, const char *hostna
 		    const struct uuid *tunnel, bool overwrite, enum store_route_change *ret,
 		    struct err *err);
 /* E_NOT_FOUND. */
+int store_route_remove(struct store *s, const char *hostname, struct err *err);
 int store_route_get(struct store *s, const char *hostname, struct store_route *ret, struct err *err);
 int store_route_set_balance(struct store *s, const char *hostname,
 			    const struct store_balance *balance, struct err *err);
@@ -196,6 +197,12 @@ int store_dns_record_add(struct store *s, struct store_dns_record *r, struct err
 /* All of `name`, those of `type` and `data` if these are not NULL. Returns how many; E_NOT_FOUND: none. */
 int store_dns_record_remove(struct store *s, const struct uuid *zone, const char *name,
 			    const char *type, const char *data, struct err *err);
+/* By its id (E_NOT_FOUND). What replaces one keeps its id and created_at; see store_dns_record_add(). */
+int store_dns_record_replace(struct store *s, struct store_dns_record *r, struct err *err);
+int store_dns_record_get(struct store *s, const struct uuid *zone, const struct uuid *id,
+			 struct store_dns_record *ret, struct err *err);
+int store_dns_record_remove_one(struct store *s, const struct uuid *zone, const struct uuid *id,
+				struct err *err);
 /* Of one zone, or of all (NULL); by name and type. Array owned by the caller: *_done() each, then mem_free. */
 int store_dns_record_list(struct store *s, const struct uuid *zone, struct store_dns_record **ret,
 			  size_t *ret_count, struct err *err);

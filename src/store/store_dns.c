@@ -54,6 +54,22 @@ int store_dns_record_list(struct store *s, const struct uuid *zone, struct store
 	return 0;
 }
 
+int store_dns_record_get(struct store *s, const struct uuid *zone, const struct uuid *id,
+			 struct store_dns_record *ret, struct err *err)
+{
+	struct store_rows rows = { s, .item_size = sizeof(*ret), .item_done = item_done };
+	char its[UUID_TEXT_SIZE], of[UUID_TEXT_SIZE];
+	int r = store_rows_query(
+		&rows, "SELECT " RECORD_COLUMNS " FROM dns_records WHERE id = $1 AND zone = $2",
+		STORE_PARAMS(store_text(uuid_text(id, its)), store_text(uuid_text(zone, of))),
+		on_record, err);
+
+	if (r < 0)
+		return r;
+	r = store_rows_first(&rows, ret);
+	return r == E_NOT_FOUND ? err_set(err, r, "there is no such record") : r;
+}
+
 /* --- Adding ---------------------------------------------------------------------------------- */
 
 /* A CNAME stands alone (RFC 1034 §3.6.2), and a route is the edge's addresses. */
@@ -117,6 +133,29 @@ int store_dns_record_add(struct store *s, struct store_dns_record *r, struct err
 	return code < 0 ? code : 0;
 }
 
+static int replace_record(struct store *s, const struct store_dns_record *record, struct err *err)
+{
+	char id[UUID_TEXT_SIZE], zone[UUID_TEXT_SIZE];
+	int r = store_query(s, "DELETE FROM dns_records WHERE id = $1 AND zone = $2 RETURNING id",
+			    STORE_PARAMS(store_text(uuid_text(&record->id, id)),
+					 store_text(uuid_text(&record->zone, zone))),
+			    NULL, NULL, err);
+
+	if (r == 0)
+		return err_set(err, E_NOT_FOUND, "there is no such record");
+	return r < 0 ? r : add_record(s, record, err);
+}
+
+int store_dns_record_replace(struct store *s, struct store_dns_record *r, struct err *err)
+{
+	int code = store_begin_write(s, err);
+
+	if (code < 0)
+		return code;
+	code = store_end_write(s, replace_record(s, r, err), "DNS record changed", err);
+	return code < 0 ? code : 0;
+}
+
 /* --- Removing -------------------------------------------------------------------------------- */
 
 int store_dns_record_remove(struct store *s, const struct uuid *zone, const char *name,
@@ -137,6 +176,24 @@ int store_dns_record_remove(struct store *s, const struct uuid *zone, const char
 	if (r == 0)
 		r = err_set(err, E_NOT_FOUND, "%s has no such record", name);
 	return store_end_write(s, r, "DNS record removed", err);
+}
+
+int store_dns_record_remove_one(struct store *s, const struct uuid *zone, const struct uuid *id,
+				struct err *err)
+{
+	char its[UUID_TEXT_SIZE], of[UUID_TEXT_SIZE];
+	int r = store_begin_write(s, err);
+
+	if (r < 0)
+		return r;
+	r = store_query(
+		s, "DELETE FROM dns_records WHERE id = $1 AND zone = $2 RETURNING id",
+		STORE_PARAMS(store_text(uuid_text(id, its)), store_text(uuid_text(zone, of))), NULL,
+		NULL, err);
+	if (r == 0)
+		r = err_set(err, E_NOT_FOUND, "there is no such record");
+	r = store_end_write(s, r, "DNS record removed", err);
+	return r < 0 ? r : 0;
 }
 
 int store_dns_make_room(struct store *s, const char *hostname, bool overwrite, struct err *err)

@@ -252,6 +252,23 @@ int store_route_put(struct store *s, const struct uuid *zone, const char *hostna
 	return 0;
 }
 
+int store_route_remove(struct store *s, const char *hostname, struct err *err)
+{
+	char name[NAME_DNS_BYTES + 1];
+
+	if (name_hostname(hostname, name, NULL) < 0)
+		return err_set(err, E_NOT_FOUND, "there is no such route");
+	int r = store_begin_write(s, err);
+	if (r < 0)
+		return r;
+	r = store_query(s, "DELETE FROM routes WHERE hostname = $1 RETURNING hostname",
+			STORE_PARAMS(store_text(name)), NULL, NULL, err);
+	if (r == 0)
+		r = err_set(err, E_NOT_FOUND, "%s is not routed", name);
+	r = store_end_write(s, r, "route removed", err);
+	return r < 0 ? r : 0;
+}
+
 int store_route_get(struct store *s, const char *hostname, struct store_route *ret, struct err *err)
 {
 	struct store_rows rows = { s, .item_size = sizeof(*ret), .item_done = route_item_done };

@@ -59,7 +59,7 @@ static bool is_group(const char *word)
 /* *ret_used says how many words of argv the command took. NULL after having answered *ret_status. */
 static const struct command *choose(int argc, char **argv, int *ret_used, int *ret_status)
 {
-	const char *names[64];
+	const char *names[CLI_COMMANDS_MAX];
 	const struct command *command;
 	const char *near;
 	char path[64];
@@ -78,21 +78,23 @@ static const struct command *choose(int argc, char **argv, int *ret_used, int *r
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-v") || !strcmp(argv[1], "-V"))
 		return find_command("version");
 	snprintf(path, sizeof(path), "%s", argv[1]);
-	if (is_group(argv[1])) {
-		if (argc < 3 || !strcmp(argv[2], "--help") || !strcmp(argv[2], "-h")) {
-			cli_help(argc < 3 ? stderr : stdout, argv[1]);
-			*ret_status = argc < 3 ? EXIT_USAGE : EXIT_DONE;
+	for (int i = 2; is_group(path); i++) {
+		size_t len = strlen(path);
+		if (argc <= i || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			cli_help(argc <= i ? stderr : stdout, path);
+			*ret_status = argc <= i ? EXIT_USAGE : EXIT_DONE;
 			return NULL;
 		}
-		snprintf(path, sizeof(path), "%s %s", argv[1], argv[2]);
-		*ret_used = 2;
+		snprintf(path + len, sizeof(path) - len, " %s", argv[i]);
+		*ret_used = i;
 	}
 	command = find_command(path);
 	if (command)
 		return command;
-	for (size_t i = 0; i < cli_command_count; i++)
+	size_t count = cli_command_count < CLI_COMMANDS_MAX ? cli_command_count : CLI_COMMANDS_MAX;
+	for (size_t i = 0; i < count; i++)
 		names[i] = cli_commands[i].path;
-	near = nearest_name(path, names, cli_command_count);
+	near = nearest_name(path, names, count);
 	*ret_status = near ? cli_usage_error(NULL, "there is no command '%s'; did you mean '%s'?",
 					     path, near)
 			   : cli_usage_error(NULL, "there is no command '%s'", path);
@@ -139,7 +141,7 @@ static bool is_known_flag(const struct command *command, const char *name)
 
 static int unknown_flag(struct cli *c, const char *name)
 {
-	const char *names[64];
+	const char *names[EDGE_SETTINGS_MAX + COMMAND_FLAGS_MAX + 3];
 	const struct edge_setting *settings;
 	const char *near;
 	size_t count, known = 0;

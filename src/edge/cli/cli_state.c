@@ -8,6 +8,7 @@
 #include "edge/access_log.h"
 #include "edge/certificates.h"
 #include "edge/cli/command.h"
+#include "edge/dns/settings.h"
 #include "io/address.h"
 #include "store/names.h"
 #include "store/store.h"
@@ -348,6 +349,30 @@ static int check_acme(const struct edge_config *config, struct err *err)
 	return rc;
 }
 
+/* What hostnames would resolve to, and who says so. */
+static int check_dns(const struct edge_config *config, struct err *err)
+{
+	struct dns_settings settings;
+	char ip[ADDRESS_TEXT_SIZE];
+
+	if (config->dns.count == 0) {
+		printf("  %-15s off: records of the zones are managed elsewhere\n", "dns");
+		return 0;
+	}
+	if (dns_settings_make(config, &settings, err) < 0)
+		return err ? err->code : E_INVALID;
+	print_texts("dns", &config->dns);
+	for (size_t i = 0; i < settings.address_count; i++)
+		printf("  %-15s %s\n", i ? "" : "dns addresses",
+		       address_ip_text(&settings.addresses[i], ip));
+	if (settings.name_server_count)
+		print_texts("name servers", &config->dns_name_servers);
+	else
+		printf("  %-15s ns1 and ns2 of each zone\n", "name servers");
+	dns_settings_done(&settings);
+	return 0;
+}
+
 int cli_check(struct cli *c)
 {
 	struct err err = { 0 };
@@ -364,6 +389,8 @@ int cli_check(struct cli *c)
 	}
 	if (rc == 0)
 		rc = check_zones(store, &err);
+	if (rc == 0)
+		rc = check_dns(&c->config, &err);
 	if (rc == 0)
 		rc = check_authority(store, &err);
 	if (rc == 0)

@@ -12,6 +12,8 @@
 #define EXIT_USAGE 2
 
 #define CLI_WORDS_MAX 8
+/* Of which "did you mean" knows. */
+#define CLI_COMMANDS_MAX 128
 #define CLI_FLAGS_MAX 64
 
 struct control;
@@ -107,6 +109,17 @@ int cli_zone_set(struct cli *c);
 int cli_zone_show(struct cli *c);
 int cli_route_set(struct cli *c);
 int cli_route_show(struct cli *c);
+int cli_dns_add(struct cli *c);
+int cli_dns_list(struct cli *c);
+int cli_dns_remove(struct cli *c);
+int cli_dns_ds(struct cli *c);
+int cli_dns_key_add(struct cli *c);
+int cli_dns_key_list(struct cli *c);
+int cli_dns_key_remove(struct cli *c);
+int cli_dns_secondary_add(struct cli *c);
+int cli_dns_secondary_list(struct cli *c);
+int cli_dns_secondary_remove(struct cli *c);
+int cli_route_remove(struct cli *c);
 int cli_user_add(struct cli *c);
 int cli_user_list(struct cli *c);
 int cli_user_password(struct cli *c);

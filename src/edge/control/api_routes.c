@@ -32,7 +32,7 @@ bool api_host_is_reserved(struct ask *a, const char *hostname)
 
 /* The zone of the account that holds the hostname, the deepest when zones nest; the asker's own zone
  * comes first only by being that one. False after having answered. */
-static bool find_zone(struct ask *a, const char *hostname, struct uuid *ret)
+bool api_find_zone(struct ask *a, const char *hostname, struct uuid *ret)
 {
 	struct store_zone *zones;
 	struct err err = { 0 };
@@ -110,14 +110,14 @@ static enum ask_result put(struct ask *a, const struct uuid *tunnel, const char 
 			a, 400, API_ROUTE_EXISTS,
 			"%.253s belongs to the edge itself and cannot be routed to a tunnel",
 			hostname);
-	if (!find_zone(a, hostname, &zone))
+	if (!api_find_zone(a, hostname, &zone))
 		return ASK_ANSWERED;
 	rc = store_route_put(a->control->store, &zone, hostname, tunnel, overwrite, &change, &err);
 	if (rc == E_EXISTS)
 		return answer_error(a, 400, API_ROUTE_EXISTS,
 				    "An A, AAAA, or CNAME record with that host already exists. "
-				    "%.253s routes to another tunnel; --overwrite-dns takes it over",
-				    hostname);
+				    "%s; --overwrite-dns takes it over",
+				    err.text);
 	if (rc == 0 && overwrite)
 		rc = store_dns_updated_allow(a->control->store, &zone, hostname, &err);
 	if (rc < 0)

@@ -85,7 +85,7 @@ enum ask_result answer_error(struct ask *a, int status, int code, const char *fm
 /* What the store said, as status and code; texts of our own failures stay in the log. */
 enum ask_result answer_store_error(struct ask *a, const struct err *err);
 
-/* Error codes. 1003, 1013, 1014, 1022, 7003 and 10000 are those of the service that clients know. */
+/* Error codes. 1003, 1013, 1014, 1022, 7003, 81044, 81053 and 10000 are those of the service that clients know. */
 enum api_code {
 	API_INVALID = 1001,      /* body, parameter or identifier makes no sense */
 	API_ROUTE_EXISTS = 1003, /* the hostname is taken, or may not be routed */
@@ -103,6 +103,8 @@ enum api_code {
 	API_PORT_EXISTS = 1106,   /* the public port is taken */
 	API_PORT_REFUSED = 1107,  /* this edge's operator does not allow it */
 	API_NO_PATH = 7003,
+	API_DNS_NOT_FOUND = 81044,
+	API_DNS_EXISTS = 81053,
 	API_METHOD = 10405,
 	API_AUTHENTICATION = 10000,
 };
@@ -169,6 +171,32 @@ enum ask_result admin_zone_site_get(struct ask *a);
 enum ask_result admin_zone_site_update(struct ask *a);
 enum ask_result admin_host_site_get(struct ask *a);
 enum ask_result admin_host_site_update(struct ask *a);
+
+/* DNS: records, keys, secondaries (admin_dns.c, api_dns.c) */
+enum ask_result admin_dns_list(struct ask *a);
+enum ask_result admin_dns_add(struct ask *a);
+enum ask_result admin_dns_remove(struct ask *a);
+enum ask_result admin_dns_ds(struct ask *a);
+enum ask_result admin_dns_key_list(struct ask *a);
+enum ask_result admin_dns_key_add(struct ask *a);
+enum ask_result admin_dns_key_remove(struct ask *a);
+enum ask_result admin_dns_secondary_list(struct ask *a);
+enum ask_result admin_dns_secondary_add(struct ask *a);
+enum ask_result admin_dns_secondary_remove(struct ask *a);
+enum ask_result admin_route_remove(struct ask *a);
+enum ask_result api_dns_list(struct ask *a);
+enum ask_result api_dns_get(struct ask *a);
+enum ask_result api_dns_add(struct ask *a);
+enum ask_result api_dns_update(struct ask *a);
+enum ask_result api_dns_remove(struct ask *a);
+/* A record from what people wrote: checked, in canonical form, lower case. `name` may be "@" or relative to the zone if
+ * `is_relative`. False after having answered; *ret is the caller's then, too. */
+bool control_dns_record(struct ask *a, const struct store_zone *zone, const char *name,
+			bool is_relative, const char *type, const char *data, uint64_t ttl,
+			struct store_dns_record *ret);
+#define DNS_TTL_DEFAULT 300
+/* The zone of the account that holds the name; false after having answered (api_routes.c). */
+bool api_find_zone(struct ask *a, const char *name, struct uuid *ret);
 
 /* status.c */
 enum ask_result admin_status(struct ask *a);

@@ -180,6 +180,25 @@ int dns_record_check(const char *zone, const struct dns_record *r, struct err *e
 	return 0;
 }
 
+char *dns_record_canonical(const char *zone, const struct dns_record *r, struct err *err)
+{
+	ldns_rr *rr = parse_record(zone, r, err);
+	char *text = NULL;
+
+	if (!rr)
+		return NULL;
+	ldns_rr2canonical(rr);
+	for (size_t i = 0; i < ldns_rr_rd_count(rr); i++) {
+		char *part = ldns_rdf2str(ldns_rr_rdf(rr, i));
+		char *more = mem_printf("%s%s%s", text ? text : "", text ? " " : "", part);
+		LDNS_FREE(part);
+		mem_free(text);
+		text = more;
+	}
+	ldns_rr_free(rr);
+	return text;
+}
+
 /* --- Building -------------------------------------------------------------------------------- */
 
 /* A record on its way into the zone. */
@@ -279,7 +298,8 @@ static bool has_own_address(const struct dns_zone_facts *f, const char *name)
 	for (size_t i = 0; i < f->record_count; i++) {
 		const struct dns_record *r = &f->records[i];
 		if (strcasecmp(r->name, name) == 0 &&
-		    (strcasecmp(r->type, "A") == 0 || strcasecmp(r->type, "AAAA") == 0))
+		    (strcasecmp(r->type, "A") == 0 || strcasecmp(r->type, "AAAA") == 0 ||
+		     strcasecmp(r->type, "CNAME") == 0))
 			return true;
 	}
 	return false;

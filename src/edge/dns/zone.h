@@ -43,6 +43,12 @@ struct dns_zone_facts {
 /* Would the zone take the record? Checks name, type and data; E_INVALID says what is wrong with which. */
 int dns_record_check(const char *zone, const struct dns_record *r, struct err *err);
 
+/* Its data as it is kept and compared: names in full, texts quoted. Owned by the caller; NULL: E_INVALID. */
+char *dns_record_canonical(const char *zone, const struct dns_record *r, struct err *err);
+/* What people write, in the form of RFC 1035: TXT and the value of CAA may come without quotes, in UTF-8. Owned by the
+ * caller; what else is wrong with it finds dns_record_canonical(). */
+char *dns_record_from_people(const char *type, const char *data);
+
 /* `previous` (NULL: none) stays the caller's. Records that dns_record_check() refuses are an error. */
 struct dns_zone *dns_zone_build(const struct dns_zone_facts *f, const struct dns_zone *previous,
 				struct err *err);
