@@ -66,13 +66,7 @@ struct edge {
 	struct challenges *challenges; /* counted: what authorities may be shown; NULL: nothing */
 	struct acme_manager *acme;     /* NULL: no directory is configured */
 	struct acme_show *acme_show;
-	struct {
-		void (*fn)(void *arg, const struct err *err);
-		void *arg;
-		struct err err;
-	} dns_shown;                 /* who waits for challenges in DNS; fn NULL: nobody */
-	_Atomic(usec) name_asked_at; /* when a worker last told us of a name without a certificate */
-	struct dns_control *dns;     /* NULL: names are resolved elsewhere */
+	struct dns_control *dns; /* NULL: names are resolved elsewhere */
 	struct dns_tell *dns_tell;
 	struct local_listeners *local;
 	struct ports *ports;
@@ -264,9 +258,6 @@ static void on_stapled(void *ctx)
 
 /* --- ACME ------------------------------------------------------------------------------------- */
 
-/* Workers that see a name without a certificate tell us so often at most; who asks comes again. */
-#define NAME_ASKED_EVERY (100 * USEC_PER_MSEC)
-
 static int spread_challenges(void *ctx, struct challenges *set, struct err *err)
 {
 	struct edge *e = ctx;
@@ -283,55 +274,6 @@ static bool hook_is_authoritative(void *ctx, const char *zone)
 	return dns_control_serves(e->dns, zone);
 }
 
-static void on_dns_shown(void *arg)
-{
-	struct edge *e = arg;
-	void (*shown)(void *arg, const struct err *err) = TAKE(e->dns_shown.fn);
-
-	/* NULL: given up meanwhile. */
-	if (shown)
-		shown(e->dns_shown.arg, &e->dns_shown.err);
-}
-
-static void show_by_dns(struct edge *e, const struct acme_challenge *list, size_t count)
-{
-	struct dns_challenge *records = mem_alloc_array(count, sizeof(*records));
-
-	for (size_t i = 0; i < count; i++)
-		records[i] = (struct dns_challenge){ list[i].name, list[i].text };
-	if (dns_control_show(e->dns, records, count, on_dns_shown, e, &e->dns_shown.err) < 0)
-		loop_post(e->loop, on_dns_shown, e);
-	mem_free(records);
-}
-
-/* An order is proven by one method: by DNS, or by the two others. */
-static void hook_show(void *ctx, const struct acme_challenge *list, size_t count,
-		      void (*shown)(void *arg, const struct err *err), void *arg)
-{
-	struct edge *e = ctx;
-
-	e->dns_shown.fn = shown;
-	e->dns_shown.arg = arg;
-	e->dns_shown.err = (struct err){ 0 };
-	if (list[0].method == ACME_DNS_01)
-		show_by_dns(e, list, count);
-	else
-		acme_show_start(e->acme_show, list, count, shown, arg);
-}
-
-static void hook_hide(void *ctx, const struct acme_challenge *list, size_t count)
-{
-	struct edge *e = ctx;
-	struct err err = { 0 };
-
-	(void)count;
-	e->dns_shown.fn = NULL;
-	if (list[0].method != ACME_DNS_01)
-		acme_show_stop(e->acme_show);
-	else if (dns_control_show(e->dns, NULL, 0, NULL, NULL, &err) < 0)
-		log_debug(COMPONENT, "challenges stay in their zone", LOG_STR("error", err.text));
-}
-
 static void hook_certificate(void *ctx)
 {
 	struct edge *e = ctx;
@@ -346,47 +288,31 @@ static void hook_certificate(void *ctx)
 
 static void make_acme(struct edge *e)
 {
+	const struct acme_show_options show = {
+		.loop = e->loop,
+		.workers = e->workers,
+		.count = e->worker_count,
+		.dns = &e->dns,
+		.spread = spread_challenges,
+		.ctx = e,
+	};
 	const struct acme_manager_hooks hooks = {
 		.ctx = e,
 		.is_authoritative = hook_is_authoritative,
-		.show = hook_show,
-		.hide = hook_hide,
 		.changed = hook_certificate,
 	};
 
-	e->acme_show = acme_show_new(e->loop, e->workers, e->worker_count, spread_challenges, e);
-	e->acme = acme_manager_new(e->store, e->loop, e->config, &hooks);
+	e->acme_show = acme_show_new(&show);
+	e->acme = acme_manager_new(e->store, e->loop, e->config, e->acme_show, &hooks);
 	if (e->acme)
 		control_status_add(e->control, "acme", acme_manager_status, e->acme);
 }
 
-struct asked_name {
-	struct edge *edge;
-	char name[];
-};
-
-static void on_name_asked(void *arg)
-{
-	struct asked_name *a = arg;
-
-	acme_manager_ask(a->edge->acme, a->name);
-	mem_free(a);
-}
-
 void edge_name_asked(struct edge *e, const struct snapshot *s, struct bytes server_name)
 {
-	usec before = atomic_load_explicit(&e->name_asked_at, memory_order_relaxed);
-	usec now = clock_now();
-
-	if (!e->config->acme_on_demand || !e->config->acme_directory ||
-	    now - before < NAME_ASKED_EVERY || server_name.len == 0 ||
-	    snapshot_is_certified(s, server_name) || !snapshot_route(s, server_name) ||
-	    !atomic_compare_exchange_strong(&e->name_asked_at, &before, now))
-		return;
-	struct asked_name *a = mem_alloc(sizeof(*a) + server_name.len + 1);
-	a->edge = e;
-	memcpy(a->name, server_name.ptr, server_name.len);
-	loop_post(e->loop, on_name_asked, a);
+	if (acme_manager_may_ask(e->acme) && server_name.len &&
+	    !snapshot_is_certified(s, server_name) && snapshot_route(s, server_name))
+		acme_manager_ask(e->acme, server_name);
 }
 
 static void on_renew(struct timer *t)

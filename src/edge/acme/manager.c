@@ -1,5 +1,6 @@
 #include "edge/acme/manager.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -8,6 +9,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "edge/acme/job.h"
+#include "edge/acme/show.h"
 #include "edge/acme/wanted.h"
 #include "edge/certificates.h"
 #include "io/loop.h"
@@ -32,6 +34,8 @@
 /* How often the authority is asked when to renew (RFC 9773 §4.3.3 names six hours), or after this part of a short life. */
 #define ASK_EVERY (6 * HOUR)
 #define ASK_PARTS 20
+/* Workers that see names without certificates tell us so often at most; who asks comes again. */
+#define HEAR_EVERY (100 * USEC_PER_MSEC)
 #define LOOK_MAX_MS (3600 * 1000)
 
 struct metric metric_acme_orders[2] = {
@@ -65,7 +69,8 @@ struct acme_manager {
 	struct loop *loop;
 	const struct edge_config *config;
 	struct acme_manager_hooks hooks;
-	struct acme *acme; /* owned; NULL: there is no account yet */
+	struct acme_show *show; /* borrowed */
+	struct acme *acme;      /* owned; NULL: there is no account yet */
 	struct managed *names;
 	size_t count;
 	struct acme_job *job; /* what is under way */
@@ -79,6 +84,7 @@ struct acme_manager {
 	/* Names on demand. */
 	usec asked_at;
 	int64_t ask_tokens;
+	_Atomic(usec) heard_at; /* when a worker last told us of a name */
 };
 
 /* --- Times ------------------------------------------------------------------------------------ */
@@ -347,12 +353,13 @@ static void set_text(char **at, const char *text)
 static void hide(struct acme_manager *m)
 {
 	if (m->are_shown)
-		m->hooks.hide(m->hooks.ctx, m->job->order->challenges,
-			      m->job->order->challenge_count);
+		acme_show_stop(m->show);
 	m->are_shown = false;
 }
 
 /* Also the manager, when it only waited for this. */
+static void destroy(void *arg);
+
 static void end_job(struct acme_manager *m)
 {
 	hide(m);
@@ -363,7 +370,7 @@ static void end_job(struct acme_manager *m)
 	if (!m->is_closing)
 		soon(m);
 	else
-		acme_manager_free(m);
+		loop_post(m->loop, destroy, m);
 }
 
 /* Nothing is known of the attempt, as it was given up by us. */
@@ -545,7 +552,7 @@ static void on_ordered(void *arg)
 	}
 	m->phase = SHOWING;
 	m->are_shown = true;
-	m->hooks.show(m->hooks.ctx, j->order->challenges, j->order->challenge_count, on_shown, m);
+	acme_show_start(m->show, j->order->challenges, j->order->challenge_count, on_shown, m);
 }
 
 /* The two that need no name server take turns, as one may be impossible where the other is not (somebody else ends TLS
@@ -701,7 +708,7 @@ static void on_tick(struct timer *t)
 /* --- From outside ------------------------------------------------------------------------------- */
 
 struct acme_manager *acme_manager_new(struct store *store, struct loop *loop,
-				      const struct edge_config *config,
+				      const struct edge_config *config, struct acme_show *show,
 				      const struct acme_manager_hooks *hooks)
 {
 	if (!config->acme_directory)
@@ -710,10 +717,22 @@ struct acme_manager *acme_manager_new(struct store *store, struct loop *loop,
 	m->store = store;
 	m->loop = loop;
 	m->config = config;
+	m->show = show;
 	m->hooks = *hooks;
 	m->ask_tokens = LIMIT_ACME_ASK_BURST;
 	timer_init(&m->tick, loop, on_tick);
 	return m;
+}
+
+static void destroy(void *arg)
+{
+	struct acme_manager *m = arg;
+
+	acme_job_free(m->job);
+	acme_free(m->acme);
+	drop_names(m);
+	mem_free(m->authority_error);
+	mem_free(m);
 }
 
 struct acme_manager *acme_manager_free(struct acme_manager *m)
@@ -724,17 +743,12 @@ struct acme_manager *acme_manager_free(struct acme_manager *m)
 	timer_stop(&m->tick);
 	if (m->job)
 		hide(m);
-	if (m->job && m->phase == ON_POOL) {
-		/* The last one frees. */
-		if (m->acme)
-			acme_cancel(m->acme);
-		return NULL;
-	}
-	acme_job_free(m->job);
-	acme_free(m->acme);
-	drop_names(m);
-	mem_free(m->authority_error);
-	return mem_free(m);
+	/* What runs on the pool ends first, and then what workers have posted to us. */
+	if (m->job && m->phase == ON_POOL && m->acme)
+		acme_cancel(m->acme);
+	else if (!m->job || m->phase != ON_POOL)
+		loop_post(m->loop, destroy, m);
+	return NULL;
 }
 
 void acme_manager_update(struct acme_manager *m)
@@ -791,14 +805,14 @@ static size_t count_on_demand(const struct acme_manager *m)
 	return count;
 }
 
-void acme_manager_ask(struct acme_manager *m, const char *hostname)
+static void ask_for(struct acme_manager *m, const char *hostname)
 {
 	char name[NAME_DNS_BYTES + 1];
 	struct store_acme_name state = { 0 };
 	struct err err = { 0 };
 
-	if (!m || !m->config->acme_on_demand || m->is_paused || m->is_closing ||
-	    name_hostname(hostname, name, NULL) < 0 || name[0] == '*')
+	if (m->is_paused || m->is_closing || name_hostname(hostname, name, NULL) < 0 ||
+	    name[0] == '*')
 		return;
 	state.name = mem_printf("host %s", name);
 	state.is_on_demand = true;
@@ -809,6 +823,37 @@ void acme_manager_ask(struct acme_manager *m, const char *hostname)
 		acme_manager_update(m);
 	}
 	store_acme_name_done(&state);
+}
+
+struct asked {
+	struct acme_manager *manager;
+	char name[];
+};
+
+static void on_asked(void *arg)
+{
+	struct asked *a = arg;
+
+	ask_for(a->manager, a->name);
+	mem_free(a);
+}
+
+bool acme_manager_may_ask(const struct acme_manager *m)
+{
+	return m && m->config->acme_on_demand &&
+	       clock_now() - atomic_load_explicit(&m->heard_at, memory_order_relaxed) >= HEAR_EVERY;
+}
+
+void acme_manager_ask(struct acme_manager *m, struct bytes hostname)
+{
+	usec before = atomic_load_explicit(&m->heard_at, memory_order_relaxed), now = clock_now();
+
+	if (now - before < HEAR_EVERY || !atomic_compare_exchange_strong(&m->heard_at, &before, now))
+		return;
+	struct asked *a = mem_alloc(sizeof(*a) + hostname.len + 1);
+	a->manager = m;
+	memcpy(a->name, hostname.ptr, hostname.len);
+	loop_post(m->loop, on_asked, a);
 }
 
 /* --- By hand ------------------------------------------------------------------------------------ */

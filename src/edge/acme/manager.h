@@ -14,6 +14,7 @@
 #include "edge/edge_config.h"
 
 struct acme_manager;
+struct acme_show;
 struct loop;
 struct store;
 
@@ -21,19 +22,13 @@ struct acme_manager_hooks {
 	void *ctx;
 	/* Does our name server answer for the zone? NULL: for none. */
 	bool (*is_authoritative)(void *ctx, const char *zone);
-	/* Shows the challenges wherever they may be looked for, and nothing else that is of an earlier call. `shown` comes
-	 * once, not inside the call, when every worker has them, or with why not. The list is the manager's until hide(). */
-	void (*show)(void *ctx, const struct acme_challenge *list, size_t count,
-		     void (*shown)(void *arg, const struct err *err), void *arg);
-	/* Also before `shown` has come, which it does not do then. */
-	void (*hide)(void *ctx, const struct acme_challenge *list, size_t count);
 	/* A certificate has come or gone: make it known to the workers. */
 	void (*changed)(void *ctx);
 };
 
 /* All borrowed for life. NULL when no directory is configured. */
 struct acme_manager *acme_manager_new(struct store *store, struct loop *loop,
-				      const struct edge_config *config,
+				      const struct edge_config *config, struct acme_show *show,
 				      const struct acme_manager_hooks *hooks);
 /* Before loop_free(), which waits for what runs on the pool: a second or so. */
 struct acme_manager *acme_manager_free(struct acme_manager *m);
@@ -43,8 +38,10 @@ struct acme_manager *acme_manager_free(struct acme_manager *m);
 void acme_manager_update(struct acme_manager *m);
 /* Nothing is begun, what runs is given up, nothing is written; and back. */
 void acme_manager_pause(struct acme_manager *m, bool is_paused);
-/* Somebody asks for a routed name that has no certificate of an authority: acme-on-demand. */
-void acme_manager_ask(struct acme_manager *m, const char *hostname);
+/* Somebody asks for a routed name that has no certificate of an authority: acme-on-demand. Workers call these two, as
+ * long as their threads run; may_ask() says at little cost whether there is a point in it. */
+bool acme_manager_may_ask(const struct acme_manager *m);
+void acme_manager_ask(struct acme_manager *m, struct bytes hostname);
 /* Orders at once whatever has the name (in full, or as "tls list" shows it; NULL: all). Returns how many; E_NOT_FOUND,
  * E_UNSUPPORTED: no directory is configured. */
 int acme_manager_renew(struct acme_manager *m, const char *name, struct err *err);

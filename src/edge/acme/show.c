@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "edge/acme/challenges.h"
+#include "edge/dns/control.h"
 #include "edge/worker.h"
 #include "io/loop.h"
 
@@ -23,21 +24,20 @@ struct round {
 };
 
 struct acme_show {
-	struct loop *loop;
-	struct worker *const *workers;
-	size_t count;
-	int (*spread)(void *ctx, struct challenges *set, struct err *err);
-	void *ctx;
+	struct acme_show_options options;
 	struct round *round; /* borrowed: under way */
+	bool is_dns;         /* what is shown is in DNS */
+	/* Who waits for records. NULL: nobody. */
+	void (*shown)(void *arg, const struct err *err);
+	void *arg;
+	struct err err;
 };
 
-struct acme_show *acme_show_new(struct loop *loop, struct worker *const *workers, size_t count,
-				int (*spread)(void *ctx, struct challenges *set, struct err *err),
-				void *ctx)
+struct acme_show *acme_show_new(const struct acme_show_options *options)
 {
 	struct acme_show *s = mem_alloc(sizeof(*s));
 
-	*s = (struct acme_show){ loop, workers, count, spread, ctx, NULL };
+	s->options = *options;
 	return s;
 }
 
@@ -46,6 +46,7 @@ static void give_up(struct acme_show *s)
 	if (s->round)
 		atomic_store(&s->round->is_over, true);
 	s->round = NULL;
+	s->shown = NULL;
 }
 
 struct acme_show *acme_show_free(struct acme_show *s)
@@ -79,24 +80,84 @@ static void on_worker(void *arg)
 		mem_free(r);
 }
 
-void acme_show_start(struct acme_show *s, const struct acme_challenge *list, size_t count,
-		     void (*shown)(void *arg, const struct err *err), void *arg)
+/* --- On workers --------------------------------------------------------------------------------- */
+
+static void start_round(struct acme_show *s, const struct acme_challenge *list, size_t count,
+			void (*shown)(void *arg, const struct err *err), void *arg)
 {
+	const struct acme_show_options *o = &s->options;
 	struct round *r = mem_alloc(sizeof(*r));
 
-	give_up(s);
-	r->home = s->loop;
-	r->workers = s->workers;
-	r->count = s->count;
+	r->home = o->loop;
+	r->workers = o->workers;
+	r->count = o->count;
 	r->shown = shown;
 	r->arg = arg;
 	r->show = s;
 	s->round = r;
 	struct challenges *set = challenges_new(list, count, &r->err);
-	if (r->err.code || s->spread(s->ctx, set, &r->err) < 0)
-		loop_post(s->loop, on_home, r);
+	if (r->err.code || o->spread(o->ctx, set, &r->err) < 0)
+		loop_post(o->loop, on_home, r);
 	else
 		on_worker(r);
+}
+
+/* --- In DNS --------------------------------------------------------------------------------------- */
+
+static void on_dns_shown(void *arg)
+{
+	struct acme_show *s = arg;
+	void (*shown)(void *arg, const struct err *err) = TAKE(s->shown);
+
+	/* NULL: given up meanwhile. */
+	if (shown)
+		shown(s->arg, &s->err);
+}
+
+/* Nothing has been posted that could come after acme_show_free(): the failure is told in a later turn, by a round
+ * that visits nobody. */
+static void fail_later(struct acme_show *s, void (*shown)(void *arg, const struct err *err),
+		       void *arg)
+{
+	struct round *r = mem_alloc(sizeof(*r));
+
+	r->home = s->options.loop;
+	r->shown = shown;
+	r->arg = arg;
+	r->show = s;
+	r->err = s->err;
+	s->round = r;
+	loop_post(r->home, on_home, r);
+}
+
+static void start_dns(struct acme_show *s, const struct acme_challenge *list, size_t count,
+		      void (*shown)(void *arg, const struct err *err), void *arg)
+{
+	struct dns_challenge *records = mem_alloc_array(count, sizeof(*records));
+
+	for (size_t i = 0; i < count; i++)
+		records[i] = (struct dns_challenge){ list[i].name, list[i].text };
+	s->shown = shown;
+	s->arg = arg;
+	s->err = (struct err){ 0 };
+	if (dns_control_show(*s->options.dns, records, count, on_dns_shown, s, &s->err) < 0) {
+		s->shown = NULL;
+		fail_later(s, shown, arg);
+	}
+	mem_free(records);
+}
+
+/* --- Either ------------------------------------------------------------------------------------- */
+
+void acme_show_start(struct acme_show *s, const struct acme_challenge *list, size_t count,
+		     void (*shown)(void *arg, const struct err *err), void *arg)
+{
+	give_up(s);
+	s->is_dns = list[0].method == ACME_DNS_01;
+	if (s->is_dns)
+		start_dns(s, list, count, shown, arg);
+	else
+		start_round(s, list, count, shown, arg);
 }
 
 void acme_show_stop(struct acme_show *s)
@@ -104,7 +165,9 @@ void acme_show_stop(struct acme_show *s)
 	struct err err = { 0 };
 
 	give_up(s);
-	/* It may go on being shown: a certificate and a page that nobody asks for. */
-	if (s->spread(s->ctx, NULL, &err) < 0)
-		log_warn(COMPONENT, "challenges stay where they are", LOG_STR("error", err.text));
+	int r = s->is_dns ? dns_control_show(*s->options.dns, NULL, 0, NULL, NULL, &err)
+			  : s->options.spread(s->options.ctx, NULL, &err);
+	/* They may go on being shown: nobody asks for them. */
+	if (r < 0)
+		log_debug(COMPONENT, "challenges stay where they are", LOG_STR("error", err.text));
 }

@@ -1,5 +1,5 @@
-/* Showing challenges on all workers: the set goes to each, and once each has it the authority may be told. Control
- * thread.
+/* Showing challenges wherever they are looked for: pages and handshakes on all workers, records in our DNS. Once every
+ * worker has them the authority may be told. Control thread.
  */
 #pragma once
 
@@ -7,17 +7,27 @@
 
 struct acme_show;
 struct challenges;
+struct dns_control;
 struct loop;
 struct worker;
 
-/* `spread` gives a set (NULL: none; the reference is the callee's) to every worker. */
-struct acme_show *acme_show_new(struct loop *loop, struct worker *const *workers, size_t count,
-				int (*spread)(void *ctx, struct challenges *set, struct err *err),
-				void *ctx);
+/* All borrowed for life. */
+struct acme_show_options {
+	struct loop *loop;
+	struct worker *const *workers;
+	size_t count;
+	struct dns_control *const *dns; /* where it will be; NULL there: DNS is off */
+	/* Gives a set (NULL: none; the reference is the callee's) to every worker. */
+	int (*spread)(void *ctx, struct challenges *set, struct err *err);
+	void *ctx;
+};
+struct acme_show *acme_show_new(const struct acme_show_options *options);
 /* Before the control loop is freed. */
 struct acme_show *acme_show_free(struct acme_show *s);
 
-/* As struct acme_manager_hooks has them, for HTTP-01 and TLS-ALPN-01. */
+/* Those of the list (at least one), and nothing else that is of an earlier call. All are proven by DNS-01, or none is.
+ * `shown` comes once, not inside the call, when every worker has them, or with why not. */
 void acme_show_start(struct acme_show *s, const struct acme_challenge *list, size_t count,
 		     void (*shown)(void *arg, const struct err *err), void *arg);
+/* Takes them back; `shown` does not come any more. */
 void acme_show_stop(struct acme_show *s);
