@@ -128,6 +128,7 @@ int cli_tunnel_list(struct cli *c);
 int cli_tunnel_routes(struct cli *c);
 int cli_tunnel_balance(struct cli *c);
 int cli_port_list(struct cli *c);
+int cli_dns_update_to(struct cli *c);
 int cli_tls_list(struct cli *c);
 int cli_tls_renew(struct cli *c);
 int cli_tls_import(struct cli *c);

@@ -351,6 +351,22 @@ const struct command cli_commands[] = {
 	  true,
 	  { { 0 } },
 	  cli_port_list },
+	{ "dns update-to",
+	  "[ZONE [SERVER|off]]",
+	  "tell the name server that keeps a zone of our hostnames",
+	  "For zones that cannot be delegated to this edge: SERVER (IP or IP:PORT) gets their A and AAAA records by\n"
+	  "updates (RFC 2136) as routes come and go. Its other records are left alone; where some are in the way,\n"
+	  "`adit-edge status` says so, and `adit tunnel route dns --overwrite-dns` replaces them. Without words, shows\n"
+	  "which zones there are; off ends it, and what is there stays.",
+	  0,
+	  2,
+	  true,
+	  false,
+	  true,
+	  { { "key", "NAME", "signs updates: a key of `adit-edge dns key add`" },
+	    { "target", "HOSTNAME", "CNAME records of it instead of addresses" },
+	    { "ttl", "SECONDS", "of the records (300)" } },
+	  cli_dns_update_to },
 	{ "tunnel balance",
 	  "NAME",
 	  "how requests are shared by replicas",

@@ -166,6 +166,9 @@ enum ask_result admin_tls_remove(struct ask *a);
 bool api_host_is_reserved(struct ask *a, const char *hostname);
 
 /* Sites: how visitors of a zone or a hostname are served (admin_sites.c) */
+enum ask_result admin_dns_update_list(struct ask *a);
+enum ask_result admin_dns_update_put(struct ask *a);
+enum ask_result admin_dns_update_remove(struct ask *a);
 enum ask_result admin_site_list(struct ask *a);
 enum ask_result admin_zone_site_get(struct ask *a);
 enum ask_result admin_zone_site_update(struct ask *a);
