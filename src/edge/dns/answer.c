@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "edge/dns/shape.h"
 #include "edge/dns/zone_internal.h"
 
 /* CNAMEs followed within our zones. */
@@ -21,6 +22,10 @@
 /* A server cookie is good for an hour, and for clocks five minutes ahead (RFC 9018 §4.3). */
 #define COOKIE_AGE_SEC 3600
 #define COOKIE_AHEAD_SEC 300
+
+/* The longest MAC that we make (SHA-512), and the longest record: a name of 255 bytes, HMAC-SHA-512. */
+#define TSIG_MAC_BYTES 64
+#define TSIG_MAX_BYTES 364
 
 #define FLAG_QR 0x8000
 #define FLAG_AA 0x0400
@@ -132,7 +137,8 @@ struct reply {
 	size_t limit;         /* of the whole message, less what OPT will take */
 	uint16_t flags;
 	uint16_t counts[SECTION_COUNT];
-	bool is_cut; /* not all of it has fitted */
+	bool is_cut;     /* not all of it has fitted */
+	size_t tsig_len; /* of the query's; 0: not signed */
 	bool has_edns, wants_signatures, wants_id;
 	uint8_t client_cookie[CLIENT_COOKIE_BYTES];
 	bool has_cookie;
@@ -506,14 +512,6 @@ static enum dns_action examine(struct reply *r)
 	o->is_signed = ldns_pkt_tsig(p) != NULL;
 	if (ldns_pkt_edns(p) && !read_edns(r))
 		return DNS_ANSWER;
-	if (ldns_pkt_get_opcode(p) != LDNS_PACKET_QUERY) {
-		o->rcode = LDNS_RCODE_NOTIMPL;
-		return DNS_ANSWER;
-	}
-	if (ldns_pkt_qdcount(p) != 1 || ldns_pkt_ancount(p) != 0) {
-		o->rcode = LDNS_RCODE_FORMERR;
-		return DNS_ANSWER;
-	}
 	r->question = ldns_rr_list_rr(ldns_pkt_question(p), 0);
 	o->qtype = (uint16_t)ldns_rr_get_type(r->question);
 	if (ldns_rr_get_class(r->question) != LDNS_RR_CLASS_IN) {
@@ -533,6 +531,14 @@ static enum dns_action examine(struct reply *r)
 	return DNS_ANSWER;
 }
 
+/* Room for the signature that edge/dns/tsig.h adds. */
+static size_t tsig_size(const struct reply *r)
+{
+	return !r->tsig_len                                    ? 0
+	       : r->tsig_len < TSIG_MAX_BYTES - TSIG_MAC_BYTES ? r->tsig_len + TSIG_MAC_BYTES
+							       : TSIG_MAX_BYTES;
+}
+
 static void write_message(struct reply *r)
 {
 	const uint8_t *asked = r->query->packet.ptr;
@@ -540,7 +546,7 @@ static void write_message(struct reply *r)
 
 	r->flags = FLAG_QR | (flags & (15 << OPCODE_SHIFT | FLAG_RD | FLAG_CD));
 	ldns_buffer_set_position(r->out, HEADER_BYTES);
-	r->limit -= opt_size(r);
+	r->limit -= opt_size(r) + tsig_size(r);
 	if (r->question)
 		(void)ldns_rr2buffer_wire_compress(r->out, r->question, LDNS_SECTION_QUESTION,
 						   r->names);
@@ -571,16 +577,21 @@ enum dns_action dns_answer(const struct dns_service *s, const struct dns_query *
 		.outcome = outcome,
 		.limit = q->is_stream ? DNS_MESSAGE_BYTES : 512,
 	};
+	struct dns_query_shape shape;
 	enum dns_action action = DNS_ANSWER;
 
 	*outcome = (struct dns_outcome){ .is_known = q->is_stream };
 	/* An answer, or nothing that could be answered: silence, or two servers talk for ever. */
 	if (q->packet.len < HEADER_BYTES || q->packet.ptr[2] & 0x80)
 		return DNS_DROP;
-	if (ldns_wire2pkt(&r.asked, q->packet.ptr, q->packet.len) != LDNS_STATUS_OK) {
+	if ((q->packet.ptr[2] >> 3 & 15) != LDNS_PACKET_QUERY) {
+		outcome->rcode = LDNS_RCODE_NOTIMPL;
+	} else if (!dns_query_has_shape(q->packet, &shape) ||
+		   ldns_wire2pkt(&r.asked, q->packet.ptr, q->packet.len) != LDNS_STATUS_OK) {
 		r.asked = NULL;
 		outcome->rcode = LDNS_RCODE_FORMERR;
 	} else {
+		r.tsig_len = shape.tsig_len;
 		action = examine(&r);
 	}
 	if (action == DNS_ANSWER) {

@@ -1,0 +1,22 @@
+/* What a query may look like, before a library reads it: so that no packet makes that expensive. A pure function,
+ * any thread.
+ *
+ * One question; at most one SOA in the authority section (IXFR, RFC 1995 §3); at most one OPT (RFC 6891 §6.1.1) and
+ * one TSIG, which is the last (RFC 8945 §5.2). Names point backwards only, a few times: the library would follow
+ * 65535 pointers, of every name anew.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/bytes.h"
+
+/* Longer ones are no queries: OPT with padding and TSIG have room. */
+#define DNS_QUERY_BYTES 4096
+
+struct dns_query_shape {
+	size_t tsig_len; /* of the whole record; 0: not signed */
+};
+
+/* Also fills in *ret. False: FORMERR. `packet` has a whole header. */
+bool dns_query_has_shape(struct bytes packet, struct dns_query_shape *ret);
