@@ -2,8 +2,8 @@
 # Us beside our peers: CPU, speed and memory of HTTP through the tunnel.
 #
 #   ./dev bench                   everything, half an hour; writes docs/benchmarks.md
-#   ./dev bench --only small      one claim again: small bulk tunnel crowd memory start handshakes syscalls
-#                                 profile
+#   ./dev bench --only small      one claim again: small bulk tunnel crowd memory start handshakes names
+#                                 syscalls profile
 #   ./dev bench --quick           does it all work? About a minute, writes build/bench/ only
 #
 # It runs in a network of its own that has nothing but loopback, with a hosts file of its own that knows

@@ -408,6 +408,27 @@ def handshakes(results):
     )
 
 
+def names(results):
+    rows = [
+        [what] + [range_of(results.values("names", subject, metric), scale) for subject in ("adit", "nginx")]
+        + [spread(results.ratio("names", ("adit", metric), ("nginx", metric)))]
+        for what, metric, scale in (
+            ("from exec to the first handshake, ms", "first ms", 1),
+            ("CPU until then, ms", "start CPU ms", 1),
+            ("resident then, all processes, MB", "bytes", 1e-6),
+            ("resident after a thousand handshakes, MB", "bytes after", 1e-6),
+            ("CPU µs per full handshake, each for another name", "µs", 1),
+        )
+    ]  # fmt: skip
+    each = results.median("import", "adit", "ms each")
+    return (
+        f"## {results.about.get('hostnames', '?')} hostnames, each with a certificate of its own\n\nP-256, the same "
+        "certificates and keys for both; nginx has a `server` for each.\n\n"
+        + table(["", "adit-edge", "nginx", "ours ÷ it"], rows)
+        + f"\nTo tell a running edge of one more took {number(each)} ms on average, until all workers had been told.\n"
+    )
+
+
 def syscalls(results):
     text = (
         f"## System calls per small request\n\nCounted by {results.about.get('counted by', '?')}, over a whole "
@@ -472,6 +493,7 @@ SECTIONS = {
     "memory": memory,
     "start": start,
     "handshakes": handshakes,
+    "names": names,
     "syscalls": syscalls,
     "profile": profile,
 }
