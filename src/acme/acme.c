@@ -362,15 +362,22 @@ struct acme_order *acme_order(struct acme *a, const char *const *names, size_t n
 
 	BUG_IF(name_count == 0 || name_count > NAMES_MAX);
 	int code = be_ready(a, err);
-	/* Once more when the authority has forgotten us: with the same key, so it may remember yet. */
-	for (bool is_first = true; code == 0; is_first = false) {
+	for (bool is_new = false; code == 0;) {
 		json_t *wanted = json_pack("{s:o}", "identifiers", identifiers(names, name_count));
 		if (replaces && a->renewal_info)
 			json_object_set_new(wanted, "replaces", json_string(replaces));
 		code = post(a, a->new_order, wanted, "ordering", &r, err);
-		if (code == 0 || a->account || !is_first)
+		if (code == 0)
 			break;
-		code = be_ready(a, err);
+		if (!a->account && !is_new) {
+			/* The authority has forgotten us; with the same key, so it may remember yet. */
+			is_new = true;
+			code = be_ready(a, err);
+		} else if (code == E_DENIED && a->account && replaces && a->renewal_info) {
+			/* One that was replaced already, say, by an order whose end we did not live to see. */
+			replaces = NULL;
+			code = 0;
+		}
 	}
 	if (code == 0 && (!r.location || !acme_text(r.json, "finalize")))
 		code = err_set(err, E_PROTOCOL, "the authority's order makes no sense");

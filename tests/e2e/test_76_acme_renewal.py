@@ -1,11 +1,15 @@
 """Certificates of an ACME authority that end soon, and an authority that is gone meanwhile."""
 
 import base64
+import socket
+import ssl
+import threading
 
 import pytest
 
 from testenv import pebble as pebbles
 from testenv.acme import BUILT_IN, PEBBLE, Place, certificate, issuer, wait_issued
+from testenv.connector import write_config
 from testenv.edge import ZONE
 from testenv.program import PATIENCE
 from testenv.wait import wait_until
@@ -21,11 +25,43 @@ def place(own, tmp_path):
     return Place(own, tmp_path)
 
 
+class Visitors:
+    """One after the other, each on a connection of his own, through a tunnel to a service."""
+
+    def __init__(self, place):
+        config = write_config(place.folder / "service.yml", place.tunnel, [{"hostname": HOST, "service": "http_status:204"}])
+        place.own.connect(place.cli, place.tunnel, config)
+        self.edge, self.count, self.failures, self.is_over = place.edge, 0, [], threading.Event()
+        self.thread = threading.Thread(target=self._come, daemon=True)
+        self.thread.start()
+
+    def _come(self):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        while not self.is_over.wait(0.05):
+            self.count += 1
+            try:
+                with socket.create_connection(("127.0.0.1", self.edge.https), timeout=30) as raw:
+                    with context.wrap_socket(raw, server_hostname=HOST) as tls:
+                        tls.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+                        answer = tls.recv(4096)
+                        if not answer.startswith(b"HTTP/1.1 204"):
+                            self.failures.append(answer)
+            except OSError as e:
+                self.failures.append(e)
+
+    def stop(self):
+        self.is_over.set()
+        self.thread.join()
+        return self.count, self.failures
+
+
 def test_renewal_by_hand_and_by_time_with_the_authority_gone_in_between(place):
     place.pebble(seconds=20)
     place.start()
     place.route(HOST)
     wait_issued(place.edge, HOST)
+    visitors = Visitors(place)
     first = certificate(place.edge, HOST)
     wait_until(lambda: certificate(place.edge, HOST).serial_number != first.serial_number, "renewal", 40 * PATIENCE)
     second = certificate(place.edge, HOST)
@@ -41,6 +77,8 @@ def test_renewal_by_hand_and_by_time_with_the_authority_gone_in_between(place):
     done = place.edge.command("tls", "renew", seconds=90)
     assert done.returncode == 0, done.stderr
     assert PEBBLE in issuer(place.edge, HOST)
+    count, failures = visitors.stop()
+    assert count > 20 and failures == [], failures[:3]
 
 
 @pytest.mark.long
