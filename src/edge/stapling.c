@@ -36,7 +36,7 @@ struct stapled {
 	struct list node;                    /* in stapling->list */
 	char id[TLS_OCSP_ID_SIZE];           /* of the certificate */
 	struct tls_certificate *certificate; /* counted */
-	char *url;                           /* owned */
+	char *url;                           /* owned; NULL: nobody can be asked */
 	bool is_must, is_wanted;
 	usec fresh_until; /* wall, as the next; 0: no answer */
 	usec next_try_at;
@@ -202,7 +202,7 @@ static struct stapled *first_due(struct stapling *s)
 
 	LIST_FOR_EACH(node, &s->list) {
 		struct stapled *c = LIST_ENTRY(node, struct stapled, node);
-		if (!first || c->next_try_at < first->next_try_at)
+		if (c->url && (!first || c->next_try_at < first->next_try_at))
 			first = c;
 	}
 	return first;
@@ -270,21 +270,16 @@ static void stapled_free(struct stapling *s, struct stapled *c)
 static void add(struct stapling *s, struct tls_certificate *certificate, const char *id,
 		const struct map *kept)
 {
-	char *url = tls_ocsp_url(certificate);
-
-	if (!url) {
-		if (tls_ocsp_is_must(certificate))
-			log_debug(COMPONENT, "a certificate must be stapled and says not by whom",
-				  LOG_STR("certificate", id));
-		return;
-	}
 	struct stapled *c = mem_alloc(sizeof(*c));
 	const struct store_ocsp *answer = map_find(kept, bytes_str(id));
 	memcpy(c->id, id, sizeof(c->id));
 	c->certificate = tls_certificate_ref(certificate);
-	c->url = url;
+	c->url = tls_ocsp_url(certificate);
 	c->is_must = tls_ocsp_is_must(certificate);
 	c->is_wanted = true;
+	if (!c->url && c->is_must)
+		log_warn(COMPONENT, "a certificate must be stapled and does not say by whom",
+			 LOG_STR("certificate", id));
 	if (answer && answer->response_len) {
 		c->fresh_until = answer->fresh_until;
 		c->next_try_at = answer->next_try_at;

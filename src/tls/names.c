@@ -31,7 +31,8 @@ static int on_hello_comes(gnutls_session_t gnutls, unsigned type, unsigned when,
 
 	(void)type;
 	(void)when;
-	if (incoming)
+	/* After the handshake there is none: a hello then asks for renegotiation, which is refused. */
+	if (incoming && hello)
 		tls_ticket_name_read(&hello->ticket, message);
 	return 0;
 }
