@@ -14,6 +14,9 @@
  * that announces it, whose lock orders the two. */
 struct crossing {
 	atomic_int refs; /* near, far, and every post under way */
+	/* Of the connection that far has sent it down; -1: none yet. For the log, when near's visitor does not wait for
+	 * any word of far's. */
+	atomic_int sent_index;
 	struct worker *near_worker, *far_worker;
 	struct forward_how how; /* its dispatch and replay are near's own; its replica is counted */
 
@@ -248,7 +251,9 @@ static void far_start(void *arg)
 	pipe_writer_set_events(c->response_writer, &far_pipes, c);
 	if (c->request_reader)
 		pipe_reader_set_events(c->request_reader, &far_pipes, c);
-	if (forward_here(w, y, &c->how) == HANDLED_FAILED)
+	bool has_failed = forward_here(w, y, &c->how) == HANDLED_FAILED;
+	atomic_store_explicit(&c->sent_index, y->conn_index, memory_order_relaxed);
+	if (has_failed)
 		exchange_fail(y);
 	else
 		far_take_request(c);
@@ -393,6 +398,10 @@ static void near_on_cancelled(struct exchange *x)
 {
 	struct crossing *c = x->answerer_ctx;
 
+	if (!c->near_has_head) {
+		x->connector = c->how.replica->connector;
+		x->conn_index = atomic_load_explicit(&c->sent_index, memory_order_relaxed);
+	}
 	post(c->far_worker, c, far_cancel);
 	near_done(c, true);
 	exchange_release_answerer(x);
@@ -431,6 +440,7 @@ void crossing_start(struct worker *here, struct worker *there, struct exchange *
 	struct crossing *c = mem_alloc(sizeof(*c));
 
 	atomic_init(&c->refs, 2);
+	atomic_init(&c->sent_index, -1);
 	c->near_worker = here;
 	c->far_worker = there;
 	c->how = *how;

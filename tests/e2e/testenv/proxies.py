@@ -43,12 +43,15 @@ class Listener:
 
 
 def copy(source, sink):
-    with contextlib.suppress(OSError):
+    """The end of one direction leaves the other one open: what is under way there still arrives."""
+    try:
         while data := source.recv(65536):
             sink.sendall(data)
-    for s in (source, sink):
-        with contextlib.suppress(OSError):
-            s.shutdown(socket.SHUT_RDWR)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        for s in (source, sink):
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
 
 
 def both_ways(a, b):
