@@ -1,11 +1,19 @@
 #include "base/bufq.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/mem.h"
 
 /* 64 chunks = 1 MiB kept per thread: a busy worker allocates none, an idle one is small. */
 #define CACHED_CHUNKS 64
+
+static _Atomic int64_t memory;
+
+int64_t bufq_memory(void)
+{
+	return atomic_load_explicit(&memory, memory_order_relaxed);
+}
 
 struct bufq_chunk {
 	struct bufq_chunk *next;
@@ -21,14 +29,21 @@ struct bufq_chunk {
 #endif
 #endif
 
+static void count(int64_t bytes)
+{
+	atomic_fetch_add_explicit(&memory, bytes, memory_order_relaxed);
+}
+
 #ifdef NO_CACHE
 static struct bufq_chunk *chunk_new(void)
 {
+	count(sizeof(struct bufq_chunk));
 	return mem_alloc(sizeof(struct bufq_chunk));
 }
 
 static void chunk_free(struct bufq_chunk *chunk)
 {
+	count(-(int64_t)sizeof(*chunk));
 	mem_free(chunk);
 }
 #else
@@ -44,6 +59,7 @@ static struct bufq_chunk *chunk_new(void)
 		cached_count--;
 	} else {
 		chunk = mem_resize(NULL, sizeof(*chunk));
+		count(sizeof(*chunk));
 	}
 	chunk->next = NULL;
 	chunk->start = chunk->end = 0;
@@ -53,6 +69,7 @@ static struct bufq_chunk *chunk_new(void)
 static void chunk_free(struct bufq_chunk *chunk)
 {
 	if (cached_count >= CACHED_CHUNKS) {
+		count(-(int64_t)sizeof(*chunk));
 		mem_free(chunk);
 		return;
 	}

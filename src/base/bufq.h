@@ -54,3 +54,6 @@ void bufq_move(struct bufq *to, struct bufq *from);
 /* A loose chunk of BUFQ_CHUNK_BYTES from the same cache, for scratch space. */
 void *bufq_chunk_take(void) __attribute__((returns_nonnull));
 void bufq_chunk_return(void *chunk);
+
+/* Bytes that all chunks of this process have now, those that threads keep for the next ones included. Any thread. */
+int64_t bufq_memory(void);

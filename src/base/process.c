@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/metrics.h"
 
 static int64_t usec_of(const struct timespec *t)
@@ -74,6 +75,46 @@ static usec started_wall(void)
 	if (started < 0 || clock_gettime(CLOCK_BOOTTIME, &now) < 0)
 		return 0;
 	return clock_wall_now() - usec_of(&now) + started;
+}
+
+/* "max" or a number; INT64_MAX: no limit. */
+static int64_t cgroup_limit(const char *path)
+{
+	char text[32] = "";
+	FILE *file = fopen(path, "re");
+	uint64_t limit;
+
+	if (!file)
+		return INT64_MAX;
+	if (!fgets(text, sizeof(text), file))
+		text[0] = 0;
+	(void)fclose(file);
+	text[strcspn(text, "\n")] = 0;
+	return bytes_to_u64(bytes_str(text), &limit) && limit < INT64_MAX ? (int64_t)limit
+									  : INT64_MAX;
+}
+
+int64_t process_memory_limit(void)
+{
+	int64_t least = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE), limit;
+	char line[512] = "", path[640];
+	FILE *file = fopen("/proc/self/cgroup", "re");
+
+	if (least <= 0)
+		least = INT64_MAX;
+	/* Of version 2 there is one line, "0::/path"; in a container the path is that of the root. */
+	while (file && fgets(line, sizeof(line), file) && strncmp(line, "0::", 3) != 0)
+		line[0] = 0;
+	if (file)
+		(void)fclose(file);
+	line[strcspn(line, "\n")] = 0;
+	if (strncmp(line, "0::", 3) == 0) {
+		(void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", line + 3);
+		limit = cgroup_limit(path);
+		least = limit < least ? limit : least;
+	}
+	limit = cgroup_limit("/sys/fs/cgroup/memory.max");
+	return limit < least ? limit : least;
 }
 
 int64_t process_raise_descriptors(void)

@@ -15,6 +15,8 @@ struct process_facts {
 /* Reads /proc, which is memory: well below a millisecond, but for a process with very many descriptors on
  * a kernel before 6.2 (about one per 10 000). Any thread. */
 void process_read(struct process_facts *ret);
+/* What this process may have of memory: of its cgroup (version 2) or of the machine, whichever is less. At the start. */
+int64_t process_memory_limit(void);
 /* Raises the soft limit of file descriptors to the hard one, for a program that opens one per connection; returns what it
  * is then, -1: there is none. At the start. */
 int64_t process_raise_descriptors(void);

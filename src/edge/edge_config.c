@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/nearest.h"
+#include "base/process.h"
 #include "config/yaml.h"
 #include "edge/ports/port_allow.h"
 #include "io/address.h"
@@ -28,6 +29,8 @@ enum source { FROM_DEFAULT, FROM_FILE, FROM_FLAG };
 #define TICKET_ROTATION_MAX (7 * 24 * 3600 * USEC_PER_SEC)
 /* More per second is what no bucket tells apart from no limit. */
 #define LIMIT_MAX 1000000
+/* A few hundred downloads to slow visitors. */
+#define BUFFERS_MIN ((int64_t)64 * 1024 * 1024)
 #define TIMEOUT_MIN (USEC_PER_SEC / 10)
 #define TIMEOUT_MAX (3600 * USEC_PER_SEC)
 
@@ -94,6 +97,9 @@ static const struct edge_setting settings[] = {
 	{ "limit-all-connections", "COUNT", "off",
 	  "connections of all visitors; off: as many as there are file descriptors for",
 	  EDGE_SETTING_LIMIT, offsetof(struct edge_config, limits.all_connections) },
+	{ "limit-buffers", "BYTES", NULL,
+	  "memory of bodies on their way: 512M, 2G, off (half of what there is)",
+	  EDGE_SETTING_BYTES, offsetof(struct edge_config, limits.buffers) },
 	{ "limit-exempt", "NETWORKS", "127.0.0.0/8, ::1/128",
 	  "whom the limits of an address are not for; off: nobody", EDGE_SETTING_NETWORKS,
 	  offsetof(struct edge_config, limits.exempt) },
@@ -299,6 +305,30 @@ static int limit_set(uint32_t *at, const char *value, struct err *err)
 	return 0;
 }
 
+/* Powers of 1024, as of systemd's MemoryMax=. */
+static int bytes_set(int64_t *at, const char *value, struct err *err)
+{
+	struct bytes text = bytes_str(value);
+	uint64_t number = 0;
+	unsigned shift = bytes_ends_with(text, BYTES_LIT("K"))   ? 10
+			 : bytes_ends_with(text, BYTES_LIT("M")) ? 20
+			 : bytes_ends_with(text, BYTES_LIT("G")) ? 30
+								 : 0;
+
+	if (!strcmp(value, "off")) {
+		*at = 0;
+		return 0;
+	}
+	if (!bytes_to_u64(bytes_first(text, text.len - (shift ? 1 : 0)), &number) ||
+	    number > (uint64_t)INT64_MAX >> shift || (int64_t)(number << shift) < BUFFERS_MIN)
+		return err_set(
+			err, E_INVALID,
+			"a size like 512M or 2G, 64M at least, or off expected, '%.100s' found",
+			value);
+	*at = (int64_t)(number << shift);
+	return 0;
+}
+
 static int timeout_set(usec *at, const char *value, struct err *err)
 {
 	usec duration;
@@ -441,6 +471,8 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 		return list_add(s, at, value, err);
 	case EDGE_SETTING_NETWORKS:
 		return networks_add(at, value, err);
+	case EDGE_SETTING_BYTES:
+		return bytes_set(at, value, err);
 	case EDGE_SETTING_LIMIT:
 		return limit_set(at, value, err);
 	case EDGE_SETTING_TIMEOUT:
@@ -575,6 +607,9 @@ void edge_config_init(struct edge_config *c, const char *data_dir)
 			BUG_IF(take_value(c, i, FROM_DEFAULT, settings[i].preset, NULL) < 0);
 	c->admin_socket = mem_printf("%s/admin.sock", data_dir);
 	c->workers = core_count();
+	c->limits.buffers = process_memory_limit() / 2;
+	if (c->limits.buffers < BUFFERS_MIN)
+		c->limits.buffers = BUFFERS_MIN;
 	location_from_host(c->location);
 }
 

@@ -42,6 +42,7 @@ struct edge_limits {
 		request_rate;     /* of one address; 0: any number */
 	uint32_t dns_rate;        /* see edge/dns/rate.h; 0: no limit */
 	uint32_t all_connections; /* 0: as many as there are descriptors for */
+	int64_t buffers;          /* bytes; 0: any number */
 	struct edge_texts exempt; /* networks, as network_parse() takes them */
 	uint32_t body_rate;       /* bytes per second; 0: as slow as they like */
 	usec body_grace;          /* how long it may be slower */
@@ -104,6 +105,7 @@ enum edge_setting_type {
 	EDGE_SETTING_DNS,          /* addresses; "off" or "wildcard" alone: none */
 	EDGE_SETTING_NAME_SERVERS, /* list of "NAME" or "NAME=IP" */
 	EDGE_SETTING_NETWORKS,     /* list of networks, or several in one text; "off" alone: none */
+	EDGE_SETTING_BYTES,        /* "512M", "2G", a number, or "off" */
 	EDGE_SETTING_LIMIT,        /* a number, or "off" */
 	EDGE_SETTING_TIMEOUT,      /* a duration that is not 0 */
 	EDGE_SETTING_PATH,

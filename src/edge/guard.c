@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/bufq.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -66,6 +67,7 @@ struct guard *guard_new(const struct edge_config *cfg)
 		.requests = l->requests,
 		.request_rate = l->request_rate,
 		.all_connections = g->all_connections,
+		.buffers = l->buffers,
 		.exempt = g->exempt,
 		.exempt_count = g->exempt_count,
 	};
@@ -113,18 +115,23 @@ struct json_t *guard_json(void *guard)
 	json_t *rows = json_array();
 
 	(void)json_array_append_new(
-		rows, row("connections of all visitors", g->all_connections, ALLOWANCE_ALL));
+		rows, row("limit-all-connections", g->all_connections, ALLOWANCE_ALL));
 	(void)json_array_append_new(
-		rows, row("connections of an address", l->connections, ALLOWANCE_CONNECTIONS));
+		rows, row("limit-connections", l->connections, ALLOWANCE_CONNECTIONS));
 	(void)json_array_append_new(
-		rows, row("new ones per second", l->connection_rate, ALLOWANCE_CONNECTION_RATE));
-	(void)json_array_append_new(rows,
-				    row("requests of an address", l->requests, ALLOWANCE_REQUESTS));
-	(void)json_array_append_new(rows, row("new ones per second (requests)", l->request_rate,
-					      ALLOWANCE_REQUEST_RATE));
-	return json_pack("{s:I, s:I, s:I, s:o}", "file_descriptors", (json_int_t)g->descriptors,
+		rows, row("limit-connection-rate", l->connection_rate, ALLOWANCE_CONNECTION_RATE));
+	(void)json_array_append_new(rows, row("limit-requests", l->requests, ALLOWANCE_REQUESTS));
+	(void)json_array_append_new(
+		rows, row("limit-request-rate", l->request_rate, ALLOWANCE_REQUEST_RATE));
+	(void)json_array_append_new(
+		rows,
+		json_pack("{s:s, s:o, s:I}", "limit", "limit-buffers", "value",
+			  l->buffers ? json_integer(l->buffers) : json_string("off"), "refused",
+			  (json_int_t)metric_get(&metric_limited[ALLOWANCE_BUFFERS])));
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "file_descriptors", (json_int_t)g->descriptors,
 			 "addresses_known", (json_int_t)metric_get(&metric_limited_addresses),
-			 "accept_pauses", (json_int_t)metric_get(&metric_exhausted), "table", rows);
+			 "accept_pauses", (json_int_t)metric_get(&metric_exhausted), "buffer_bytes",
+			 (json_int_t)bufq_memory(), "settings", rows);
 }
 
 void guard_register_metrics(void)

@@ -240,13 +240,14 @@ def test_public_ports_count_connections_too(limited):
 
 def test_status_shows_limits_rates_and_certificates(limited):
     status = json.loads(limited.edge.command("status", "--json").stdout)
-    table = {row["limit"]: row for row in status["limits"]["table"]}
-    assert table["connections of an address"]["value"] == 3
-    assert table["connections of an address"]["refused"] == limited.refused("connections")
+    table = {row["limit"]: row for row in status["limits"]["settings"]}
+    assert table["limit-connections"]["value"] == 3
+    assert table["limit-connections"]["refused"] == limited.refused("connections")
     assert status["rates"]["requests_per_second"] >= 0
     assert any(HOST.split(".", 1)[1] in c["hostnames"] for c in status["certificates"])
+    assert {"hostname": HOST, "tunnel": "place", "connections": 4} in status["names"]
     shown = limited.edge.command("status").stdout
-    for title in ("\nConnectors\n", "\nVisitors\n", "\nRates, over a minute\n", "\nLimits\n", "\nCertificates\n"):
+    for title in ("\nConnectors\n", "\nVisitors\n", "\nRates, over a minute\n", "\nLimits\n", "\nNames\n", "\nCertificates\n"):
         assert title in shown, shown
 
 

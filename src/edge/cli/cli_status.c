@@ -268,9 +268,15 @@ static const struct section {
 static const struct part_title {
 	const char *name, *title;
 } part_titles[] = {
-	{ "rates", "Rates, over a minute" }, { "limits", "Limits" },
-	{ "certificates", "Certificates" },  { "acme", "Certificates of ACME" },
-	{ "stapling", "OCSP stapling" },     { "dns", "DNS" },
+	{ "names", "Names" },
+	{ "rates", "Rates, over a minute" },
+	{ "limits", "Limits" },
+	{ "certificates", "Certificates" },
+	{ "acme", "Certificates of ACME" },
+	{ "stapling", "OCSP stapling" },
+	{ "dns", "DNS" },
+	{ "dns_secondaries", "DNS secondaries" },
+	{ "dns_updates", "DNS updates" },
 };
 
 static bool is_in_sections(const char *name)

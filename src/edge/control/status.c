@@ -4,6 +4,7 @@
  * member of the answer; edge/cli/cli_status.c shows any, and well those that have a row in its table. */
 #include <stdlib.h>
 
+#include "base/map.h"
 #include "base/mem.h"
 #include "edge/control/control_internal.h"
 
@@ -118,6 +119,78 @@ static json_t *certificates_json(struct control *c, struct err *err)
 	return ret;
 }
 
+/* --- Names ------------------------------------------------------------------------------------ */
+
+/* Of every living tunnel; owned by the caller, as the names. */
+static struct map *tunnel_names(struct control *c, struct err *err)
+{
+	const struct store_tunnel_filter living = { .is_deleted = 0 };
+	struct store_tunnel *tunnels;
+	struct map *names;
+	size_t count;
+
+	if (store_tunnel_list(c->store, &living, &tunnels, &count, NULL, err) < 0)
+		return NULL;
+	names = map_new();
+	for (size_t i = 0; i < count; i++) {
+		(void)map_put(names, uuid_bytes(&tunnels[i].id), mem_strdup(tunnels[i].name));
+		store_tunnel_done(&tunnels[i]);
+	}
+	mem_free(tunnels);
+	return names;
+}
+
+static void free_names(struct map *names)
+{
+	size_t cursor = 0;
+	struct bytes key;
+	void *name;
+
+	while (map_next(names, &cursor, &key, &name))
+		mem_free(name);
+	map_free(names);
+}
+
+static json_t *name_json(const struct control *c, const struct map *names,
+			 const struct store_route *r)
+{
+	const char *tunnel = map_find(names, uuid_bytes(&r->tunnel));
+	size_t connections =
+		c->hooks.connection_count ? c->hooks.connection_count(c->hooks.ctx, &r->tunnel) : 0;
+
+	/* A tunnel that went between the two questions. */
+	return json_pack("{s:s, s:s, s:I}", "hostname", r->hostname, "tunnel",
+			 tunnel ? tunnel : "-", "connections", (json_int_t)connections);
+}
+
+/* Hostnames that have a route; those that nobody serves now come first. */
+static json_t *names_json(struct control *c, struct err *err)
+{
+	struct store_route *routes;
+	json_t *ret, *one;
+	size_t count, unserved = 0;
+	struct map *names = tunnel_names(c, err);
+
+	if (!names)
+		return NULL;
+	if (store_route_list(c->store, &routes, &count, err) < 0) {
+		free_names(names);
+		return NULL;
+	}
+	ret = json_array();
+	for (size_t i = 0; i < count; i++) {
+		one = name_json(c, names, &routes[i]);
+		if (json_integer_value(json_object_get(one, "connections")) == 0)
+			(void)json_array_insert_new(ret, unserved++, one);
+		else
+			(void)json_array_append_new(ret, one);
+		store_route_done(&routes[i]);
+	}
+	mem_free(routes);
+	free_names(names);
+	return ret;
+}
+
 /* --- The answer ------------------------------------------------------------------------------- */
 
 static json_t *edge_json(const struct control *c)
@@ -135,7 +208,7 @@ enum ask_result admin_status(struct ask *a)
 	size_t zones, tunnels, routes, networks;
 	struct err err = { 0 };
 	int64_t users, revision;
-	json_t *certificates = NULL, *result;
+	json_t *certificates, *names, *result;
 
 	users = store_user_count(c->store, &err);
 	revision = users < 0 ? -1 : store_revision(c->store, &err);
@@ -146,12 +219,18 @@ enum ask_result admin_status(struct ask *a)
 	certificates = certificates_json(c, &err);
 	if (!certificates)
 		return answer_store_error(a, &err);
-	result = json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "running",
-			   c->hooks.status != NULL, "version", ADIT_VERSION, "public_url",
-			   c->public_url, "revision", (json_int_t)revision, "zones",
+	names = names_json(c, &err);
+	if (!names) {
+		json_decref(certificates);
+		return answer_store_error(a, &err);
+	}
+	result = json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
+			   "running", c->hooks.status != NULL, "version", ADIT_VERSION,
+			   "public_url", c->public_url, "revision", (json_int_t)revision, "zones",
 			   (json_int_t)zones, "tunnels", (json_int_t)tunnels, "routes",
 			   (json_int_t)routes, "network_routes", (json_int_t)networks, "users",
-			   (json_int_t)users, "edge", edge_json(c), "certificates", certificates);
+			   (json_int_t)users, "edge", edge_json(c), "certificates", certificates,
+			   "names", names);
 	for (size_t i = 0; i < c->status_part_count; i++) {
 		const struct control_status_part *part = &c->status_parts[i];
 		(void)json_object_set_new(result, part->name, part->make(part->ctx));

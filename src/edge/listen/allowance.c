@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/bufq.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -21,6 +22,7 @@ enum { NARROW, WIDE, SCOPES };
 		.help = "Connections and requests of visitors refused over a limit", \
 	}
 struct metric metric_limited[ALLOWANCE_ANSWERS] = {
+	[ALLOWANCE_BUFFERS] = LIMITED("buffers"),
 	[ALLOWANCE_ALL] = LIMITED("all-connections"),
 	[ALLOWANCE_CONNECTIONS] = LIMITED("connections"),
 	[ALLOWANCE_CONNECTION_RATE] = LIMITED("connection-rate"),
@@ -38,6 +40,7 @@ struct allowances {
 	struct quota_table *table; /* owned */
 	struct quota_limit limits[SCOPES][QUOTA_KINDS];
 	uint32_t all_max;
+	int64_t buffers_max;
 	_Atomic uint32_t all;
 	const struct network *exempt; /* borrowed */
 	size_t exempt_count;
@@ -62,6 +65,7 @@ struct allowances *allowances_new(const struct allowance_limits *limits)
 
 	a->table = quota_table_new(LIMIT_VISITOR_ADDRESSES, &metric_limited_addresses);
 	a->all_max = limits->all_connections;
+	a->buffers_max = limits->buffers;
 	a->exempt = limits->exempt;
 	a->exempt_count = limits->exempt_count;
 	for (uint32_t scope = 0; scope < SCOPES; scope++) {
@@ -89,6 +93,7 @@ struct allowances *allowances_free(struct allowances *a)
 const char *allowance_reason(enum allowance_answer answer)
 {
 	static const char *const texts[ALLOWANCE_ANSWERS] = {
+		[ALLOWANCE_BUFFERS] = "This edge has no memory for another request just now.",
 		[ALLOWANCE_ALL] = "too many connections of all visitors",
 		[ALLOWANCE_CONNECTIONS] = "too many connections of your address at once",
 		[ALLOWANCE_CONNECTION_RATE] = "too many new connections of your address",
@@ -110,6 +115,11 @@ static void note(struct allowances *a, enum allowance_answer answer, const char 
 		return;
 	log_warn(COMPONENT, "visitors are refused, as they are over a limit",
 		 LOG_STR("limit", metric_limited[answer].labels), LOG_STR("client", ip));
+}
+
+static bool is_crowded(const struct allowances *a)
+{
+	return a->buffers_max && bufq_memory() > a->buffers_max;
 }
 
 static bool is_exempt(const struct allowances *a, const struct network *one)
@@ -179,6 +189,10 @@ enum allowance_answer allowance_enter(struct allowances *a, const struct address
 	if (!a)
 		return ALLOWANCE_GIVEN;
 	address_ip_text(visitor, ip);
+	if (is_crowded(a)) {
+		note(a, ALLOWANCE_BUFFERS, ip);
+		return ALLOWANCE_BUFFERS;
+	}
 	uint32_t before = atomic_fetch_add_explicit(&a->all, 1, memory_order_relaxed);
 	if (a->all_max && before >= a->all_max) {
 		atomic_fetch_sub_explicit(&a->all, 1, memory_order_relaxed);
@@ -224,6 +238,11 @@ enum allowance_answer allowance_begin(struct allowance *h, unsigned *ret_wait_se
 
 	if (!h)
 		return ALLOWANCE_GIVEN;
+	*ret_wait_sec = 1;
+	if (is_crowded(h->all)) {
+		note(h->all, ALLOWANCE_BUFFERS, h->ip);
+		return ALLOWANCE_BUFFERS;
+	}
 	enum quota_answer answer = take(h, KIND_REQUESTS, &wait);
 	if (answer == QUOTA_TAKEN) {
 		h->refs++;

@@ -3,7 +3,7 @@
  * LIMIT_VISITOR_WIDE times as much of each, as some have whole ones. Addresses in exempt networks may do anything.
  *
  * All public listeners ask: http, https over TCP and QUIC, and public ports, each with the visitor's own address
- * (after a PROXY header). Why it is made like this: docs/decisions/0006-limits-per-visitor.md. An allowance
+ * (after a PROXY header). Why it is made like this: docs/decisions/0007-limits-per-visitor.md. An allowance
  * belongs to one worker's thread, the table to all.
  */
 #pragma once
@@ -25,13 +25,15 @@ struct allowance_limits {
 		connection_rate; /* of one address, at once and per second; 0: any number */
 	uint32_t requests, request_rate;
 	uint32_t all_connections;     /* of all visitors, exempt or not; 0: any number */
+	int64_t buffers;              /* bytes of bufq_memory(), of everybody; 0: any number */
 	const struct network *exempt; /* borrowed for good */
 	size_t exempt_count;
 };
 
 enum allowance_answer {
 	ALLOWANCE_GIVEN,
-	ALLOWANCE_ALL, /* too many connections of all visitors together */
+	ALLOWANCE_BUFFERS, /* no memory for bodies is left: whoever it is */
+	ALLOWANCE_ALL,     /* too many connections of all visitors together */
 	ALLOWANCE_CONNECTIONS,
 	ALLOWANCE_CONNECTION_RATE,
 	ALLOWANCE_REQUESTS,
@@ -52,7 +54,7 @@ enum allowance_answer allowance_enter(struct allowances *a, const struct address
 /* The connection has ended; its requests may still go on. NULL is fine; returns NULL. */
 struct allowance *allowance_leave(struct allowance *h);
 /* A request of that connection. With ALLOWANCE_GIVEN allowance_end() follows when it is over; else *ret_wait_sec
- * is when to try again, and the request is refused with 429. */
+ * is when to try again, and the request is refused with 429 (ALLOWANCE_BUFFERS: 503). */
 enum allowance_answer allowance_begin(struct allowance *h, unsigned *ret_wait_sec);
 void allowance_end(struct allowance *h);
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "base/bufq.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -53,8 +54,12 @@ static enum handled metrics_handle(struct exchange *x, void *ctx)
 		int ret = metrics_print(&out);
 		ret |= buf_printf(&out,
 				  "# HELP adit_edge_exchanges Requests under way now\n"
-				  "# TYPE adit_edge_exchanges gauge\nadit_edge_exchanges %ld\n",
-				  exchange_live_count() - 1); /* but for this one */
+				  "# TYPE adit_edge_exchanges gauge\nadit_edge_exchanges %ld\n"
+				  "# HELP adit_edge_buffer_bytes Memory of bodies on their way\n"
+				  "# TYPE adit_edge_buffer_bytes gauge\n"
+				  "adit_edge_buffer_bytes %lld\n",
+				  exchange_live_count() - 1 /* but for this one */,
+				  (long long)bufq_memory());
 		if (ret < 0)
 			buf_clear(&out);
 		exchange_answer_whole(x, ret < 0 ? 500 : 200,

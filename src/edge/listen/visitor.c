@@ -115,8 +115,12 @@ enum handled visitor_limit_handle(struct exchange *x, void *worker)
 	(void)worker;
 	if (!permit || permit->answer == ALLOWANCE_GIVEN)
 		return HANDLED_NEXT;
-	(void)exchange_failed(x, FAILURE_VISITOR, 429, 0, "Too many requests", "%s",
-			      allowance_reason(permit->answer));
+	if (permit->answer == ALLOWANCE_BUFFERS)
+		(void)exchange_failed(x, FAILURE_EDGE, 503, 0, "Service unavailable", "%s",
+				      allowance_reason(permit->answer));
+	else
+		(void)exchange_failed(x, FAILURE_VISITOR, 429, 0, "Too many requests", "%s",
+				      allowance_reason(permit->answer));
 	x->failure.retry_after_sec = permit->wait_sec;
 	return HANDLED_FAILED;
 }

@@ -142,6 +142,45 @@ static void errors_say_where(void **state)
 	assert_load_fails("https: :443\nhttps: :444\n", "2:1", "");
 }
 
+static void limits_are_numbers_or_off(void **state)
+{
+	(void)state;
+	struct edge_config c;
+	edge_config_init(&c, "/tmp");
+	assert_int_equal(c.limits.connections, 1024);
+	assert_texts(&c.limits.exempt, 2, "127.0.0.0/8");
+	assert_true(c.limits.buffers >= 64 * 1024 * 1024);
+	assert_int_equal(edge_config_flag(&c, "limit-connections", "off", NULL), 0);
+	assert_int_equal(c.limits.connections, 0);
+	assert_int_equal(edge_config_flag(&c, "limit-requests", "77", NULL), 0);
+	assert_int_equal(c.limits.requests, 77);
+	assert_int_equal(edge_config_flag(&c, "limit-exempt", "10.0.0.0/8, 2001:db8::/32", NULL), 0);
+	assert_texts(&c.limits.exempt, 2, "10.0.0.0/8");
+	assert_int_equal(edge_config_flag(&c, "limit-exempt", "off", NULL), 0);
+	assert_int_equal(c.limits.exempt.count, 0);
+	assert_int_equal(edge_config_flag(&c, "limit-buffers", "2G", NULL), 0);
+	assert_true(c.limits.buffers == (int64_t)2 << 30);
+	assert_int_equal(edge_config_flag(&c, "timeout-head", "2s", NULL), 0);
+	assert_true(c.limits.head == 2 * USEC_PER_SEC);
+	static const char *const wrong[][2] = {
+		{ "limit-connections", "0" },
+		{ "limit-connections", "-1" },
+		{ "limit-request-rate", "1000001" },
+		{ "limit-exempt", "10.0.0.1" },
+		{ "limit-exempt", "10.0.0.0/33" },
+		{ "limit-buffers", "1M" },
+		{ "limit-buffers", "99999999999G" },
+		{ "limit-buffers", "" },
+		{ "timeout-head", "0s" },
+		{ "timeout-body", "2h" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		struct err err = { 0 };
+		assert_int_equal(edge_config_flag(&c, wrong[i][0], wrong[i][1], &err), E_INVALID);
+	}
+	edge_config_done(&c);
+}
+
 static void empty_file_is_fine_and_a_missing_one_is_told_apart(void **state)
 {
 	assert_int_equal(load("# nothing yet\n", NULL), 0);
@@ -245,6 +284,7 @@ int main(void)
 		TEST(defaults_are_a_whole_edge),
 		TEST(file_beats_defaults_and_flags_beat_the_file),
 		TEST(errors_say_where),
+		TEST(limits_are_numbers_or_off),
 		TEST(empty_file_is_fine_and_a_missing_one_is_told_apart),
 		TEST(empty_list_switches_a_listener_off),
 		TEST(bad_flags_are_refused),

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/bufq.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "edge/listen/allowance.h"
@@ -123,6 +124,25 @@ static void requests_count_over_connections_and_outlive_them(void **state)
 	allowances_free(a);
 }
 
+static void without_memory_for_bodies_nobody_gets_in(void **state)
+{
+	const struct allowance_limits limits = { .buffers = 2 * BUFQ_CHUNK_BYTES };
+	struct allowances *a = allowances_new(&limits);
+	struct allowance *h, *none;
+	unsigned wait = 0;
+
+	(void)state;
+	assert_int_equal(enter(a, "192.0.2.1", &h), ALLOWANCE_GIVEN);
+	void *chunks[] = { bufq_chunk_take(), bufq_chunk_take(), bufq_chunk_take() };
+	assert_int_equal(enter(a, "10.1.2.3", &none), ALLOWANCE_BUFFERS);
+	assert_int_equal(allowance_begin(h, &wait), ALLOWANCE_BUFFERS);
+	assert_int_equal(wait, 1);
+	allowance_leave(h);
+	for (size_t i = 0; i < ARRAY_LEN(chunks); i++)
+		bufq_chunk_return(chunks[i]);
+	allowances_free(a);
+}
+
 static void without_a_table_everything_is_allowed(void **state)
 {
 	struct allowance *h;
@@ -143,6 +163,7 @@ int main(void)
 		cmocka_unit_test(ipv6_counts_by_64_and_more_loosely_by_48),
 		cmocka_unit_test(exempt_networks_count_only_towards_all),
 		cmocka_unit_test(requests_count_over_connections_and_outlive_them),
+		cmocka_unit_test(without_memory_for_bodies_nobody_gets_in),
 		cmocka_unit_test(without_a_table_everything_is_allowed),
 	};
 
