@@ -246,12 +246,12 @@ static int list_add(const struct edge_setting *s, struct edge_texts *t, const ch
 		rc = address_parse(bytes_str(value), &address, err);
 		if (rc < 0)
 			return rc;
+		if (s->type == EDGE_SETTING_DNS && address.any.sa_family == AF_UNIX)
+			return err_set(err, E_INVALID, "names are not resolved at a path");
 	} else if (s->type == EDGE_SETTING_PORTS) {
 		rc = port_range_parse(bytes_str(value), &range, err);
 		if (rc < 0)
 			return rc;
-		if (s->type == EDGE_SETTING_DNS && address.any.sa_family == AF_UNIX)
-			return err_set(err, E_INVALID, "names are not resolved at a path");
 	} else if (s->type == EDGE_SETTING_NAME_SERVERS) {
 		rc = name_server_check(value, err);
 		if (rc < 0)
