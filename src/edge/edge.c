@@ -28,6 +28,7 @@
 #include "edge/guard.h"
 #include "edge/listen/local.h"
 #include "edge/listen/sockets.h"
+#include "edge/listen/announced.h"
 #include "edge/listen/visitor.h"
 #include "edge/ports/port_tcp.h"
 #include "edge/ports/port_udp.h"
@@ -1012,6 +1013,9 @@ static void register_metrics(void)
 {
 	metric_register(&metric_visitors);
 	metric_register(&metric_visitors_refused);
+	metric_register(&metric_proxy_headers);
+	metric_register(&metric_proxy_headers_local);
+	metric_register(&metric_proxy_headers_bad);
 	guard_register_metrics();
 	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
 		metric_register(&metric_requests[i]);

@@ -79,6 +79,9 @@ static const struct edge_setting settings[] = {
 	  EDGE_SETTING_PORTS, offsetof(struct edge_config, ports_allow) },
 	{ "ports-bind", "IP", NULL, "addresses of this host where those ports listen (all)",
 	  EDGE_SETTING_IPS, offsetof(struct edge_config, ports_bind) },
+	{ "proxy-protocol-from", "NETWORKS", "off",
+	  "load balancers, who must send a PROXY header (1 or 2) in front of https, http and tunnel",
+	  EDGE_SETTING_NETWORKS, offsetof(struct edge_config, proxy_from) },
 	{ "tls-ticket-rotation", "DURATION", "12h",
 	  "how often session tickets get a new key; 0s: no tickets, every handshake is a full one",
 	  EDGE_SETTING_DURATION, offsetof(struct edge_config, tls_ticket_rotation) },
@@ -627,6 +630,7 @@ void edge_config_done(struct edge_config *c)
 	texts_clear(&c->dns_addresses);
 	mem_free(c->dns_contact);
 	texts_clear(&c->limits.exempt);
+	texts_clear(&c->proxy_from);
 	mem_free(c->data_dir);
 	mem_free(c->file_name);
 	mem_free(c->admin_socket);

@@ -65,6 +65,7 @@ struct edge_config {
 	struct edge_texts ports_allow; /* as port_range_parse() takes them; none: no public ports */
 	struct edge_texts ports_bind;  /* IP literals; none: all addresses */
 
+	struct edge_texts proxy_from; /* networks of load balancers, as network_parse() takes them */
 	struct edge_limits limits;
 	char *acme_directory; /* owned; URL; NULL: certificates are the built-in CA's */
 	char *acme_email;     /* owned; NULL: none is given */

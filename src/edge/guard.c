@@ -27,6 +27,8 @@ struct guard {
 	const struct edge_config *cfg; /* borrowed */
 	struct network *exempt;        /* owned */
 	size_t exempt_count;
+	struct network *balancers; /* owned */
+	size_t balancer_count;
 	int64_t descriptors;
 	uint32_t all_connections;
 	struct allowances *allowances; /* owned */
@@ -49,6 +51,17 @@ static uint32_t connections_of(const struct edge_config *cfg, int64_t descriptor
 	return (uint32_t)most;
 }
 
+static struct network *networks_of(const struct edge_texts *texts, size_t *ret_count)
+{
+	struct network *list = mem_alloc_array(texts->count + 1, sizeof(*list));
+
+	*ret_count = 0;
+	for (size_t i = 0; i < texts->count; i++)
+		if (network_parse(bytes_str(texts->list[i]), &list[*ret_count]))
+			++*ret_count;
+	return list;
+}
+
 struct guard *guard_new(const struct edge_config *cfg)
 {
 	struct guard *g = mem_alloc(sizeof(*g));
@@ -57,10 +70,8 @@ struct guard *guard_new(const struct edge_config *cfg)
 	g->cfg = cfg;
 	g->descriptors = process_raise_descriptors();
 	g->all_connections = connections_of(cfg, g->descriptors);
-	g->exempt = mem_alloc_array(l->exempt.count + 1, sizeof(*g->exempt));
-	for (size_t i = 0; i < l->exempt.count; i++)
-		if (network_parse(bytes_str(l->exempt.list[i]), &g->exempt[g->exempt_count]))
-			g->exempt_count++;
+	g->exempt = networks_of(&l->exempt, &g->exempt_count);
+	g->balancers = networks_of(&cfg->proxy_from, &g->balancer_count);
 	const struct allowance_limits limits = {
 		.connections = l->connections,
 		.connection_rate = l->connection_rate,
@@ -83,6 +94,7 @@ struct guard *guard_free(struct guard *g)
 		return NULL;
 	allowances_free(g->allowances);
 	mem_free(g->exempt);
+	mem_free(g->balancers);
 	return mem_free(g);
 }
 
@@ -92,6 +104,8 @@ struct worker_limits guard_limits(const struct guard *g)
 
 	return (struct worker_limits){
 		.allowances = g->allowances,
+		.balancers = g->balancers,
+		.balancer_count = g->balancer_count,
 		.handshake_ms = l->handshake / USEC_PER_MSEC,
 		.head_ms = l->head / USEC_PER_MSEC,
 		.keepalive_ms = l->keepalive / USEC_PER_MSEC,

@@ -7,6 +7,7 @@
 #include "edge/dns/server.h"
 #include "edge/forward/forward.h"
 #include "edge/guard.h"
+#include "edge/listen/announced.h"
 #include "edge/listen/arrival.h"
 #include "edge/listen/visitor.h"
 #include "edge/ports/open_port.h"
@@ -48,6 +49,7 @@ struct worker *worker_new(const struct worker_start *start, struct err *err)
 	list_init(&w->visitors_open);
 	list_init(&w->open_ports);
 	list_init(&w->port_conns);
+	list_init(&w->announced);
 	list_init(&w->handshakes);
 	hold_init(w, start->hold_until);
 	moving_init(w);
@@ -236,7 +238,7 @@ void worker_check_drained(struct worker *w)
 {
 	if (!w->is_draining || w->visitor_count)
 		return;
-	if (w->is_taken_over && !list_is_empty(&w->handshakes))
+	if (w->is_taken_over && (!list_is_empty(&w->handshakes) || !list_is_empty(&w->announced)))
 		return;
 	/* The sessions here may still carry requests of other workers' visitors (edge/forward/crossing.c):
 	 * they stay until everybody has been served. */
@@ -276,6 +278,7 @@ static void on_drain(void *arg)
 	w->is_draining = true;
 	w->is_taken_over = false;
 	stop_listening(w);
+	announced_cancel_all(w);
 	arrival_cancel_all(w);
 	hold_end(w);
 	moving_start(w, false);

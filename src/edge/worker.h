@@ -23,6 +23,7 @@ struct dns_server;
 struct dns_zones;
 struct edge;
 struct listener;
+struct network;
 struct quic_listener;
 struct tls_context;
 struct worker;
@@ -31,6 +32,8 @@ struct worker;
 struct worker_limits {
 	struct allowances *allowances; /* borrowed, of all workers; NULL: visitors may do anything */
 	int64_t handshake_ms, head_ms, keepalive_ms, body_ms;
+	const struct network *balancers; /* borrowed; whose connections begin with a PROXY header */
+	size_t balancer_count;
 	uint32_t body_rate; /* of http/h1_server.h, as the next */
 	int64_t pace_ms;
 };
@@ -55,6 +58,7 @@ struct worker {
 	struct list visitors_open;     /* visitors' connections (edge/listen/visitor.c) */
 	struct list open_ports;        /* public ports (edge/ports/open_port.h) */
 	struct list port_conns;        /* connections to them (edge/ports/port_tcp.c) */
+	struct list announced;         /* waiting for PROXY headers (edge/listen/announced.c) */
 	struct list handshakes;        /* TLS handshakes under way (edge/listen/arrival.c) */
 	size_t visitor_count;
 	size_t session_count;        /* tunnel connections, registered or not */

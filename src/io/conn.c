@@ -369,6 +369,12 @@ struct byte_stream *conn_reset(struct byte_stream *s)
 	return NULL;
 }
 
+void conn_set_peer(struct byte_stream *s, const struct address *peer)
+{
+	BUG_IF(s->ops != &conn_ops);
+	conn_of(s)->peer = *peer;
+}
+
 void conn_local_address(struct byte_stream *s, struct address *ret)
 {
 	BUG_IF(s->ops != &conn_ops);

@@ -12,6 +12,8 @@ struct byte_stream *conn_adopt(struct loop *l, int fd, const struct address *pee
  * probed, so many seconds apart, and is dead when three probes stay unanswered. 0: never; without this
  * call 30 and then every 10. */
 void conn_set_keepalive(struct byte_stream *s, int seconds);
+/* Who it is from now on, where a balancer in between has said so; copied. */
+void conn_set_peer(struct byte_stream *s, const struct address *peer);
 /* Our own address of such a stream; len 0 when the connection is gone already. */
 void conn_local_address(struct byte_stream *s, struct address *ret);
 

@@ -32,6 +32,12 @@ static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
 void arrival_start(struct worker *w, int fd, const struct address *peer, struct tls_context *tls,
 		   struct allowance *allowance, arrival_done *done)
 {
+	arrival_start_stream(w, conn_adopt(w->loop, fd, peer), tls, allowance, done);
+}
+
+void arrival_start_stream(struct worker *w, struct byte_stream *stream, struct tls_context *tls,
+			  struct allowance *allowance, arrival_done *done)
+{
 	struct arrival *a = mem_alloc(sizeof(*a));
 
 	a->worker = w;
@@ -39,7 +45,7 @@ void arrival_start(struct worker *w, int fd, const struct address *peer, struct 
 	a->allowance = allowance;
 	list_append(&w->handshakes, &a->node);
 	a->handshake =
-		tls_accept(tls, conn_adopt(w->loop, fd, peer),
+		tls_accept(tls, stream,
 			   w->limits.handshake_ms ? w->limits.handshake_ms : LIMIT_TLS_HANDSHAKE_MS,
 			   on_tls, a);
 }

@@ -18,5 +18,8 @@ typedef void arrival_done(struct worker *w, struct byte_stream *stream, struct a
  * none. */
 void arrival_start(struct worker *w, int fd, const struct address *peer, struct tls_context *tls,
 		   struct allowance *allowance, arrival_done *done);
+/* The same of a connection that is a stream already. */
+void arrival_start_stream(struct worker *w, struct byte_stream *stream, struct tls_context *tls,
+			  struct allowance *allowance, arrival_done *done);
 /* The worker stops: whoever is still shaking hands is dropped. */
 void arrival_cancel_all(struct worker *w);

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "edge/access_log.h"
 #include "edge/listen/allowance.h"
+#include "edge/listen/announced.h"
 #include "edge/listen/arrival.h"
 #include "edge/tunnels/accept.h"
 #include "edge/worker.h"
@@ -257,12 +258,43 @@ static bool may_enter(const struct worker *w, const struct address *peer, struct
 	return false;
 }
 
+static void serve_plain(struct worker *w, struct byte_stream *stream, struct allowance *allowance)
+{
+	struct visitor *v = visitor_new(w, stream->peer, allowance);
+
+	serve_h1(v, stream, &w->redirect, false);
+	if (w->is_taken_over)
+		leave(v);
+}
+
+static void on_announced_https(struct worker *w, struct byte_stream *stream)
+{
+	struct allowance *allowance;
+
+	if (may_enter(w, stream->peer, &allowance))
+		arrival_start_stream(w, stream, w->https_tls, allowance, on_tls);
+	else
+		byte_stream_close(stream);
+}
+
+static void on_announced_http(struct worker *w, struct byte_stream *stream)
+{
+	struct allowance *allowance;
+
+	if (may_enter(w, stream->peer, &allowance))
+		serve_plain(w, stream, allowance);
+	else
+		byte_stream_close(stream);
+}
+
 void visitor_accept_https(void *worker, int fd, const struct address *peer)
 {
 	struct worker *w = worker;
 	struct allowance *allowance;
 
-	if (may_enter(w, peer, &allowance))
+	if (announced_is_due(w, peer))
+		announced_start(w, fd, peer, on_announced_https);
+	else if (may_enter(w, peer, &allowance))
 		arrival_start(w, fd, peer, w->https_tls, allowance, on_tls);
 	else
 		close(fd); /* allowed: a socket that never reached a loop */
@@ -273,9 +305,10 @@ void visitor_accept_http(void *worker, int fd, const struct address *peer)
 	struct worker *w = worker;
 	struct allowance *allowance;
 
-	if (may_enter(w, peer, &allowance))
-		serve_h1(visitor_new(w, peer, allowance), conn_adopt(w->loop, fd, peer),
-			 &w->redirect, false);
+	if (announced_is_due(w, peer))
+		announced_start(w, fd, peer, on_announced_http);
+	else if (may_enter(w, peer, &allowance))
+		serve_plain(w, conn_adopt(w->loop, fd, peer), allowance);
 	else
 		close(fd); /* allowed: a socket that never reached a loop */
 }

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "edge/listen/announced.h"
 #include "edge/listen/arrival.h"
 #include "edge/tunnels/registry.h"
 #include "edge/tunnels/service_report.h"
@@ -84,9 +85,17 @@ static void on_tls(struct worker *w, struct byte_stream *stream, struct allowanc
 	accept_connector_stream(w, stream);
 }
 
+static void on_announced(struct worker *w, struct byte_stream *stream)
+{
+	arrival_start_stream(w, stream, w->tunnel_tls, NULL, on_tls);
+}
+
 void accept_connector(struct worker *w, int fd, const struct address *peer)
 {
-	arrival_start(w, fd, peer, w->tunnel_tls, NULL, on_tls);
+	if (announced_is_due(w, peer))
+		announced_start(w, fd, peer, on_announced);
+	else
+		arrival_start(w, fd, peer, w->tunnel_tls, NULL, on_tls);
 }
 
 void accept_quic_connector(struct worker *w, struct quic_conn *c)
