@@ -812,6 +812,7 @@ def test_ssh_config_is_that_of_the_stock_client(place):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_idle_and_stalled_streams_are_not_taken_for_dead(place):
     """Two rounds of pings: answered where nothing happens, and stuck behind data where a service is slow."""
     from conftest import why_no_stock
