@@ -272,7 +272,7 @@ static bool hook_is_authoritative(void *ctx, const char *zone)
 {
 	const struct edge *e = ctx;
 
-	return dns_control_serves(e->dns, zone);
+	return dns_control_serves(e->dns, zone) || dns_tell_serves(e->dns_tell, zone);
 }
 
 static void hook_certificate(void *ctx)
@@ -294,6 +294,7 @@ static void make_acme(struct edge *e)
 		.workers = e->workers,
 		.count = e->worker_count,
 		.dns = &e->dns,
+		.tell = &e->dns_tell,
 		.spread = spread_challenges,
 		.ctx = e,
 	};

@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from conftest import Own
-from testenv import net
+from testenv import net, pebble as pebbles
+from testenv.acme import Place, wait_issued
 from testenv.name_servers import ZONE, Key, Knot, Named, Nsd, dig, serial, short, transferred, verify
 from testenv.program import check, run
 from testenv.wait import wait_until
@@ -238,3 +239,26 @@ def test_aliases_instead_of_addresses(own, tmp_path):
     names.command("dns", "update-to", ZONE, f"127.0.0.1:{server.port}", "--key", KEY.name)
     wait_until(lambda: short(server.port, "app.example.com", "A") == [ADDRESS], "addresses again", 60)
     assert short(server.port, "app.example.com", "CNAME") == []
+
+
+@pytest.mark.skipif(bool(pebbles.missing()), reason=f"needs {' '.join(pebbles.missing())}")
+def test_certificates_are_proven_through_a_server_that_is_updated(own, tmp_path):
+    place = Place(own, tmp_path)
+    server = Named(tmp_path, KEY, records=("_acme-challenge TXT \"of others\"",))
+    own.helpers.append(server.program)
+    server.wait_answers()
+    place.pebble(dns=f"127.0.0.1:{server.port}")
+    place.start("acme-challenge: dns-01", f'dns-address: "{ADDRESS}"')
+    for args in (
+        ("dns", "key", "add", KEY.name, "--stdin"),
+        ("dns", "update-to", ZONE, f"127.0.0.1:{server.port}", "--key", KEY.name),
+    ):
+        done = place.edge.command(*args, input=SECRET + "\n")
+        assert done.returncode == 0, done
+    place.route(f"app.{ZONE}")
+    wait_issued(place.edge, f"app.{ZONE}")
+    # What was shown is taken back, and nothing else.
+    wait_until(
+        lambda: short(server.port, f"_acme-challenge.{ZONE}", "TXT") == ['"of others"'], "challenges that are gone", 30
+    )
+    assert short(server.port, f"app.{ZONE}", "A") == [ADDRESS]

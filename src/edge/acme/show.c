@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "edge/acme/challenges.h"
 #include "edge/dns/control.h"
+#include "edge/dns/tell.h"
 #include "edge/worker.h"
 #include "io/loop.h"
 
@@ -27,6 +28,7 @@ struct acme_show {
 	struct acme_show_options options;
 	struct round *round; /* borrowed: under way */
 	bool is_dns;         /* what is shown is in DNS */
+	bool is_elsewhere;   /* in that of another server */
 	/* Who waits for records. NULL: nobody. */
 	void (*shown)(void *arg, const struct err *err);
 	void *arg;
@@ -114,6 +116,21 @@ static void on_dns_shown(void *arg)
 		shown(s->arg, &s->err);
 }
 
+static void on_told(void *arg, const struct err *err)
+{
+	struct acme_show *s = arg;
+
+	if (err)
+		s->err = *err;
+	on_dns_shown(s);
+}
+
+/* All names, as one order has them, are of one zone. */
+static bool is_elsewhere(const struct acme_show *s, const char *name)
+{
+	return !dns_control_serves(*s->options.dns, name) && dns_tell_serves(*s->options.tell, name);
+}
+
 /* Nothing has been posted that could come after acme_show_free(): the failure is told in a later turn, by a round
  * that visits nobody. */
 static void fail_later(struct acme_show *s, void (*shown)(void *arg, const struct err *err),
@@ -140,7 +157,10 @@ static void start_dns(struct acme_show *s, const struct acme_challenge *list, si
 	s->shown = shown;
 	s->arg = arg;
 	s->err = (struct err){ 0 };
-	if (dns_control_show(*s->options.dns, records, count, on_dns_shown, s, &s->err) < 0) {
+	s->is_elsewhere = is_elsewhere(s, list[0].name);
+	if (s->is_elsewhere) {
+		dns_tell_show(*s->options.tell, records, count, on_told, s);
+	} else if (dns_control_show(*s->options.dns, records, count, on_dns_shown, s, &s->err) < 0) {
 		s->shown = NULL;
 		fail_later(s, shown, arg);
 	}
@@ -165,6 +185,10 @@ void acme_show_stop(struct acme_show *s)
 	struct err err = { 0 };
 
 	give_up(s);
+	if (s->is_dns && s->is_elsewhere) {
+		dns_tell_show(*s->options.tell, NULL, 0, NULL, NULL);
+		return;
+	}
 	int r = s->is_dns ? dns_control_show(*s->options.dns, NULL, 0, NULL, NULL, &err)
 			  : s->options.spread(s->options.ctx, NULL, &err);
 	/* They may go on being shown: nobody asks for them. */

@@ -1,5 +1,6 @@
-/* Showing challenges wherever they are looked for: pages and handshakes on all workers, records in our DNS. Once every
- * worker has them the authority may be told. Control thread.
+/* Showing challenges wherever they are looked for: pages and handshakes on all workers, records in our DNS or, by
+ * updates, in that of the server that keeps the zone. Once all of them have it the authority may be told. Control
+ * thread.
  */
 #pragma once
 
@@ -8,6 +9,7 @@
 struct acme_show;
 struct challenges;
 struct dns_control;
+struct dns_tell;
 struct loop;
 struct worker;
 
@@ -17,6 +19,7 @@ struct acme_show_options {
 	struct worker *const *workers;
 	size_t count;
 	struct dns_control *const *dns; /* where it will be; NULL there: DNS is off */
+	struct dns_tell *const *tell; /* where it will be; NULL there: no other server is updated */
 	/* Gives a set (NULL: none; the reference is the callee's) to every worker. */
 	int (*spread)(void *ctx, struct challenges *set, struct err *err);
 	void *ctx;

@@ -60,7 +60,7 @@ void dns_tell_pause(struct dns_tell *t, bool is_paused)
 
 bool dns_tell_serves(const struct dns_tell *t, const char *name)
 {
-	return dns_updates_has(t->updates, name);
+	return t && dns_updates_has(t->updates, name);
 }
 
 void dns_tell_show(struct dns_tell *t, const struct dns_challenge *list, size_t count,

@@ -20,7 +20,7 @@ void dns_tell_update(struct dns_tell *t);
 /* A successor writes from now on, or does not after all: as dns_control_pause(). */
 void dns_tell_pause(struct dns_tell *t, bool is_paused);
 
-/* Do we update another server's zone that the name is in? */
+/* Do we update another server's zone that the name is in? NULL: no. */
 bool dns_tell_serves(const struct dns_tell *t, const char *name);
 /* As dns_control_show(), but servers of others are asked, and may fail: `shown` says so, and comes always where there
  * was one. Of the names those count that dns_tell_serves() knows. */
