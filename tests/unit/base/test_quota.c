@@ -2,6 +2,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include <cmocka.h>
 
@@ -122,6 +124,63 @@ static void a_full_table_forgets_who_owes_least(void **state)
 	assert_int_equal(metric_get(&entries), 0);
 }
 
+#define THREADS 4
+#define ROUNDS 3000
+
+struct racer {
+	struct quota_table *t;
+	pthread_t thread;
+	_Atomic int *most, *now;
+};
+
+/* Eight keys for all, three at once of each. */
+static void *race(void *arg)
+{
+	struct racer *r = arg;
+	usec wait;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		unsigned key = i % 8;
+		struct quota *q = hold(r->t, key, (usec)i);
+		if (quota_take(q, 0, &three_at_once, (usec)i, &wait) == QUOTA_TAKEN) {
+			int now = atomic_fetch_add(&r->now[key], 1) + 1;
+			if (now > atomic_load(r->most))
+				atomic_store(r->most, now);
+			if (quota_take(q, 1, &ten_per_sec, (usec)i, &wait) == QUOTA_TAKEN)
+				quota_give(q, 1);
+			atomic_fetch_sub(&r->now[key], 1);
+			quota_give(q, 0);
+		}
+		quota_release(r->t, q, (usec)i);
+	}
+	return NULL;
+}
+
+static void threads_share_one_limit(void **state)
+{
+	struct quota_table *t = quota_table_new(64, NULL);
+	_Atomic int most = 0, now[8] = { 0 };
+	struct racer racers[THREADS];
+
+	(void)state;
+	for (int i = 0; i < THREADS; i++) {
+		racers[i] = (struct racer){ .t = t, .most = &most, .now = now };
+		assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(racers[i].thread, NULL);
+	assert_in_range(most, 1, 3);
+	/* Every place was given back. */
+	usec wait;
+	struct quota *q = hold(t, 0, ROUNDS);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(quota_take(q, 0, &three_at_once, ROUNDS, &wait), QUOTA_TAKEN);
+	for (int i = 0; i < 3; i++)
+		quota_give(q, 0);
+	quota_release(t, q, ROUNDS);
+	quota_table_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -129,6 +188,7 @@ int main(void)
 		cmocka_unit_test(a_bucket_holds_its_burst_and_fills_with_time),
 		cmocka_unit_test(a_bucket_that_is_empty_outlives_its_user),
 		cmocka_unit_test(a_full_table_forgets_who_owes_least),
+		cmocka_unit_test(threads_share_one_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

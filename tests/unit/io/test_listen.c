@@ -156,6 +156,15 @@ static void a_freed_listener_accepts_no_more(void **state)
 	assert_null(listener_free(NULL));
 }
 
+static int exhausted_errno, exhausted_count;
+
+static void on_exhausted(void *ctx, int sys_errno)
+{
+	assert_ptr_equal(ctx, accepted);
+	exhausted_errno = sys_errno;
+	exhausted_count++;
+}
+
 static void out_of_descriptors_it_pauses_and_goes_on(void **state)
 {
 	struct address address;
@@ -163,6 +172,7 @@ static void out_of_descriptors_it_pauses_and_goes_on(void **state)
 	int fd = open_on("127.0.0.1:0", false, &address);
 
 	listener = listener_new(loop, fd, on_accept, accepted);
+	listener_set_exhausted(listener, on_exhausted);
 	let_it_turn(); /* the loop has all the descriptors it needs */
 	int visitor = raw_connect(&address);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -174,6 +184,9 @@ static void out_of_descriptors_it_pauses_and_goes_on(void **state)
 	let_it_turn();
 	let_it_turn();
 	assert_int_equal(accepted_count, 0);
+	/* It asks no more in between, and somebody can say so. */
+	assert_int_equal(exhausted_count, 1);
+	assert_int_equal(exhausted_errno, EMFILE);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	WAIT_FOR(accepted_count == 1);
 	close(visitor);
