@@ -182,8 +182,22 @@ def test_validators_accept_the_zone(names):
     change = names.dig("-k", str(key), "+noall", "+answer", ZONE, f"IXFR={before}")
     assert f"new.{ZONE}." in change and "192.0.2.25" not in change, change
 
+    # A zone within the zone: the one above vouches for it.
+    names.cli.route(tunnel, f"a.home.{ZONE}")
+    assert names.edge.command("zone", "add", f"home.{ZONE}").returncode == 0
+    names.cli.route(tunnel, f"b.home.{ZONE}")
+    zone = names.dig("-k", str(key), "+noall", "+answer", ZONE, "AXFR")
+    assert f"a.home.{ZONE}." not in zone
+    (names.folder / "zone").write_text("\n".join(zone.strip().split("\n")[:-1]) + "\n")
+    done = run(["ldns-verify-zone", names.folder / "zone"])
+    assert done.returncode == 0 and "verified and complete" in done.stdout, done
+    assert names.short(f"home.{ZONE}", "DS")[0].split()[0] == names.command("ds", f"home.{ZONE}").split()[4]
+
     resolver = unbound(names)
     try:
+        for args in ([f"a.home.{ZONE}", "A"], [f"b.home.{ZONE}", "AAAA"], [f"no.home.{ZONE}", "A"], [f"home.{ZONE}", "SOA"]):
+            said = run(["dig", "@127.0.0.1", "-p", str(resolver), "+dnssec", "+time=10", *args]).stdout
+            assert re.search(r"flags: qr rd ra ad[ ;]", said), said
         for args in ([f"app.{ZONE}", "A"], [f"any.{ZONE}", "AAAA"], [f"www.{ZONE}", "A"], [ZONE, "MX"], [ZONE, "TXT"],
                      [f"app.{ZONE}", "MX"], [f"b.c.{ZONE}", "A"], [f"c.{ZONE}", "TXT"], [f"no.app.{ZONE}", "A"],
                      [f"no.b.c.{ZONE}", "A"], [f"any.{ZONE}", "TXT"], [ZONE, "CAA"], [f"_sip._tcp.{ZONE}", "SRV"]):  # fmt: skip

@@ -354,8 +354,14 @@ static void answer_question(struct reply *r)
 	const ldns_rdf *name = ldns_rr_owner(r->question);
 	uint8_t key[DNS_NAME_KEY_BYTES];
 	size_t len = dns_name_key(name, key);
-	const struct dns_zone *z = zone_of(r->service->zones, key, len);
+	const struct dns_zone *z = zone_of(r->service->zones, key, len), *above;
 
+	/* Of the DS record of a zone the one above knows (RFC 4035 §3.1.4.1). */
+	if (z && r->outcome->qtype == LDNS_RR_TYPE_DS && len > 0 &&
+	    zone_at_key(r->service->zones, key, len)) {
+		above = zone_of(r->service->zones, key, dns_name_key_parent(key, len));
+		z = above ? above : z;
+	}
 	if (!z) {
 		r->outcome->rcode = LDNS_RCODE_REFUSED;
 		return;

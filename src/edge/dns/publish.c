@@ -150,6 +150,8 @@ static int read_source(struct dns_publisher *p, struct source *src, struct err *
 }
 
 struct lists {
+	struct dns_delegation *delegations; /* their texts are owned */
+	size_t delegation_count;
 	const char **hostnames;
 	struct dns_record *records;
 	char *own_servers[2];
@@ -161,6 +163,14 @@ static void lists_done(struct lists *l)
 	mem_free(l->records);
 	mem_free(l->own_servers[0]);
 	mem_free(l->own_servers[1]);
+	for (size_t i = 0; i < l->delegation_count; i++) {
+		struct dns_delegation *d = &l->delegations[i];
+		for (size_t k = 0; k < d->name_server_count; k++)
+			mem_free((char *)(uintptr_t)d->name_servers[k]);
+		mem_free((void *)(uintptr_t)d->name_servers);
+		mem_free((char *)(uintptr_t)d->ds);
+	}
+	mem_free(l->delegations);
 }
 
 static bool is_within(const char *name, const char *zone)
@@ -218,11 +228,11 @@ static void collect(const struct dns_publisher *p, const struct source *src,
 	l->records = mem_alloc_array(src->record_count + o->glue_count + p->challenge_count + 1,
 				     sizeof(*l->records));
 	for (size_t i = 0; i < src->route_count; i++)
-		if (uuid_eq(&src->routes[i].zone, &zone->id))
+		if (is_of_zone(src, src->routes[i].hostname, zone))
 			l->hostnames[f->hostname_count++] = src->routes[i].hostname;
 	for (size_t i = 0; i < src->record_count; i++) {
 		const struct store_dns_record *r = &src->records[i];
-		if (uuid_eq(&r->zone, &zone->id))
+		if (is_of_zone(src, r->name, zone))
 			l->records[f->record_count++] =
 				(struct dns_record){ r->name, r->type, r->data, r->ttl };
 	}
@@ -240,6 +250,46 @@ static void collect(const struct dns_publisher *p, const struct source *src,
 		f->name_servers = (const char *const *)l->own_servers;
 		f->name_server_count = 2;
 	}
+}
+
+static char **servers_of(const struct dns_publisher_options *o, const char *zone, size_t *ret_count)
+{
+	char **list = mem_alloc_array(o->name_server_count + 2, sizeof(list[0]));
+
+	for (size_t i = 0; i < o->name_server_count; i++)
+		list[i] = mem_strdup(o->name_servers[i]);
+	*ret_count = o->name_server_count;
+	if (*ret_count == 0) {
+		list[(*ret_count)++] = mem_printf("ns1.%s", zone);
+		list[(*ret_count)++] = mem_printf("ns2.%s", zone);
+	}
+	return list;
+}
+
+/* Zones that begin right below this one, with none between. */
+static int collect_delegations(struct dns_publisher *p, const struct source *src,
+			       const struct store_zone *zone, struct lists *l,
+			       struct dns_zone_facts *f, struct err *err)
+{
+	l->delegations = mem_alloc_array(src->zone_count + 1, sizeof(l->delegations[0]));
+	for (size_t i = 0; i < src->zone_count; i++) {
+		const struct store_zone *child = &src->zones[i];
+		const char *above = strchr(child->name, '.');
+		struct dns_key *key = NULL;
+		if (!above || !is_of_zone(src, above + 1, zone))
+			continue;
+		if (p->options.is_signed && !(key = key_of(p->store, child, err)))
+			return err ? err->code : E_INTERNAL;
+		struct dns_delegation *d = &l->delegations[l->delegation_count++];
+		d->name = child->name;
+		d->name_servers = (const char *const *)servers_of(&p->options, child->name,
+								  &d->name_server_count);
+		d->ds = key ? dns_key_ds(key, child->name) : NULL;
+		dns_key_free(key);
+	}
+	f->delegations = l->delegations;
+	f->delegation_count = l->delegation_count;
+	return 0;
 }
 
 /* NULL: it could not be built. The old one when nothing has changed. */
@@ -263,7 +313,9 @@ static struct dns_zone *publish(struct dns_publisher *p, const struct source *sr
 		return NULL;
 	f.key = key;
 	collect(p, src, zone, &lists, &f);
-	struct dns_zone *z = dns_zone_build(&f, before, err);
+	struct dns_zone *z = collect_delegations(p, src, zone, &lists, &f, err) < 0
+				     ? NULL
+				     : dns_zone_build(&f, before, err);
 	if (z && before && dns_zone_has_same_records(before, z) &&
 	    dns_zone_resign_at(before) > f.now) {
 		dns_zone_unref(z);

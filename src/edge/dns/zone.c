@@ -342,6 +342,29 @@ static int add_records(struct building *b, struct err *err)
 	return 0;
 }
 
+/* NS and DS at the names of zones below (RFC 4035 §2.2). */
+static int add_delegations(struct building *b, struct err *err)
+{
+	const struct dns_zone_facts *f = b->facts;
+	int r = 0;
+
+	for (size_t i = 0; i < f->delegation_count; i++) {
+		const struct dns_delegation *d = &f->delegations[i];
+		for (size_t k = 0; k < d->name_server_count && r == 0; k++) {
+			char *target = mem_printf("%s.", d->name_servers[k]);
+			r = add_text(b, d->name, NS_TTL, "NS", target, err);
+			mem_free(target);
+		}
+		ldns_rr *rr = NULL;
+		if (r == 0 && d->ds && f->key &&
+		    ldns_rr_new_frm_str(&rr, d->ds, 0, NULL, NULL) != LDNS_STATUS_OK)
+			return err_set(err, E_INTERNAL, "%s: its DS record cannot be read", d->name);
+		if (rr)
+			add(b, rr);
+	}
+	return r;
+}
+
 /* The names between the zone's and those with records. */
 static void add_non_terminals(struct building *b, size_t apex_len)
 {
@@ -520,8 +543,10 @@ static void sign(struct building *b)
 		if (n->set_count == 0)
 			continue;
 		put(n, make_nsec(z, n, i));
+		/* What another zone says of itself is signed there (RFC 4035 §2.2). */
 		for (size_t k = 0; k < n->set_count; k++)
-			sign_set(b, n, &n->sets[k]);
+			if (i == 0 || n->sets[k].type != LDNS_RR_TYPE_NS)
+				sign_set(b, n, &n->sets[k]);
 	}
 	z->is_signed = true;
 }
@@ -550,6 +575,8 @@ static int build(struct building *b, struct err *err)
 	int r = add_apex(b, err);
 	if (r == 0)
 		r = add_records(b, err);
+	if (r == 0)
+		r = add_delegations(b, err);
 	if (r == 0) {
 		if (f->key) {
 			b->signer = dns_signer_new(f->key, apex, f->now);

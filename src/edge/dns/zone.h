@@ -23,6 +23,14 @@ struct dns_record {
 	uint32_t ttl;     /* seconds */
 };
 
+/* A zone below this one that is ours, too. */
+struct dns_delegation {
+	const char *name;
+	const char *const *name_servers;
+	size_t name_server_count;
+	const char *ds; /* as dns_key_ds() gives it; NULL: it is not signed */
+};
+
 struct dns_zone_facts {
 	const char *name; /* "example.com" */
 	uint32_t serial;
@@ -36,6 +44,8 @@ struct dns_zone_facts {
 	size_t hostname_count;
 	const struct dns_record *records;
 	size_t record_count;
+	const struct dns_delegation *delegations;
+	size_t delegation_count;
 	const struct dns_key *key; /* NULL: not signed */
 	usec now;                  /* wall time: signatures count from here */
 };
