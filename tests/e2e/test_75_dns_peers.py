@@ -65,7 +65,9 @@ class Names:
         return json.loads(self.command("status", "--json"))
 
     def updates(self):
-        return self.status()["dns_updates"][0]
+        """The zones, of which there is one, and names with trouble."""
+        said = self.status()["dns_updates"]
+        return {**said["zones"][0], "troubles": said["troubles"]}
 
 
 # --- secondaries ---------------------------------------------------------------------------------------
@@ -198,7 +200,7 @@ def test_another_server_is_told_of_routes_and_keeps_what_is_not_ours(own, tmp_pa
     text = names.edge.ask("/metrics").read().decode()
     assert re.search(r'adit_edge_dns_update_answers_total{rcode="NOERROR"} [1-9]', text)
     names.command("dns", "update-to", ZONE, "off")
-    assert names.status()["dns_updates"] == []
+    assert names.status()["dns_updates"] == {"zones": [], "troubles": []}
     assert short(server.port, "app.example.com", "A") == [ADDRESS]
 
 

@@ -286,9 +286,7 @@ static void fail(struct name *n, const struct err *err)
 
 static void conflict(struct name *n)
 {
-	err_set(&n->why, E_EXISTS,
-		"other records are there, which are left alone; adit tunnel route dns "
-		"--overwrite-dns replaces addresses and CNAME");
+	err_set(&n->why, E_EXISTS, "records of others are there; --overwrite-dns replaces them");
 	log_warn(COMPONENT, "records of others are in the way at another name server",
 		 LOG_STR("name", n->name), LOG_STR("zone", n->target->facts.zone_name),
 		 LOG_STR("server", n->target->facts.server));
@@ -719,7 +717,6 @@ void dns_updates_pause(struct dns_updates *u, bool is_paused)
 static json_t *target_json(const struct dns_updates *u, const struct target *t)
 {
 	json_int_t current = 0, waiting = 0;
-	json_t *troubles = json_array();
 
 	LIST_FOR_EACH(it, &u->names) {
 		const struct name *n = LIST_ENTRY(it, struct name, node);
@@ -727,25 +724,27 @@ static json_t *target_json(const struct dns_updates *u, const struct target *t)
 			continue;
 		current += n->state == CURRENT;
 		waiting += n->state == WAITING || n->state == ASKING;
+	}
+	return json_pack("{s:s, s:s, s:I, s:I}", "zone", t->facts.zone_name, "server",
+			 t->facts.server, "current", current, "waiting", waiting);
+}
+
+struct json_t *dns_updates_json(void *updates)
+{
+	const struct dns_updates *u = updates;
+	json_t *zones = json_array(), *troubles = json_array();
+
+	for (size_t i = 0; i < u->target_count; i++)
+		(void)json_array_append_new(zones, target_json(u, u->targets[i]));
+	LIST_FOR_EACH(it, &u->names) {
+		const struct name *n = LIST_ENTRY(it, struct name, node);
 		if (n->state == CONFLICT || n->state == FAILED)
 			(void)json_array_append_new(
 				troubles, json_pack("{s:s, s:s, s:s}", "name", n->name, "state",
 						    n->state == FAILED ? "failed" : "conflict",
 						    "error", n->why.text));
 	}
-	return json_pack("{s:s, s:s, s:I, s:I, s:o}", "zone", t->facts.zone_name, "server",
-			 t->facts.server, "current", current, "waiting", waiting, "troubles",
-			 troubles);
-}
-
-struct json_t *dns_updates_json(void *updates)
-{
-	const struct dns_updates *u = updates;
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < u->target_count; i++)
-		(void)json_array_append_new(list, target_json(u, u->targets[i]));
-	return list;
+	return json_pack("{s:o, s:o}", "zones", zones, "troubles", troubles);
 }
 
 /* --- Life -------------------------------------------------------------------------------------- */

@@ -37,7 +37,8 @@ bool dns_updates_has(const struct dns_updates *u, const char *name);
 void dns_updates_set_challenges(struct dns_updates *u, const struct dns_record *list, size_t count,
 				void (*shown)(void *arg, const struct err *err), void *arg);
 
-/* For `adit-edge status` (control_status_add): how it stands with each zone, and names with trouble. */
+/* For `adit-edge status` (control_status_add): {zones, troubles}: how it stands with each zone, and names that their
+ * server does not have as it should. */
 struct json_t *dns_updates_json(void *updates);
 
 void dns_updates_register_metrics(void);
