@@ -2,7 +2,7 @@
  * at once and per second. IPv6 addresses count by /64, which is what one customer has, and once more by /48, with
  * LIMIT_VISITOR_WIDE times as much of each, as some have whole ones. Addresses in exempt networks may do anything.
  *
- * All public listeners ask: http, https over TCP and QUIC, and public ports, each with the visitor's own address
+ * Whoever accepts visitors asks: https, http, public TCP ports, each with the visitor's own address
  * (after a PROXY header). Why it is made like this: docs/decisions/0007-limits-per-visitor.md. An allowance
  * belongs to one worker's thread, the table to all.
  */
