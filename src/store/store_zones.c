@@ -97,6 +97,13 @@ int store_zone_add(struct store *s, const char *account, const char *name, struc
 			NULL, NULL, err);
 	if (r == 0)
 		r = err_set(err, E_EXISTS, "the zone %s is there already", zone);
+	/* What the zone above had at these names is this one's now; a deeper zone keeps its own. */
+	if (r > 0)
+		r = store_query(s,
+				"UPDATE dns_records SET zone = $1 "
+				"WHERE (name = $2 OR name LIKE '%.' || $2) AND zone IN "
+				"(SELECT id FROM zones WHERE $2 LIKE '%.' || name)",
+				STORE_PARAMS(store_text(id), store_text(zone)), NULL, NULL, err);
 	r = store_end_write(s, r, "zone added", err);
 	if (r < 0)
 		return r;

@@ -184,7 +184,10 @@ def test_validators_accept_the_zone(names):
 
     # A zone within the zone: the one above vouches for it.
     names.cli.route(tunnel, f"a.home.{ZONE}")
+    names.command("add", f"c.home.{ZONE}", "A", "192.0.2.3")
     assert names.edge.command("zone", "add", f"home.{ZONE}").returncode == 0
+    assert names.short(f"c.home.{ZONE}", "A") == ["192.0.2.3"]
+    assert "1 record" in names.command("remove", f"c.home.{ZONE}")
     names.cli.route(tunnel, f"b.home.{ZONE}")
     zone = names.dig("-k", str(key), "+noall", "+answer", ZONE, "AXFR")
     assert f"a.home.{ZONE}." not in zone
