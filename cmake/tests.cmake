@@ -37,6 +37,7 @@ set(_test_libs
     PkgConfig::UV
     PkgConfig::GNUTLS
     PkgConfig::NGHTTP2
+    PkgConfig::NGHTTP3
     PkgConfig::NGTCP2
     PkgConfig::FYAML
     PkgConfig::PCRE2

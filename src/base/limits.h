@@ -53,6 +53,16 @@
 /* Per connection and second: peer resets, empty DATA frames, PINGs, SETTINGS, PRIORITY. A browser
  * that cancels a page resets a hundred streams at once; an attacker needs thousands. */
 #define LIMIT_H2_GLITCHES_PER_SEC 400
+/* HTTP/3: streams of a visitor's connection, and its unidirectional ones: control, two of QPACK, and what greases. */
+#define LIMIT_H3_VISITOR_STREAMS 128
+#define LIMIT_H3_UNI_STREAMS 16
+/* QPACK's table, each way, and streams that may wait for it. */
+#define LIMIT_H3_QPACK_TABLE 4096
+#define LIMIT_H3_QPACK_BLOCKED 16
+/* From GOAWAY with all streams to the one with the last: what was on the way is served. */
+#define LIMIT_H3_NOTICE_MS 500
+/* A PING so often while a visitor waits for an answer, for addresses behind NAT; below LIMIT_QUIC_IDLE_MS. */
+#define LIMIT_H3_PING_MS 5000
 /* The same from a service of our own, which all visitors share: thousands of calls a second, each with its
  * small window updates and perhaps a reset, are usual for gRPC. */
 #define LIMIT_ORIGIN_H2_GLITCHES_PER_SEC 20000

@@ -60,6 +60,7 @@ struct edge {
 	const struct edge_config *config;
 	struct store *store;
 	struct loop *loop; /* the control thread's, which is the main thread */
+	char *alt_svc;     /* owned; see struct worker; NULL: no HTTP/3 */
 	struct control *control;
 	struct control_gateway *gateway;
 	struct directory *directory;
@@ -504,15 +505,31 @@ static int get_quic_secret(struct store *store, uint8_t ret[QUIC_SECRET_BYTES], 
 	return rc;
 }
 
-/* UDP on an address where connectors may come by TCP. */
-static int listen_quic(struct edge *e, const struct address *address, struct bytes secret,
-		       struct err *err)
+/* Of HTTP/3, on every answer to who came another way (RFC 7838). */
+static void advertise_h3(struct edge *e, const struct address *address)
 {
+	const struct edge_config *cfg = e->config;
+	unsigned port = cfg->https_quic_port ? cfg->https_quic_port : address_port(address);
+
+	if (e->alt_svc)
+		return; /* the first address is what visitors are redirected to, too */
+	e->alt_svc = mem_printf("h3=\":%u\"; ma=%lld", port,
+				(long long)(cfg->https_quic_max_age / USEC_PER_SEC));
+	for (size_t i = 0; i < e->worker_count; i++)
+		e->workers[i]->alt_svc = e->alt_svc;
+}
+
+/* UDP on an address where connectors may come by TCP, and visitors on those of `is_https`. */
+static int listen_quic(struct edge *e, const struct address *address, bool is_https,
+		       struct bytes secret, struct err *err)
+{
+	enum edge_quic tunnel = e->config->tunnel_quic;
+	enum edge_quic https = is_https ? e->config->https_quic : EDGE_QUIC_OFF;
 	struct err why = { 0 };
 	char shown[ADDRESS_TEXT_SIZE];
 
 	address_text(address, shown);
-	if (e->config->tunnel_quic == EDGE_QUIC_OFF || address->any.sa_family == AF_UNIX)
+	if ((tunnel == EDGE_QUIC_OFF && https == EDGE_QUIC_OFF) || address->any.sa_family == AF_UNIX)
 		return 0;
 	const struct quic_listen how = {
 		.workers = e->workers,
@@ -520,19 +537,32 @@ static int listen_quic(struct edge *e, const struct address *address, struct byt
 		.sockets = e->sockets,
 		.relay = e->relay,
 		.secret = secret,
+		.takes_connectors = tunnel != EDGE_QUIC_OFF,
+		.takes_visitors = https != EDGE_QUIC_OFF,
 	};
 	if (quic_listen_on_all(&how, address, &why) == 0) {
-		log_info(COMPONENT, "listening", LOG_STR("for", "tunnel over QUIC"),
-			 LOG_STR("address", shown));
+		if (how.takes_connectors)
+			log_info(COMPONENT, "listening", LOG_STR("for", "tunnel over QUIC"),
+				 LOG_STR("address", shown));
+		if (how.takes_visitors) {
+			log_info(COMPONENT, "listening", LOG_STR("for", "HTTP/3"),
+				 LOG_STR("address", shown));
+			advertise_h3(e, address);
+		}
 		return 0;
 	}
-	if (e->config->tunnel_quic == EDGE_QUIC_ON) {
+	if (tunnel == EDGE_QUIC_ON || https == EDGE_QUIC_ON) {
 		*err = why;
-		return err_wrap(err, "tunnel");
+		return err_wrap(err, tunnel == EDGE_QUIC_ON ? "tunnel" : "HTTP/3");
 	}
-	log_warn(COMPONENT,
-		 "no QUIC here, connectors use HTTP/2 (tunnel-quic: off is without this warning)",
-		 LOG_STR("address", shown), LOG_STR("error", why.text));
+	if (how.takes_connectors)
+		log_warn(COMPONENT,
+			 "no QUIC here, connectors use HTTP/2 (tunnel-quic: off is without this warning)",
+			 LOG_STR("address", shown), LOG_STR("error", why.text));
+	if (how.takes_visitors)
+		log_warn(COMPONENT,
+			 "no HTTP/3 here, visitors use TCP (https-quic: off is without this warning)",
+			 LOG_STR("address", shown), LOG_STR("error", why.text));
 	return 0;
 }
 
@@ -547,7 +577,8 @@ static int listen_on_texts(struct edge *e, const struct edge_texts *texts, const
 	for (size_t i = 0; rc == 0 && i < texts->count; i++) {
 		rc = listen_on_all(e, texts->list[i], what, on_accept, &address, err);
 		if (rc == 0 && quic_secret.len)
-			rc = listen_quic(e, &address, quic_secret, err);
+			rc = listen_quic(e, &address, on_accept == visitor_accept_https,
+					 quic_secret, err);
 	}
 	return rc;
 }
@@ -1008,6 +1039,7 @@ static void stop(struct edge *e, const struct err *why)
 	store_close(e->store);
 	quic_relay_free(e->relay);
 	sockets_free(e->sockets);
+	mem_free(e->alt_svc);
 }
 
 static void register_metrics(void)
@@ -1020,6 +1052,8 @@ static void register_metrics(void)
 	guard_register_metrics();
 	for (size_t i = 1; i < ARRAY_LEN(metric_requests); i++)
 		metric_register(&metric_requests[i]);
+	for (size_t i = 1; i < ARRAY_LEN(metric_requests_by_protocol); i++)
+		metric_register(&metric_requests_by_protocol[i]);
 	tls_register_metrics();
 	metric_register(&metric_ocsp_answers);
 	metric_register(&metric_ocsp_failures);

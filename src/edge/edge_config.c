@@ -27,6 +27,8 @@ enum source { FROM_DEFAULT, FROM_FILE, FROM_FLAG };
 #define TAKEOVER_GRACE_MAX (24 * 3600 * USEC_PER_SEC)
 /* Whoever steals a key opens what it sealed. */
 #define TICKET_ROTATION_MAX (7 * 24 * 3600 * USEC_PER_SEC)
+/* Browsers remember no longer. */
+#define ALT_SVC_MAX (30 * 24 * 3600 * USEC_PER_SEC)
 /* More per second is what no bucket tells apart from no limit. */
 #define LIMIT_MAX 1000000
 /* A few hundred downloads to slow visitors. */
@@ -45,6 +47,14 @@ static const struct edge_setting settings[] = {
 	{ "tunnel-quic", "MODE", "auto",
 	  "QUIC for connectors, on UDP of --tunnel and --https: auto (where it can be opened), on, off",
 	  EDGE_SETTING_QUIC, offsetof(struct edge_config, tunnel_quic) },
+	{ "https-quic", "MODE", "auto",
+	  "HTTP/3 for visitors, on UDP of --https: auto (where it can be opened), on, off",
+	  EDGE_SETTING_QUIC, offsetof(struct edge_config, https_quic) },
+	{ "https-quic-port", "PORT", "off",
+	  "UDP port that visitors are told to use, where it is mapped; off: the listener's own",
+	  EDGE_SETTING_LIMIT, offsetof(struct edge_config, https_quic_port) },
+	{ "https-quic-max-age", "DURATION", "24h", "how long visitors may remember it",
+	  EDGE_SETTING_DURATION, offsetof(struct edge_config, https_quic_max_age) },
 	{ "metrics", "ADDR", "127.0.0.1:20249", "/metrics and /ready; \"off\" for none",
 	  EDGE_SETTING_ADDRESSES, offsetof(struct edge_config, metrics) },
 	{ "admin-socket", "PATH", NULL, "UNIX socket for these commands (DIR/admin.sock)",
@@ -439,6 +449,8 @@ static int quic_set(enum edge_quic *at, const char *value, struct err *err)
 
 static usec duration_max(const struct edge_setting *s)
 {
+	if (s->offset == offsetof(struct edge_config, https_quic_max_age))
+		return ALT_SVC_MAX;
 	if (s->offset == offsetof(struct edge_config, takeover_grace))
 		return TAKEOVER_GRACE_MAX;
 	return s->offset == offsetof(struct edge_config, tls_ticket_rotation) ? TICKET_ROTATION_MAX
@@ -840,6 +852,8 @@ static size_t row_of(const void *base, const void *member)
 
 int edge_config_complete(struct edge_config *c, const char *control_host, struct err *err)
 {
+	if (c->https_quic_port > UINT16_MAX)
+		return err_set(err, E_INVALID, "https-quic-port: a port from 1 to 65535 or off");
 	text_set(&c->control_host, control_host);
 	if (c->source[row_of(c, &c->public_url)] == FROM_DEFAULT) {
 		derive_public_url(c, control_host);

@@ -30,7 +30,7 @@ enum edge_access_format {
 	EDGE_ACCESS_VCOMBINED, /* the same behind "host:port " */
 };
 
-/* Whether connectors may use QUIC. AUTO: where UDP cannot be opened a warning says so, and TCP goes on. */
+/* Whether connectors, or visitors, may use QUIC. AUTO: where UDP cannot be opened a warning says so, and TCP goes on. */
 enum edge_quic { EDGE_QUIC_AUTO, EDGE_QUIC_ON, EDGE_QUIC_OFF };
 
 /* Room for every row of the table, with some to spare (edge_config.c checks). */
@@ -61,7 +61,9 @@ struct edge_config {
 	char *public_url;   /* owned; "https://adit.example.com:8443", no slash at the end */
 	struct edge_texts advertise; /* "host:port" of the tunnel listener, as connectors shall dial it */
 
-	enum edge_quic tunnel_quic;
+	enum edge_quic tunnel_quic, https_quic;
+	uint32_t https_quic_port;  /* UDP port that visitors are told; 0: the listener's own */
+	usec https_quic_max_age;   /* how long they remember it */
 	struct edge_texts ports_allow; /* as port_range_parse() takes them; none: no public ports */
 	struct edge_texts ports_bind;  /* IP literals; none: all addresses */
 

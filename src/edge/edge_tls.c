@@ -51,9 +51,12 @@ static void drop_choice(void *ctx)
 }
 
 static struct tls_context *make_https(struct edge *e, struct snapshot *s,
-				      struct challenges *challenges, struct err *err)
+				      struct challenges *challenges, bool is_quic, struct err *err)
 {
-	static const char *const alpn[] = { "h2", "http/1.1", NULL };
+	static const char *const tcp_alpn[] = { "h2", "http/1.1", NULL };
+	/* Connectors ask for a tunnel's name, as over TCP. */
+	static const char *const quic_alpn[] = { "argotunnel", "h3", NULL };
+	const char *const *alpn = is_quic ? quic_alpn : tcp_alpn;
 	struct https_choice *choice = mem_alloc(sizeof(*choice));
 
 	*choice = (struct https_choice){ e, snapshot_ref(s), challenges_ref(challenges) };
@@ -63,7 +66,8 @@ static struct tls_context *make_https(struct edge *e, struct snapshot *s,
 		drop_choice(choice);
 		return NULL;
 	}
-	tls_context_set_challenges(context, choose_challenge);
+	if (!is_quic)
+		tls_context_set_challenges(context, choose_challenge);
 	tls_context_set_policies(context, choose_policy);
 	tls_context_count(context);
 	return context;
@@ -99,13 +103,14 @@ int edge_tls_make(struct edge *e, struct snapshot *s, struct challenges *challen
 {
 	static const char *const quic_alpn[] = { "argotunnel", NULL };
 	struct worker_tls tls = {
-		.https = make_https(e, s, challenges, err),
+		.https = make_https(e, s, challenges, false, err),
 		.tunnel = make_tunnel(s, NULL, err),
 		.quic = make_tunnel(s, quic_alpn, err),
+		.h3 = make_https(e, s, challenges, true, err),
 		.challenges = challenges_ref(challenges),
 	};
 
-	if (!tls.https || !tls.tunnel || !tls.quic) {
+	if (!tls.https || !tls.tunnel || !tls.quic || !tls.h3) {
 		edge_tls_done(&tls);
 		return err_wrap(err, "preparing TLS");
 	}
@@ -119,6 +124,7 @@ struct worker_tls edge_tls_ref(const struct worker_tls *tls)
 		.https = tls_context_ref(tls->https),
 		.tunnel = tls_context_ref(tls->tunnel),
 		.quic = tls_context_ref(tls->quic),
+		.h3 = tls_context_ref(tls->h3),
 		.challenges = challenges_ref(tls->challenges),
 	};
 }
@@ -128,6 +134,7 @@ void edge_tls_done(struct worker_tls *tls)
 	tls_context_unref(tls->https);
 	tls_context_unref(tls->tunnel);
 	tls_context_unref(tls->quic);
+	tls_context_unref(tls->h3);
 	challenges_unref(tls->challenges);
 	*tls = (struct worker_tls){ 0 };
 }

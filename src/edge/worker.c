@@ -87,6 +87,7 @@ struct worker *worker_free(struct worker *w)
 	tls_context_unref(w->https_tls);
 	tls_context_unref(w->tunnel_tls);
 	tls_context_unref(w->quic_tls);
+	tls_context_unref(w->h3_tls);
 	challenges_unref(w->challenges);
 	snapshot_unref(w->snapshot);
 	return mem_free(w);
@@ -116,14 +117,16 @@ void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, const stru
 	tls_context_unref(w->https_tls);
 	tls_context_unref(w->tunnel_tls);
 	tls_context_unref(w->quic_tls);
+	tls_context_unref(w->h3_tls);
 	challenges_unref(w->challenges);
 	w->snapshot = snapshot;
 	w->https_tls = tls->https;
 	w->tunnel_tls = tls->tunnel;
 	w->quic_tls = tls->quic;
+	w->h3_tls = tls->h3;
 	w->challenges = tls->challenges;
 	for (size_t i = 0; i < w->quic_count; i++)
-		quic_listener_set_tls(w->quic[i], w->quic_tls);
+		quic_listener_set_tls(w->quic[i]);
 	registry_drop_deleted(w);
 }
 

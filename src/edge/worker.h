@@ -44,6 +44,7 @@ struct worker {
 	struct edge *edge;         /* borrowed; see edge/edge.h for what other threads may read */
 	struct snapshot *snapshot; /* counted */
 	const char *location;      /* this node's name in CF-Ray and registrations; borrowed */
+	const char *alt_svc;       /* what visitors are told of HTTP/3; borrowed; NULL: nothing */
 	uint16_t https_port;       /* where plain HTTP is redirected to */
 	struct worker *const *peers; /* every worker, this one too; borrowed, fixed before threads start */
 	size_t peer_count;
@@ -51,7 +52,7 @@ struct worker {
 	struct worker_limits limits;
 
 	struct map *tunnels; /* tunnel id -> struct tunnel_entry (edge/tunnels/registry.c) */
-	struct tls_context *https_tls, *tunnel_tls, *quic_tls; /* counted */
+	struct tls_context *https_tls, *tunnel_tls, *quic_tls, *h3_tls; /* counted */
 	struct challenges *challenges; /* of certificate authorities, pending; counted, NULL: none */
 	struct handler_chain visitors; /* route -> control | forward */
 	struct handler_chain redirect; /* plain HTTP */
@@ -94,9 +95,9 @@ struct worker *worker_free(struct worker *w);
 void worker_listen(struct worker *w, int fd,
 		   void (*on_accept)(void *worker, int fd, const struct address *peer));
 
-/* Certificates: of visitors, of connectors over TCP, and over QUIC; what authorities are shown (NULL: nothing). */
+/* Certificates: of visitors, of connectors over TCP, over QUIC, and where both may come over it; what authorities are shown (NULL: nothing). */
 struct worker_tls {
-	struct tls_context *https, *tunnel, *quic;
+	struct tls_context *https, *tunnel, *quic, *h3;
 	struct challenges *challenges;
 };
 

@@ -266,11 +266,14 @@ void exchange_interim(struct exchange *x, const struct head *head)
 void exchange_respond(struct exchange *x)
 {
 	static const struct bytes hsts = BYTES_LIT("strict-transport-security");
+	static const struct bytes alt_svc = BYTES_LIT("alt-svc");
 
 	BUG_IF(x->has_head);
 	/* What the service says itself stays (RFC 6797 §6.1). An answer at the field limit goes without. */
 	if (x->hsts && x->is_tls && !fields_find_text(&x->response.fields, hsts))
 		(void)fields_add(&x->response.fields, &x->arena, hsts, bytes_str(x->hsts));
+	if (x->alt_svc && x->is_tls && !fields_find_text(&x->response.fields, alt_svc))
+		(void)fields_add(&x->response.fields, &x->arena, alt_svc, bytes_str(x->alt_svc));
 	x->has_head = true;
 	x->head_at = clock_now();
 	note(x, PENDING_HEAD);

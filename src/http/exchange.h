@@ -182,6 +182,7 @@ struct exchange {
 	/* The host asks for certificates; the visitor's, in the arena; NULL: it has none. */
 	bool asks_certificate;
 	const struct tls_peer *certificate;
+	const char *alt_svc; /* value of Alt-Svc for answers (RFC 7838); static to the exchange; NULL: none */
 	const char *hsts; /* value of Strict-Transport-Security for answers; borrowed from `snapshot` */
 	const char *protocol;  /* how the visitor speaks: "h1", "h2"; NULL: not known */
 	struct uuid connector; /* which connector carries it, and over which of its connections */

@@ -171,9 +171,8 @@ void h2_head_add(struct h2_session *s, struct bytes name, struct bytes value)
 
 /* Browsers send cookies as several fields for better compression; everybody else wants one
  * (RFC 9113 §8.2.3). */
-static void join_cookies(struct h2_session *s)
+static void join_cookies(struct fields *f, struct arena *arena)
 {
-	struct fields *f = &s->head.fields;
 	size_t count = 0, size = 0;
 
 	for (size_t i = 0; i < f->count; i++) {
@@ -184,7 +183,7 @@ static void join_cookies(struct h2_session *s)
 	}
 	if (count < 2)
 		return;
-	uint8_t *joined = arena_alloc_bytes(&s->head_arena, size);
+	uint8_t *joined = arena_alloc_bytes(arena, size);
 	size_t len = 0, kept = 0;
 	struct field *first = NULL;
 	for (size_t i = 0; i < f->count; i++) {
@@ -219,28 +218,32 @@ static void set_length(struct head *head, bool fin)
 		head->length = HEAD_LENGTH_UNKNOWN;
 }
 
-int h2_head_finish_request(struct h2_session *s, bool fin)
+int h2_request_finish(struct head *head, struct arena *arena, struct bytes host,
+		      struct bytes protocol, bool fin)
 {
-	struct head *head = &s->head;
-
-	if (s->head_is_large)
-		return 431;
 	if (head->path.len > LIMIT_TARGET_BYTES)
 		return 414;
 	if (!head->authority.len)
-		head->authority = s->host;
-	else if (s->host.len && !bytes_eq_nocase(s->host, head->authority))
+		head->authority = host;
+	else if (host.len && !bytes_eq_nocase(host, head->authority))
 		return E_PROTOCOL; /* two readers would pick two hosts (RFC 9113 §8.3.1) */
 	if (bytes_eq(head->method, BYTES_LIT("CONNECT"))) {
-		if (!bytes_eq_nocase(s->protocol, BYTES_LIT("websocket")))
+		if (!bytes_eq_nocase(protocol, BYTES_LIT("websocket")))
 			return 501;
 		/* RFC 8441: the rest of the program knows the handshake as a GET with an upgrade. */
 		head->method = BYTES_LIT("GET");
 		head->is_upgrade = true;
 	}
-	join_cookies(s);
+	join_cookies(&head->fields, arena);
 	set_length(head, fin);
 	return 0;
+}
+
+int h2_head_finish_request(struct h2_session *s, bool fin)
+{
+	if (s->head_is_large)
+		return 431;
+	return h2_request_finish(&s->head, &s->head_arena, s->host, s->protocol, fin);
 }
 
 void h2_head_finish_response(struct h2_session *s, bool fin)

@@ -174,6 +174,9 @@ void h2_nva_trailers(struct h2_nva *out, const struct fields *trailers);
 void h2_head_begin(struct h2_session *s, struct h2_stream *st);
 void h2_head_add(struct h2_session *s, struct bytes name, struct bytes value);
 void h2_head_drop(struct h2_session *s);
+/* The same rules for HTTP/3's: `host` is the Host field, `protocol` that of an extended CONNECT. As the next. */
+int h2_request_finish(struct head *head, struct arena *arena, struct bytes host,
+		      struct bytes protocol, bool fin);
 /* Completes session->head. 0, a status to refuse the request with, or E_PROTOCOL. */
 int h2_head_finish_request(struct h2_session *s, bool fin);
 void h2_head_finish_response(struct h2_session *s, bool fin);

@@ -111,8 +111,8 @@ static int on_path_validated(ngtcp2_conn *ng, uint32_t flags, const ngtcp2_path 
 	if (quic_same_address(&c->peer, &path->remote))
 		return 0;
 	c->peer = quic_address_of(&path->remote);
-	if (c->is_ready && !c->is_ending && c->endpoint->events->on_migrated)
-		c->endpoint->events->on_migrated(c);
+	if (c->is_ready && !c->is_ending && c->events->on_migrated)
+		c->events->on_migrated(c);
 	return 0;
 }
 
@@ -150,9 +150,15 @@ static int on_stream_open(ngtcp2_conn *ng, int64_t id, void *user)
 		return 0;
 	struct quic_stream *st = quic_stream_new(c, id);
 	ngtcp2_conn_set_stream_user_data(ng, id, st);
+	if (!ngtcp2_is_bidi_stream(id) && !c->events->on_uni_stream) {
+		quic_stream_stop(st, 0); /* nobody listens */
+		return 0;
+	}
 	st->is_announced = true;
-	if (c->endpoint->events->on_stream)
-		c->endpoint->events->on_stream(c, st);
+	if (!ngtcp2_is_bidi_stream(id))
+		c->events->on_uni_stream(c, st);
+	else if (c->events->on_stream)
+		c->events->on_stream(c, st);
 	return 0;
 }
 
@@ -187,8 +193,10 @@ static int on_stream_close(ngtcp2_conn *ng, uint32_t flags, int64_t id, uint64_t
 	struct quic_conn *c = user;
 
 	c->lost_packets += ngtcp2_conn_get_stream_loss_count(ng, id);
-	if (!ngtcp2_conn_is_local_stream(ng, id))
+	if (!ngtcp2_conn_is_local_stream(ng, id) && ngtcp2_is_bidi_stream(id))
 		c->closed_by_peer++;
+	else if (!ngtcp2_conn_is_local_stream(ng, id))
+		ngtcp2_conn_extend_max_streams_uni(ng, 1);
 	if (stream_user)
 		quic_stream_gone(stream_user,
 				 flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET ? code : 0);
@@ -206,8 +214,8 @@ static int on_stream_reset(ngtcp2_conn *ng, int64_t id, uint64_t final_size, uin
 	(void)final_size;
 	if (st && !st->is_deaf && !st->is_gone && !c->is_ending) {
 		st->is_deaf = true;
-		if (c->endpoint->events->on_peer_reset)
-			c->endpoint->events->on_peer_reset(st, code);
+		if (c->events->on_peer_reset)
+			c->events->on_peer_reset(st, code);
 	}
 	return 0;
 }
@@ -246,8 +254,8 @@ static int on_datagram(ngtcp2_conn *ng, uint32_t flags, const uint8_t *data, siz
 	(void)ng;
 	(void)flags;
 	quic_conn_tell_ready(c);
-	if (!c->is_ending && c->endpoint->events->on_datagram)
-		c->endpoint->events->on_datagram(c, bytes_of(data, len));
+	if (!c->is_ending && c->events->on_datagram)
+		c->events->on_datagram(c, bytes_of(data, len));
 	return 0;
 }
 

@@ -32,6 +32,8 @@ static struct quic_conn *conn_new(struct quic_endpoint *e, bool is_server)
 	c->owner.kind = OWNER_CONN;
 	c->magic = CONN_MAGIC;
 	c->endpoint = e;
+	c->events = e->events;
+	c->held_max = e->limits.held_max;
 	c->is_server = is_server;
 	c->ref.get_conn = conn_of_ref;
 	c->last_heard = loop_now(e->loop);
@@ -75,6 +77,8 @@ static void set_limits(struct quic_endpoint *e, ngtcp2_settings *settings,
 	params->initial_max_stream_data_bidi_remote = l->stream_window;
 	params->initial_max_data = l->conn_window;
 	params->initial_max_streams_bidi = l->peer_streams;
+	params->initial_max_streams_uni = l->peer_uni_streams;
+	params->initial_max_stream_data_uni = l->stream_window;
 	params->max_idle_timeout = (uint64_t)l->idle_ms * NSEC_PER_MSEC;
 	params->active_connection_id_limit = PEER_IDS;
 	/* Ours is the payload, theirs the whole frame: type, length, payload. */
@@ -229,8 +233,8 @@ void quic_conn_tell_ready(struct quic_conn *c)
 	c->is_ready = true;
 	if (c->is_server && e->events->on_accept)
 		e->events->on_accept(e, c);
-	else if (!c->is_server && e->events->on_ready)
-		e->events->on_ready(c);
+	else if (!c->is_server && c->events->on_ready)
+		c->events->on_ready(c);
 }
 
 /* --- Packets and time ------------------------------------------------------------------------ */
@@ -469,6 +473,7 @@ void quic_conn_destroy(struct quic_conn *c)
 	e->conn_count--;
 	ngtcp2_conn_del(c->ng);
 	tls_quic_free(c->tls);
+	tls_quic_free(c->facts);
 	map_free(c->streams_by_id);
 	mem_free(c->stops);
 	mem_free(c->server_name);
@@ -505,8 +510,8 @@ static void finish(struct quic_conn *c)
 				 c->stream_code);
 	quic_streams_report_gone(c);
 	/* A server's user has never heard of one that did not get so far. */
-	if ((c->is_ready || !c->is_server) && e->events->on_closed)
-		e->events->on_closed(c, &c->why);
+	if ((c->is_ready || !c->is_server) && c->events->on_closed)
+		c->events->on_closed(c, &c->why);
 	quic_conn_destroy(c);
 }
 
@@ -520,20 +525,21 @@ static void deliver(struct deferred *d)
 	if (c->is_done && c->tls) {
 		/* Twenty kilobytes that have done their work: keys are ngtcp2's now. */
 		ngtcp2_conn_set_tls_native_handle(c->ng, NULL);
-		c->tls = tls_quic_free(c->tls);
+		c->tls = tls_quic_shrink(c->tls);
+		c->facts = TAKE(c->tls);
 	}
 	quic_conn_tell_ready(c);
 	quic_streams_report_gone(c);
 	if (c->owes_streams && !c->is_ending) {
 		c->owes_streams = false;
-		if (e->events->on_streams_available)
-			e->events->on_streams_available(c);
+		if (c->events->on_streams_available)
+			c->events->on_streams_available(c);
 	}
 	quic_streams_wake(c);
 	if (c->owes_room && !c->is_ending) {
 		c->owes_room = false;
-		if (e->events->on_datagram_room)
-			e->events->on_datagram_room(c);
+		if (c->events->on_datagram_room)
+			c->events->on_datagram_room(c);
 	}
 	if (c->is_ending && !e->is_dead)
 		finish(c);
@@ -577,6 +583,27 @@ struct bytes quic_conn_server_name(const struct quic_conn *c)
 struct bytes quic_conn_alpn(const struct quic_conn *c)
 {
 	return bytes_str(c->alpn);
+}
+
+const struct tls_policy *quic_conn_policy(const struct quic_conn *c)
+{
+	const struct tls_quic *q = c->facts ? c->facts : c->tls;
+
+	return q ? tls_quic_policy(q) : NULL;
+}
+
+const struct tls_peer *quic_conn_certificate(const struct quic_conn *c)
+{
+	const struct tls_quic *q = c->facts ? c->facts : c->tls;
+
+	return q ? tls_quic_peer(q) : NULL;
+}
+
+void quic_conn_set_events(struct quic_conn *c, const struct quic_events *events, uint64_t held_max)
+{
+	CHECK(c, CONN_MAGIC);
+	c->events = events;
+	c->held_max = held_max;
 }
 
 void quic_conn_ping(struct quic_conn *c, int64_t every_ms)

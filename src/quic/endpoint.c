@@ -302,8 +302,8 @@ static size_t tell_unreachable(struct quic_endpoint *e, const struct address *to
 		count++;
 		if (!c->is_server && !c->received_packets)
 			fail_start(c, to, sys_errno);
-		else if (sys_errno == ECONNREFUSED && c->is_ready && e->events->on_unreachable)
-			e->events->on_unreachable(c);
+		else if (sys_errno == ECONNREFUSED && c->is_ready && c->events->on_unreachable)
+			c->events->on_unreachable(c);
 	}
 	quic_leave(e);
 	return count;

@@ -30,8 +30,10 @@ struct quic_events {
 	void (*on_accept)(struct quic_endpoint *e, struct quic_conn *c);
 	/* Client: the handshake is done. Either this or on_closed comes. */
 	void (*on_ready)(struct quic_conn *c);
-	/* The peer opened a bidirectional stream (unidirectional ones are refused by our parameters). */
+	/* The peer opened a bidirectional stream. */
 	void (*on_stream)(struct quic_conn *c, struct quic_stream *st);
+	/* The same of a unidirectional one, of which only the peer's side is there. NULL: it is told to stop. */
+	void (*on_uni_stream)(struct quic_conn *c, struct quic_stream *st);
 	/* Bytes in order, borrowed until return: take them all. `fin`: the peer's side has ended. */
 	void (*on_data)(struct quic_stream *st, struct bytes data, bool fin);
 	void (*on_writable)(struct quic_stream *st);
@@ -67,10 +69,11 @@ struct quic_limits {
 	uint64_t stream_window,
 		stream_window_max; /* receive: at first, and as it grows with the path */
 	uint64_t conn_window, conn_window_max;
-	uint64_t peer_streams; /* bidirectional ones the peer may have open */
-	size_t max_datagram;   /* largest DATAGRAM payload we take; 0: none */
-	int64_t idle_ms;       /* silence that ends a connection */
-	int64_t keepalive_ms;  /* a PING after this silence; 0: none */
+	uint64_t peer_streams;     /* bidirectional ones the peer may have open */
+	uint64_t peer_uni_streams; /* unidirectional ones; 0: none */
+	size_t max_datagram;       /* largest DATAGRAM payload we take; 0: none */
+	int64_t idle_ms;           /* silence that ends a connection */
+	int64_t keepalive_ms;      /* a PING after this silence; 0: none */
 	int64_t handshake_ms;
 	size_t max_connections; /* of a server endpoint; beyond it new ones are refused */
 	size_t send_queue;      /* bytes of one stream taken and not yet acknowledged */
@@ -93,7 +96,8 @@ struct quic_server_options {
 	 * the answer after all. NULL: there are no others. */
 	bool (*on_foreign)(void *ctx, unsigned index, const struct address *from,
 			   const struct address *to, uint8_t ecn, struct bytes packet);
-	unsigned index; /* of this endpoint, 0 to 255 */
+	unsigned index;      /* of this endpoint, 0 to 255 */
+	bool takes_visitors; /* HTTP/3 comes here, too: for whoever sets the limits */
 	/* The kernel sorts ICMP by addresses: a port is closed that no connection of this endpoint has. See
 	 * quic_endpoint_unreachable(). NULL: there are no others. */
 	void (*on_foreign_unreachable)(void *ctx, const struct address *to);
@@ -134,6 +138,12 @@ struct quic_conn *quic_connect(struct quic_endpoint *e, const struct address *to
 			       struct err *err);
 void quic_conn_set_ctx(struct quic_conn *c, void *ctx);
 void *quic_conn_ctx(struct quic_conn *c);
+/* From now on these events come for it in place of its endpoint's (on_accept stays the endpoint's), and this much may be
+ * held: see struct quic_limits. In on_accept: an endpoint whose connections speak different protocols. */
+void quic_conn_set_events(struct quic_conn *c, const struct quic_events *events, uint64_t held_max);
+/* Server, once the handshake is done: the policy it was under and the client's certificate; NULL: none. Borrowed. */
+const struct tls_policy *quic_conn_policy(const struct quic_conn *c);
+const struct tls_peer *quic_conn_certificate(const struct quic_conn *c);
 struct quic_endpoint *quic_conn_endpoint(struct quic_conn *c);
 const struct address *quic_conn_peer(const struct quic_conn *c);
 const struct address *quic_conn_local(const struct quic_conn *c);
@@ -175,6 +185,9 @@ bool quic_close_code(const struct quic_conn *c, uint64_t *ret);
 
 /* NULL: the peer allows no more for now (on_streams_available follows) or the connection is closing. */
 struct quic_stream *quic_open(struct quic_conn *c, void *ctx);
+/* The same for a unidirectional stream; nothing tells when there may be more. */
+struct quic_stream *quic_open_uni(struct quic_conn *c, void *ctx);
+bool quic_stream_is_uni(const struct quic_stream *st);
 size_t quic_stream_count(const struct quic_conn *c);
 void quic_stream_set_ctx(struct quic_stream *st, void *ctx);
 void *quic_stream_ctx(struct quic_stream *st);
@@ -185,6 +198,10 @@ int64_t quic_stream_id(const struct quic_stream *st);
 /* Takes all or a part; less means on_writable() follows. With `fin` the end is sent when and only when all
  * of `data` was taken. After a reset, a STOP_SENDING or the end, everything is taken and goes nowhere. */
 size_t quic_stream_write(struct quic_stream *st, struct bytes data, bool fin);
+/* What a write would take; 0: on_writable() follows. */
+size_t quic_stream_room(struct quic_stream *st);
+/* Takes all: only for what the caller bounds itself, as by quic_stream_room(). */
+void quic_stream_write_all(struct quic_stream *st, struct bytes data, bool fin);
 /* Our end was taken: what was written arrives, and nothing more is. */
 bool quic_stream_has_ended(const struct quic_stream *st);
 /* Bytes taken and not yet acknowledged. */

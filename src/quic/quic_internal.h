@@ -122,10 +122,12 @@ struct quic_conn {
 	struct quic_owner owner;
 	uint32_t magic;
 	struct quic_endpoint *endpoint;
-	void *ctx; /* borrowed, the user's */
+	const struct quic_events *events; /* borrowed: the endpoint's, or its own */
+	void *ctx;                        /* borrowed, the user's */
 	ngtcp2_conn *ng;
 	ngtcp2_crypto_conn_ref ref;
 	struct tls_quic *tls; /* owned; NULL once the handshake is done */
+	struct tls_quic *facts; /* owned; what is left of it then; NULL: nothing that somebody asks for */
 	bool is_server;
 	bool is_handshaking; /* counted in the endpoint's handshakes */
 	bool is_done;        /* the handshake */
@@ -158,6 +160,7 @@ struct quic_conn {
 	struct list requests;  /* with credit, a reset or a stop for ngtcp2 */
 	struct list wakes;     /* are owed on_writable() */
 	struct list gone;      /* owned; are owed on_stream_closed() */
+	uint64_t held_max;     /* as in struct quic_limits */
 	uint64_t held;         /* received by streams, not consumed */
 	uint64_t owed;         /* of it, not given back to the connection's window */
 	uint64_t credit;       /* to be given back to it in the flush */

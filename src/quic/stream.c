@@ -121,8 +121,8 @@ void quic_streams_report_gone(struct quic_conn *c)
 
 	while ((node = list_pop(&c->gone))) {
 		struct quic_stream *st = LIST_ENTRY(node, struct quic_stream, node);
-		if (st->is_announced && c->endpoint->events->on_stream_closed)
-			c->endpoint->events->on_stream_closed(st, st->code);
+		if (st->is_announced && c->events->on_stream_closed)
+			c->events->on_stream_closed(st, st->code);
 		quic_stream_free(st);
 	}
 }
@@ -168,14 +168,24 @@ static void append(struct quic_stream *st, struct bytes data)
 	}
 }
 
-size_t quic_stream_write(struct quic_stream *st, struct bytes data, bool fin)
+size_t quic_stream_room(struct quic_stream *st)
 {
 	CHECK(st, STREAM_MAGIC);
+	size_t room = room_of(st);
+
+	/* check_room() tells once this much is there. */
+	if (room >= LIMIT_QUIC_UNSENT_CROWDED / 2)
+		return room;
+	st->is_short = true;
+	return 0;
+}
+
+static size_t write_up_to(struct quic_stream *st, struct bytes data, size_t room, bool fin)
+{
 	struct quic_conn *c = st->conn;
 
 	if (st->is_mute || st->fin || c->is_ending)
 		return data.len;
-	size_t room = room_of(st);
 	struct bytes taken = bytes_first(data, room);
 	append(st, taken);
 	if (taken.len < data.len)
@@ -186,6 +196,18 @@ size_t quic_stream_write(struct quic_stream *st, struct bytes data, bool fin)
 		list_append(&c->sendable, &st->send_node);
 	quic_conn_touch(c);
 	return taken.len;
+}
+
+size_t quic_stream_write(struct quic_stream *st, struct bytes data, bool fin)
+{
+	CHECK(st, STREAM_MAGIC);
+	return write_up_to(st, data, room_of(st), fin);
+}
+
+void quic_stream_write_all(struct quic_stream *st, struct bytes data, bool fin)
+{
+	CHECK(st, STREAM_MAGIC);
+	(void)write_up_to(st, data, SIZE_MAX, fin);
 }
 
 bool quic_stream_has_ended(const struct quic_stream *st)
@@ -336,12 +358,12 @@ void quic_stream_received(struct quic_stream *st, struct bytes data, bool fin)
 	}
 	st->held += data.len;
 	c->held += data.len;
-	if (c->held <= c->endpoint->limits.held_max)
+	if (c->held <= c->held_max)
 		c->credit += data.len;
 	else
 		c->owed += data.len;
-	if (c->endpoint->events->on_data)
-		c->endpoint->events->on_data(st, data, fin);
+	if (c->events->on_data)
+		c->events->on_data(st, data, fin);
 }
 
 void quic_stream_consume(struct quic_stream *st, size_t n)
@@ -388,8 +410,8 @@ void quic_streams_stopped(struct quic_conn *c)
 		/* ngtcp2 has done so already; it must not point at what is freed now. */
 		(void)ngtcp2_conn_shutdown_stream_write(c->ng, 0, st->id, c->stops[i].code);
 		quic_stream_mute(st);
-		if (c->endpoint->events->on_peer_stop)
-			c->endpoint->events->on_peer_stop(st, c->stops[i].code);
+		if (c->events->on_peer_stop)
+			c->events->on_peer_stop(st, c->stops[i].code);
 	}
 	c->stop_count = 0;
 }
@@ -448,12 +470,22 @@ void quic_streams_wake(struct quic_conn *c)
 	while ((node = list_pop(&turn))) {
 		struct quic_stream *st = LIST_ENTRY(node, struct quic_stream, wake_node);
 		st->is_short = false;
-		if (!c->is_ending && c->endpoint->events->on_writable)
-			c->endpoint->events->on_writable(st);
+		if (!c->is_ending && c->events->on_writable)
+			c->events->on_writable(st);
 	}
 }
 
 /* --- The user's other calls ------------------------------------------------------------------ */
+
+static struct quic_stream *opened(struct quic_conn *c, int64_t id, void *ctx)
+{
+	struct quic_stream *st = quic_stream_new(c, id);
+
+	ngtcp2_conn_set_stream_user_data(c->ng, id, st);
+	st->ctx = ctx;
+	st->is_announced = true;
+	return st;
+}
 
 struct quic_stream *quic_open(struct quic_conn *c, void *ctx)
 {
@@ -464,11 +496,22 @@ struct quic_stream *quic_open(struct quic_conn *c, void *ctx)
 		c->wants_streams = true;
 		return NULL;
 	}
-	struct quic_stream *st = quic_stream_new(c, id);
-	ngtcp2_conn_set_stream_user_data(c->ng, id, st);
-	st->ctx = ctx;
-	st->is_announced = true;
-	return st;
+	return opened(c, id, ctx);
+}
+
+struct quic_stream *quic_open_uni(struct quic_conn *c, void *ctx)
+{
+	CHECK(c, CONN_MAGIC);
+	int64_t id;
+
+	if (c->is_ending || !c->is_done || ngtcp2_conn_open_uni_stream(c->ng, &id, NULL) != 0)
+		return NULL;
+	return opened(c, id, ctx);
+}
+
+bool quic_stream_is_uni(const struct quic_stream *st)
+{
+	return !ngtcp2_is_bidi_stream(st->id);
 }
 
 size_t quic_stream_count(const struct quic_conn *c)

@@ -111,6 +111,15 @@ struct tls_quic *tls_quic_free(struct tls_quic *q)
 	return mem_free(q);
 }
 
+struct tls_quic *tls_quic_shrink(struct tls_quic *q)
+{
+	if (!q->hello.policy)
+		return tls_quic_free(q);
+	gnutls_deinit(q->gnutls);
+	q->gnutls = NULL;
+	return q;
+}
+
 void *tls_quic_native(struct tls_quic *q)
 {
 	return q->gnutls;

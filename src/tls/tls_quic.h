@@ -16,6 +16,9 @@ struct tls_quic;
 struct tls_quic *tls_quic_new(struct tls_context *c, struct bytes server_name, void *library_ref,
 			      struct err *err);
 struct tls_quic *tls_quic_free(struct tls_quic *q);
+/* After the handshake: what only that needed is given back. NULL when nothing is left that one could ask for; otherwise
+ * tls_quic_policy() and tls_quic_peer() go on answering, and nothing else does. */
+struct tls_quic *tls_quic_shrink(struct tls_quic *q);
 void *tls_quic_native(struct tls_quic *q); /* gnutls_session_t */
 
 /* Why we refuse the peer, known once the handshake has failed; NULL: not by our decision. *ret_alert is the TLS

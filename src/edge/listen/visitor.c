@@ -15,6 +15,8 @@
 #include "edge/worker.h"
 #include "http/h1_server.h"
 #include "http/h2_server.h"
+#include "http/h3_server.h"
+#include "http/h3_session.h"
 #include "io/conn.h"
 #include "tls/tls.h"
 
@@ -41,13 +43,28 @@ struct metric metric_requests[6] = {
 	[4] = REQUESTS("4xx"), [5] = REQUESTS("5xx"),
 };
 
+#define BY_PROTOCOL(protocol_)                                  \
+	{                                                       \
+		.name = "adit_edge_requests_by_protocol_total", \
+		.labels = "protocol=\"" protocol_ "\"",         \
+		.help = "Requests of visitors by protocol",     \
+	}
+/* By the version of HTTP. */
+struct metric metric_requests_by_protocol[4] = {
+	[1] = BY_PROTOCOL("h1"),
+	[2] = BY_PROTOCOL("h2"),
+	[3] = BY_PROTOCOL("h3"),
+};
+
 struct visitor {
 	struct list node; /* in worker->visitors_open */
 	struct worker *worker;
-	struct h1_server *h1; /* one of the two */
+	struct h1_server *h1; /* one of the three */
 	struct h2_server *h2;
+	struct h3_server *h3;
 	struct allowance *allowance; /* owned */
-	unsigned refusals;           /* of its requests, one after the other */
+	bool is_h3;
+	unsigned refusals; /* of its requests, one after the other */
 	/* Of its TLS stream, and borrowed from it; NULL: none. */
 	const struct tls_policy *policy;
 	const struct tls_peer *peer;
@@ -90,7 +107,9 @@ static void on_refusal(struct visitor *v)
 {
 	if (++v->refusals != LIMIT_VISITOR_REFUSALS)
 		return;
-	if (v->h2)
+	if (v->h3)
+		h3_server_drain(v->h3);
+	else if (v->h2)
 		h2_server_drain(v->h2);
 	else
 		h1_server_drain(v->h1);
@@ -131,7 +150,10 @@ static void on_exchange(void *ctx, struct exchange *x)
 	struct visitor *v = ctx;
 
 	x->client_ip = arena_copy(&x->arena, bytes_str(v->ip));
-	x->protocol = v->h2 ? "h2" : "h1";
+	x->protocol = v->is_h3 ? "h3" : v->h2 ? "h2" : "h1";
+	if (!v->is_h3)
+		x->alt_svc = v->worker->alt_svc;
+	metric_add(&metric_requests_by_protocol[v->is_h3 ? 3 : v->h2 ? 2 : 1], 1);
 	x->tls_policy = v->policy;
 	x->tls_peer = v->peer;
 	visitor_request_id(x->id);
@@ -211,9 +233,42 @@ static void serve_h2(struct visitor *v, struct byte_stream *stream,
 	v->h2 = h2_server_new(stream, &options);
 }
 
+static void on_moved(void *ctx, const struct address *peer)
+{
+	struct visitor *v = ctx;
+
+	/* Its limits stay those of the address it came from. */
+	address_ip_text(peer, v->ip);
+}
+
+static void serve_h3(struct visitor *v, struct quic_conn *c)
+{
+	const struct h3_server_options options = {
+		.chain = &v->worker->visitors,
+		.scheme = BYTES_LIT("https"),
+		.is_tls = true,
+		.ctx = v,
+		.on_exchange = on_exchange,
+		.on_closed = on_closed,
+		.on_moved = on_moved,
+		.head_ms = v->worker->limits.head_ms,
+		.idle_ms = v->worker->limits.keepalive_ms,
+		.body_ms = v->worker->limits.body_ms,
+		.body_rate = v->worker->limits.body_rate,
+		.pace_ms = v->worker->limits.pace_ms,
+	};
+
+	v->is_h3 = true;
+	v->policy = quic_conn_policy(c);
+	v->peer = quic_conn_certificate(c);
+	v->h3 = h3_server_new(c, &options);
+}
+
 static void leave(struct visitor *v)
 {
-	if (v->h2)
+	if (v->h3)
+		h3_server_drain(v->h3);
+	else if (v->h2)
 		h2_server_drain(v->h2);
 	else
 		h1_server_leave(v->h1);
@@ -313,6 +368,20 @@ void visitor_accept_http(void *worker, int fd, const struct address *peer)
 		close(fd); /* allowed: a socket that never reached a loop */
 }
 
+void visitor_accept_h3(struct worker *w, struct quic_conn *c)
+{
+	struct allowance *allowance;
+
+	if (!may_enter(w, quic_conn_peer(c), &allowance)) {
+		quic_conn_close(c, H3_EXCESSIVE_LOAD, "too many connections");
+		return;
+	}
+	struct visitor *v = visitor_new(w, quic_conn_peer(c), allowance);
+	serve_h3(v, c);
+	if (w->is_taken_over || w->is_draining)
+		leave(v);
+}
+
 void visitor_leave_all(struct worker *w)
 {
 	LIST_FOR_EACH(node, &w->visitors_open)
@@ -323,7 +392,9 @@ void visitor_drain_all(struct worker *w)
 {
 	LIST_FOR_EACH(node, &w->visitors_open) {
 		struct visitor *v = LIST_ENTRY(node, struct visitor, node);
-		if (v->h2)
+		if (v->h3)
+			h3_server_drain(v->h3);
+		else if (v->h2)
 			h2_server_drain(v->h2);
 		else
 			h1_server_drain(v->h1);
@@ -334,7 +405,9 @@ void visitor_close_all(struct worker *w)
 {
 	LIST_FOR_EACH(node, &w->visitors_open) {
 		struct visitor *v = LIST_ENTRY(node, struct visitor, node);
-		if (v->h2)
+		if (v->h3)
+			h3_server_close(v->h3);
+		else if (v->h2)
 			h2_server_close(v->h2);
 		else
 			h1_server_close(v->h1);

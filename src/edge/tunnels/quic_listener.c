@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "edge/listen/sockets.h"
+#include "edge/listen/visitor.h"
 #include "edge/tunnels/accept.h"
 #include "edge/tunnels/quic_relay.h"
 #include "edge/worker.h"
@@ -37,8 +38,9 @@ struct foreign_packet {
 };
 
 struct quic_listener {
-	struct worker *worker;            /* borrowed */
-	struct quic_relay *relay;         /* borrowed */
+	struct worker *worker;    /* borrowed */
+	struct quic_relay *relay; /* borrowed */
+	bool takes_connectors, takes_visitors;
 	size_t number;                    /* the same in every worker of one address */
 	struct tunnel_endpoint *endpoint; /* owned; NULL once closed */
 
@@ -146,14 +148,20 @@ static void on_accept(void *ctx, struct quic_conn *c)
 {
 	const struct quic_listener *l = ctx;
 
-	accept_quic_connector(l->worker, c);
+	if (bytes_eq(quic_conn_alpn(c), BYTES_LIT("h3")))
+		visitor_accept_h3(l->worker, c);
+	else if (l->takes_connectors)
+		accept_quic_connector(l->worker, c);
+	else
+		quic_conn_close(c, 0, "connectors come by TCP");
 }
 
 static void add_listener(struct worker *w, int fd, const struct quic_listen *how)
 {
 	struct quic_listener *l = mem_alloc(sizeof(*l));
 	const struct quic_server_options options = {
-		.tls = w->quic_tls,
+		.tls = how->takes_visitors ? w->h3_tls : w->quic_tls,
+		.takes_visitors = how->takes_visitors,
 		.retry_above = LIMIT_QUIC_RETRY_ABOVE,
 		.secret = how->secret,
 		.on_foreign = on_foreign,
@@ -162,6 +170,8 @@ static void add_listener(struct worker *w, int fd, const struct quic_listen *how
 	};
 
 	l->worker = w;
+	l->takes_connectors = how->takes_connectors;
+	l->takes_visitors = how->takes_visitors;
 	l->relay = how->relay;
 	l->number = w->quic_count;
 	list_init(&l->packets);
@@ -226,11 +236,12 @@ int quic_listen_on_all(const struct quic_listen *how, const struct address *addr
 
 /* --- Life ------------------------------------------------------------------------------------ */
 
-void quic_listener_set_tls(struct quic_listener *l, struct tls_context *tls)
+void quic_listener_set_tls(struct quic_listener *l)
 {
 	/* What was posted to a worker that has ended comes after the end. */
 	if (l->endpoint)
-		quic_endpoint_set_tls(tunnel_endpoint_quic(l->endpoint), tls);
+		quic_endpoint_set_tls(tunnel_endpoint_quic(l->endpoint),
+				      l->takes_visitors ? l->worker->h3_tls : l->worker->quic_tls);
 }
 
 void quic_listener_stop(struct quic_listener *l)

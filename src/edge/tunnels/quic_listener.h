@@ -24,6 +24,7 @@ struct quic_listen {
 	struct sockets *sockets;
 	struct quic_relay *relay; /* borrowed until the workers are freed */
 	struct bytes secret;
+	bool takes_connectors, takes_visitors; /* one at least */
 };
 /* Before the threads start, and after the workers have their TLS contexts: the address (its port is not 0) for
  * every worker. E_IO when somebody else has it; nothing is open then. */
@@ -36,8 +37,8 @@ void quic_listener_give(struct quic_listener *l, const struct address *from,
 
 /* --- On the worker's thread --- */
 
-/* Certificates for handshakes from now on. */
-void quic_listener_set_tls(struct quic_listener *l, struct tls_context *tls);
+/* The worker's certificates for handshakes from now on. */
+void quic_listener_set_tls(struct quic_listener *l);
 /* New connections are refused; those that are there go on. */
 void quic_listener_stop(struct quic_listener *l);
 

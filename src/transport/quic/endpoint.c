@@ -53,6 +53,11 @@ struct tunnel_endpoint *tunnel_endpoint_new(struct loop *l, int fd,
 	quic_limits_default(&limits);
 	/* A connector's own streams are the control stream and short calls; the edge's are requests. */
 	limits.peer_streams = server ? 16 : LIMIT_TUNNEL_STREAMS;
+	/* Visitors' are requests, and HTTP/3's own unidirectional ones. */
+	if (server && server->takes_visitors) {
+		limits.peer_streams = LIMIT_H3_VISITOR_STREAMS;
+		limits.peer_uni_streams = LIMIT_H3_UNI_STREAMS;
+	}
 	/* Connectors ping, stock ones too: one side is enough. */
 	if (server)
 		limits.keepalive_ms = 0;
