@@ -156,7 +156,7 @@ def test_udp_that_has_to_be_there(unstarted):
 
 
 def test_no_quic_at_all(unstarted):
-    unstarted.settings(**{"tunnel-quic": "off"})
+    unstarted.settings(**{"tunnel-quic": "off", "https-quic": "off"})
     unstarted.edge.start()
     for port in (unstarted.edge.tunnel, unstarted.edge.https):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
