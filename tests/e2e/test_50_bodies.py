@@ -104,7 +104,7 @@ def test_slow_origin_stops_the_visitor(site, stage, visitor, origin, tmp_path, s
     gate = threading.Event()
 
     def handler(r):
-        gate.wait(30)
+        gate.wait(120)
         r.reply(200, body=r.digest_body().encode())
 
     path = origin.on(handler)
