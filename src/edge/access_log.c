@@ -166,8 +166,8 @@ static void write_clf(const struct exchange *x, const struct exchange_outcome *o
 		clf_escaped(&c, exchange_path(x));
 		if (!is_port(x))
 			clf_str(&c, x->protocol && strcmp(x->protocol, "h3") == 0   ? " HTTP/3.0"
-		    : x->protocol && strcmp(x->protocol, "h2") == 0 ? " HTTP/2.0"
-										  : " HTTP/1.1");
+				    : x->protocol && strcmp(x->protocol, "h2") == 0 ? " HTTP/2.0"
+										    : " HTTP/1.1");
 	}
 	clf_str(&c, "\" ");
 	clf_number(&c, (uint64_t)o->status);

@@ -62,8 +62,8 @@ struct edge_config {
 	struct edge_texts advertise; /* "host:port" of the tunnel listener, as connectors shall dial it */
 
 	enum edge_quic tunnel_quic, https_quic;
-	uint32_t https_quic_port;  /* UDP port that visitors are told; 0: the listener's own */
-	usec https_quic_max_age;   /* how long they remember it */
+	uint32_t https_quic_port;      /* UDP port that visitors are told; 0: the listener's own */
+	usec https_quic_max_age;       /* how long they remember it */
 	struct edge_texts ports_allow; /* as port_range_parse() takes them; none: no public ports */
 	struct edge_texts ports_bind;  /* IP literals; none: all addresses */
 

@@ -3,6 +3,7 @@
 #include "io/conn.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
@@ -36,7 +37,8 @@ struct conn {
 	bool wants_shutdown, is_shut, is_closing, is_reset;
 	struct deferred flush;
 	struct timer linger;
-	uint64_t delivered; /* at the last look while it lingers */
+	uint64_t delivered; /* at the last look while it lingers: is_measured */
+	bool is_measured;
 	struct address peer;
 };
 
@@ -289,21 +291,33 @@ static bool conn_delivered(const struct byte_stream *s, uint64_t *ret)
 	return delivered_bytes(CONTAINER_OF(s, const struct conn, base)->fd, ret);
 }
 
+/* What the kernel has and the peer has not taken. */
+static bool kernel_has_unsent(const struct conn *c)
+{
+	int count = 0;
+
+	return ioctl(c->fd, SIOCOUTQ, &count) == 0 && count > 0;
+}
+
 /* A slow line gets the rest of its answer; who takes nothing is reset, for the kernel would keep what it has for as
  * long as the peer likes. */
 static void on_linger_timeout(struct timer *t)
 {
 	struct conn *c = CONTAINER_OF(t, struct conn, linger);
 	const struct linger none = { .l_onoff = 1 };
+	bool is_stuck = bufq_len(&c->out) > 0;
 	uint64_t delivered = 0;
 
-	if (bufq_len(&c->out) && delivered_bytes(c->fd, &delivered) &&
-	    delivered - c->delivered >= LIMIT_LINGER_BYTES) {
-		c->delivered = delivered;
-		timer_set(&c->linger, LIMIT_LINGER_MS);
-		return;
+	if ((is_stuck || kernel_has_unsent(c)) && delivered_bytes(c->fd, &delivered)) {
+		if (!c->is_measured || delivered - c->delivered >= LIMIT_LINGER_BYTES) {
+			c->is_measured = true;
+			c->delivered = delivered;
+			timer_set(&c->linger, LIMIT_LINGER_MS);
+			return;
+		}
+		is_stuck = is_stuck || delivered == c->delivered;
 	}
-	if (bufq_len(&c->out))
+	if (is_stuck)
 		setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 	conn_destroy(c);
 }
@@ -315,7 +329,7 @@ static void conn_close(struct byte_stream *s)
 	c->base.events = NULL;
 	c->is_closing = true;
 	if (bufq_len(&c->out))
-		(void)delivered_bytes(c->fd, &c->delivered);
+		c->is_measured = delivered_bytes(c->fd, &c->delivered);
 	timer_set(&c->linger, LIMIT_LINGER_MS);
 	/* Nothing is read until the backlog has left: input would only keep the loop busy. */
 	set_interest(c, c->interest & LOOP_WRITABLE);

@@ -500,7 +500,7 @@ def test_windows_that_stay_closed(tmp_path):
     authority = f"{HOST}:{place.edge.https}"
     sock.sendall(PREFACE + frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0")
                  + frame(HEADERS, END_HEADERS | 1, 1, head(authority, path)))  # fmt: skip
-    wait_until(lambda: place.edge.gauge("adit_edge_exchanges") == 1, "a request", 30 * PATIENCE)
+    wait_until(lambda: place.edge.gauge("adit_edge_exchanges") >= 1, "a request", 30 * PATIENCE)
     wait_until(lambda: place.edge.gauge("adit_edge_exchanges") == 0, "its end", 60 * PATIENCE)
     sock.close()
     place.close()
