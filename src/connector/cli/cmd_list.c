@@ -98,27 +98,29 @@ static void print_table(const struct cli *cli, struct arena *arena,
 	table_done(&table);
 }
 
+static json_t *tunnel_json(const void *item)
+{
+	return rest_tunnel_json(item);
+}
+
 static int print(const struct cli *cli, struct arena *arena, const struct rest_tunnel *tunnels,
 		 size_t count)
 {
 	const char *format = settings_text(&cli->settings, FLAG_RENDER);
 	struct err err = { 0 };
 
-	if (!*format) {
-		if (count)
-			print_table(cli, arena, tunnels, count);
-		else
-			cli_print(cli, stdout,
-				  "No tunnels were found for the given filter flags. You can use '@ tunnel "
-				  "create' to create a tunnel.\n");
-		return 0;
-	}
-	json_t *list = json_array();
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, rest_tunnel_json(&tunnels[i]));
-	int r = render(stdout, format, list, &err);
-	json_decref(list);
-	return r < 0 ? cli_failed(cli, &err) : 0;
+	if (*format)
+		return render_list(stdout, format, tunnels, count, sizeof(*tunnels), tunnel_json,
+				   &err) < 0
+			       ? cli_failed(cli, &err)
+			       : 0;
+	if (count)
+		print_table(cli, arena, tunnels, count);
+	else
+		cli_print(cli, stdout,
+			  "No tunnels were found for the given filter flags. You can use '@ tunnel "
+			  "create' to create a tunnel.\n");
+	return 0;
 }
 
 static int filter_read(const struct cli *cli, struct rest_filter *ret, struct uuid *id,

@@ -81,8 +81,9 @@ static void print_table(struct arena *arena, const struct rest_network_route *ro
 	table_done(&table);
 }
 
-static json_t *route_json(const struct rest_network_route *n)
+static json_t *route_json(const void *item)
 {
+	const struct rest_network_route *n = item;
 	char id[UUID_TEXT_SIZE], vnet[UUID_TEXT_SIZE], tunnel[UUID_TEXT_SIZE];
 	json_t *o = json_pack("{s:s, s:s, s:s}", "id", uuid_text(&n->id, id), "network", n->network,
 			      "tunnel_id", uuid_text(&n->tunnel, tunnel));
@@ -101,21 +102,16 @@ static int print(struct cli *cli, struct work *w, const struct rest_network_rout
 {
 	const char *format = settings_text(&cli->settings, FLAG_RENDER);
 
-	if (!*format) {
-		if (count)
-			print_table(&w->arena, routes, count);
-		else
-			cli_print(cli, stdout,
-				  "No routes were found for the given filter flags. You can use '@ tunnel "
-				  "route ip add' to add a route.\n");
-		return 0;
-	}
-	json_t *list = json_array();
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, route_json(&routes[i]));
-	int r = render(stdout, format, list, &w->err);
-	json_decref(list);
-	return r;
+	if (*format)
+		return render_list(stdout, format, routes, count, sizeof(*routes), route_json,
+				   &w->err);
+	if (count)
+		print_table(&w->arena, routes, count);
+	else
+		cli_print(cli, stdout,
+			  "No routes were found for the given filter flags. You can use '@ tunnel "
+			  "route ip add' to add a route.\n");
+	return 0;
 }
 
 struct filter_texts {

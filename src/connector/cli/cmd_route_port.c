@@ -130,8 +130,9 @@ static void print_table(struct arena *arena, const struct rest_port *ports, size
 	table_done(&table);
 }
 
-static json_t *port_json(const struct rest_port *p)
+static json_t *port_json(const void *item)
 {
+	const struct rest_port *p = item;
 	char id[UUID_TEXT_SIZE], tunnel[UUID_TEXT_SIZE];
 
 	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id",
@@ -146,21 +147,15 @@ static int print(struct cli *cli, struct work *w, const struct rest_port *ports,
 {
 	const char *format = settings_text(&cli->settings, FLAG_RENDER);
 
-	if (!*format) {
-		if (count)
-			print_table(&w->arena, ports, count);
-		else
-			cli_print(cli, stdout,
-				  "There is no public port yet. You can use '@ tunnel route port' to add "
-				  "one.\n");
-		return 0;
-	}
-	json_t *list = json_array();
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, port_json(&ports[i]));
-	int r = render(stdout, format, list, &w->err);
-	json_decref(list);
-	return r;
+	if (*format)
+		return render_list(stdout, format, ports, count, sizeof(*ports), port_json, &w->err);
+	if (count)
+		print_table(&w->arena, ports, count);
+	else
+		cli_print(cli, stdout,
+			  "There is no public port yet. You can use '@ tunnel route port' to add "
+			  "one.\n");
+	return 0;
 }
 
 int cmd_route_port_list(struct cli *cli)

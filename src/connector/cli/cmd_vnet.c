@@ -77,8 +77,9 @@ static void print_table(struct arena *arena, const struct rest_vnet *vnets, size
 	table_done(&table);
 }
 
-static json_t *vnet_json(const struct rest_vnet *v)
+static json_t *vnet_json(const void *item)
 {
+	const struct rest_vnet *v = item;
 	char id[UUID_TEXT_SIZE];
 
 	return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s}", "id", uuid_text(&v->id, id), "comment",
@@ -90,21 +91,15 @@ static int print(struct cli *cli, struct work *w, const struct rest_vnet *vnets,
 {
 	const char *format = settings_text(&cli->settings, FLAG_RENDER);
 
-	if (!*format) {
-		if (count)
-			print_table(&w->arena, vnets, count);
-		else
-			cli_print(cli, stdout,
-				  "No virtual networks were found for the given filter flags. You can use "
-				  "'@ tunnel vnet add' to add a virtual network.\n");
-		return 0;
-	}
-	json_t *list = json_array();
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, vnet_json(&vnets[i]));
-	int r = render(stdout, format, list, &w->err);
-	json_decref(list);
-	return r;
+	if (*format)
+		return render_list(stdout, format, vnets, count, sizeof(*vnets), vnet_json, &w->err);
+	if (count)
+		print_table(&w->arena, vnets, count);
+	else
+		cli_print(cli, stdout,
+			  "No virtual networks were found for the given filter flags. You can use "
+			  "'@ tunnel vnet add' to add a virtual network.\n");
+	return 0;
 }
 
 static int filter_read(const struct cli *cli, struct rest_vnet_filter *ret, struct uuid *id,

@@ -220,3 +220,15 @@ int render(FILE *out, const char *format, const json_t *value, struct err *err)
 	}
 	return 0;
 }
+
+int render_list(FILE *out, const char *format, const void *items, size_t count, size_t size,
+		json_t *(*json)(const void *item), struct err *err)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, json((const char *)items + i * size));
+	int r = render(out, format, list, err);
+	json_decref(list);
+	return r;
+}

@@ -12,6 +12,10 @@
  * lower case, no underscores. E_INVALID "Unknown output format 'X'". */
 int render(FILE *out, const char *format, const json_t *value, struct err *err);
 
+/* A list of `count` items of `size` bytes each, as `json` makes them. */
+int render_list(FILE *out, const char *format, const void *items, size_t count, size_t size,
+		json_t *(*json)(const void *item), struct err *err);
+
 /* Cells padded to the widest of their column and a blank. */
 struct table {
 	size_t columns;

@@ -198,15 +198,22 @@ int rest_time_of(struct arena *arena, const json_t *object, const char *key, str
 int rest_uuid_of(const json_t *object, const char *key, struct uuid *ret, struct err *err);
 /* Appends "key=value" with what it takes in front; nothing for no value. */
 int rest_query_add(struct buf *query, const char *key, const char *value) MUST_USE;
+/* "page" and, as --max-fetch-size has it, "per_page". */
+int rest_query_add_page(struct buf *query, const struct rest *api, unsigned page) MUST_USE;
 
-/* A list in pages. `query` returns that of a page, owned by the caller; NULL: too long. */
+/* A list in pages. */
 struct rest_pages {
 	const char *operation, *path;
-	char *(*query)(const struct rest *api, const void *ctx, unsigned page);
-	int (*take)(void *ctx, const json_t *item, struct err *err);
-	void *ctx;
+	const void *filter; /* for `query` */
+	/* That of a page, owned by the caller; NULL: too long. */
+	char *(*query)(const struct rest *api, const void *filter, unsigned page);
+	size_t item_size;
+	/* Reads one item into `ret`, texts into the arena. */
+	int (*read)(struct arena *arena, const json_t *item, void *ret, struct err *err);
 };
-int rest_list(struct rest *api, const struct rest_pages *pages, struct err *err);
+/* *ret is an array of items in the arena, as far as they were read. */
+int rest_list(struct rest *api, struct arena *arena, const struct rest_pages *pages, void **ret,
+	      size_t *ret_count, struct err *err);
 
 struct rest_call {
 	const char *operation; /* "create tunnel", for messages */

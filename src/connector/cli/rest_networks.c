@@ -142,13 +142,6 @@ int rest_network_by_ip(struct rest *api, struct arena *arena, const char *ip,
 	return r;
 }
 
-struct route_list {
-	const struct rest_network_filter *filter;
-	struct arena *arena;
-	struct rest_network_route *all; /* owned */
-	size_t count;
-};
-
 static const char *id_text(const struct uuid *id, char text[UUID_TEXT_SIZE])
 {
 	return id ? uuid_text(id, text) : NULL;
@@ -156,23 +149,18 @@ static const char *id_text(const struct uuid *id, char text[UUID_TEXT_SIZE])
 
 /* Keys in alphabetical order, as the stock client sends them. It sends both ends of a range as
  * network_superset; the API means by network_subset what lies inside. */
-static char *routes_query(const struct rest *api, const void *ctx, unsigned page)
+static char *routes_query(const struct rest *api, const void *filter, unsigned page)
 {
-	const struct rest_network_filter *f = ((const struct route_list *)ctx)->filter;
-	int64_t size = settings_int(&api->cli->settings, FLAG_MAX_FETCH_SIZE);
-	char number[24] = "", page_text[24], tunnel[UUID_TEXT_SIZE], vnet[UUID_TEXT_SIZE];
+	const struct rest_network_filter *f = filter;
+	char tunnel[UUID_TEXT_SIZE], vnet[UUID_TEXT_SIZE];
 	struct buf query;
 
-	if (size > 0)
-		(void)snprintf(number, sizeof(number), "%lld", (long long)size);
-	(void)snprintf(page_text, sizeof(page_text), "%u", page);
 	buf_init(&query, LIMIT_QUERY_BYTES);
 	int r = rest_query_add(&query, "comment", f->comment);
 	r = r < 0 ? r : rest_query_add(&query, "is_deleted", f->is_deleted ? "true" : "false");
 	r = r < 0 ? r : rest_query_add(&query, "network_subset", f->within);
 	r = r < 0 ? r : rest_query_add(&query, "network_superset", f->over);
-	r = r < 0 ? r : rest_query_add(&query, "page", page_text);
-	r = r < 0 ? r : rest_query_add(&query, "per_page", number);
+	r = r < 0 ? r : rest_query_add_page(&query, api, page);
 	r = r < 0 ? r : rest_query_add(&query, "tun_types", "cfd_tunnel");
 	r = r < 0 ? r : rest_query_add(&query, "tunnel_id", id_text(f->tunnel, tunnel));
 	r = r < 0 ? r : rest_query_add(&query, "virtual_network_id", id_text(f->vnet, vnet));
@@ -181,31 +169,25 @@ static char *routes_query(const struct rest *api, const void *ctx, unsigned page
 	return text;
 }
 
-static int routes_take(void *ctx, const json_t *item, struct err *err)
+static int routes_read(struct arena *arena, const json_t *item, void *ret, struct err *err)
 {
-	struct route_list *list = ctx;
-
-	list->all = mem_resize(list->all, (list->count + 1) * sizeof(*list->all));
-	return route_read(list->arena, item, &list->all[list->count++], err);
+	return route_read(arena, item, ret, err);
 }
 
 int rest_network_list(struct rest *api, struct arena *arena,
 		      const struct rest_network_filter *filter, struct rest_network_route **ret,
 		      size_t *ret_count, struct err *err)
 {
-	struct route_list list = { .filter = filter, .arena = arena };
 	const struct rest_pages pages = { .operation = "list routes",
 					  .path = "/teamnet/routes",
+					  .filter = filter,
 					  .query = routes_query,
-					  .take = routes_take,
-					  .ctx = &list };
-	int r = rest_list(api, &pages, err);
+					  .item_size = sizeof(**ret),
+					  .read = routes_read };
+	void *routes;
+	int r = rest_list(api, arena, &pages, &routes, ret_count, err);
 
-	*ret = arena_alloc(arena, list.count * sizeof(*list.all) + 1);
-	if (list.count)
-		memcpy(*ret, list.all, list.count * sizeof(*list.all));
-	*ret_count = list.count;
-	mem_free(list.all);
+	*ret = routes;
 	return r;
 }
 

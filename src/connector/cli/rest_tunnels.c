@@ -265,15 +265,12 @@ int rest_route_dns(struct rest *api, struct arena *arena, const struct uuid *id,
  * Lists. */
 
 /* Keys in alphabetical order, as the stock client sends them. */
-static char *list_query(const struct rest *api, const struct rest_filter *f, unsigned page)
+static char *tunnels_query(const struct rest *api, const void *filter, unsigned page)
 {
-	int64_t size = settings_int(&api->cli->settings, FLAG_MAX_FETCH_SIZE);
-	char number[24] = "", page_text[24], id[UUID_TEXT_SIZE] = "";
+	const struct rest_filter *f = filter;
+	char id[UUID_TEXT_SIZE] = "";
 	struct buf query;
 
-	if (size > 0)
-		(void)snprintf(number, sizeof(number), "%lld", (long long)size);
-	(void)snprintf(page_text, sizeof(page_text), "%u", page);
 	if (f->id)
 		uuid_text(f->id, id);
 	buf_init(&query, 16 * 1024);
@@ -282,50 +279,31 @@ static char *list_query(const struct rest *api, const struct rest_filter *f, uns
 	r = r < 0 ? r : rest_query_add(&query, "is_deleted", f->with_deleted ? "" : "false");
 	r = r < 0 ? r : rest_query_add(&query, "name", f->name);
 	r = r < 0 ? r : rest_query_add(&query, "name_prefix", f->name_prefix);
-	r = r < 0 ? r : rest_query_add(&query, "page", page_text);
-	r = r < 0 ? r : rest_query_add(&query, "per_page", number);
+	r = r < 0 ? r : rest_query_add_page(&query, api, page);
 	r = r < 0 ? r : rest_query_add(&query, "uuid", id);
 	char *text = r < 0 ? NULL : buf_take_str(&query);
 	buf_done(&query);
 	return text;
 }
 
-struct tunnel_list {
-	const struct rest_filter *filter;
-	struct arena *arena;
-	struct rest_tunnel *all; /* owned */
-	size_t count;
-};
-
-static char *tunnels_query(const struct rest *api, const void *ctx, unsigned page)
+static int tunnels_read(struct arena *arena, const json_t *item, void *ret, struct err *err)
 {
-	return list_query(api, ((const struct tunnel_list *)ctx)->filter, page);
-}
-
-static int tunnels_take(void *ctx, const json_t *item, struct err *err)
-{
-	struct tunnel_list *list = ctx;
-
-	list->all = mem_resize(list->all, (list->count + 1) * sizeof(*list->all));
-	return tunnel_read(list->arena, item, &list->all[list->count++], err);
+	return tunnel_read(arena, item, ret, err);
 }
 
 int rest_tunnel_list(struct rest *api, struct arena *arena, const struct rest_filter *filter,
 		     struct rest_tunnel **ret, size_t *ret_count, struct err *err)
 {
-	struct tunnel_list list = { .filter = filter, .arena = arena };
 	const struct rest_pages pages = { .operation = "list tunnels",
 					  .path = "/cfd_tunnel",
+					  .filter = filter,
 					  .query = tunnels_query,
-					  .take = tunnels_take,
-					  .ctx = &list };
-	int r = rest_list(api, &pages, err);
+					  .item_size = sizeof(**ret),
+					  .read = tunnels_read };
+	void *tunnels;
+	int r = rest_list(api, arena, &pages, &tunnels, ret_count, err);
 
-	*ret = arena_alloc(arena, list.count * sizeof(*list.all) + 1);
-	if (list.count)
-		memcpy(*ret, list.all, list.count * sizeof(*list.all));
-	*ret_count = list.count;
-	mem_free(list.all);
+	*ret = tunnels;
 	return r;
 }
 

@@ -57,19 +57,34 @@ int rest_query_add(struct buf *query, const char *key, const char *value)
 	return r == 0 ? fetch_escape(query, bytes_str(value)) : r;
 }
 
+int rest_query_add_page(struct buf *query, const struct rest *api, unsigned page)
+{
+	int64_t size = settings_int(&api->cli->settings, FLAG_MAX_FETCH_SIZE);
+	char number[24];
+
+	(void)snprintf(number, sizeof(number), "%u", page);
+	int r = rest_query_add(query, "page", number);
+	if (r < 0 || size <= 0)
+		return r;
+	(void)snprintf(number, sizeof(number), "%lld", (long long)size);
+	return rest_query_add(query, "per_page", number);
+}
+
 static int64_t info_number(const json_t *envelope, const char *key)
 {
 	return json_integer_value(json_object_get(json_object_get(envelope, "result_info"), key));
 }
 
-int rest_list(struct rest *api, const struct rest_pages *pages, struct err *err)
+int rest_list(struct rest *api, struct arena *arena, const struct rest_pages *pages, void **ret,
+	      size_t *ret_count, struct err *err)
 {
-	size_t count = 0;
+	size_t count = 0, size = pages->item_size;
+	char *items = NULL;
 	bool is_last = false;
 	int r = 0;
 
 	for (unsigned page = 1; r == 0 && !is_last; page++) {
-		char *query = pages->query(api, pages->ctx, page);
+		char *query = pages->query(api, pages->filter, page);
 		const struct rest_call call = { .operation = pages->operation,
 						.method = "GET",
 						.path = pages->path,
@@ -81,9 +96,11 @@ int rest_list(struct rest *api, const struct rest_pages *pages, struct err *err)
 			  : err_set(err, E_LIMIT, "the filter is too long");
 		const json_t *list = json_object_get(envelope, "result");
 		size_t got = json_array_size(list);
-		for (size_t i = 0; r == 0 && i < got; i++)
-			r = pages->take(pages->ctx, json_array_get(list, i), err);
-		count += got;
+		items = mem_resize(items, (count + got) * size + 1);
+		for (size_t i = 0; r == 0 && i < got; i++) {
+			r = pages->read(arena, json_array_get(list, i), items + count * size, err);
+			count += r == 0;
+		}
 		if (r < 0)
 			err_wrap(err, "Error Parsing page %u", page);
 		is_last = got == 0 || count > LIMIT_ITEMS ||
@@ -92,5 +109,9 @@ int rest_list(struct rest *api, const struct rest_pages *pages, struct err *err)
 		json_decref(envelope);
 		mem_free(query);
 	}
+	*ret = arena_alloc(arena, count * size + 1);
+	memcpy(*ret, items, count * size);
+	*ret_count = count;
+	mem_free(items);
 	return r;
 }
