@@ -348,6 +348,25 @@ static ssize_t read_any(struct h1_server *h, size_t wanted, struct err *err)
 	return n;
 }
 
+/* The visitor has the response to its last byte. Its end may still be on the way from whoever answers, who is not to be
+ * cancelled, nor the exchange called aborted, because a visitor that had everything closed first. */
+static bool visitor_has_all(const struct h1_server *h)
+{
+	return h->phase == H1_EXCHANGE && h->request_done && h->answer == H1_ANSWER_BODY &&
+	       h->pending.len == 0 && byte_stream_backlog(h->stream) == 0 &&
+	       (h->framing == H1_NO_BODY || (h->framing == H1_LENGTH && h->response_left == 0));
+}
+
+/* In the middle of something, or so it seems. */
+static void on_visitor_left(struct h1_server *h, const struct err *why)
+{
+	h->has_eof = true;
+	if (visitor_has_all(h))
+		h->keep_alive = false;
+	else
+		h1_server_end(h, why);
+}
+
 static void on_eof(struct h1_server *h)
 {
 	struct err err;
@@ -370,7 +389,7 @@ static void on_eof(struct h1_server *h)
 		return;
 	}
 	err_set(&err, E_CLOSED, "the visitor left");
-	h1_server_end(h, &err);
+	on_visitor_left(h, &err);
 }
 
 static void on_readable(void *ctx)
@@ -394,7 +413,7 @@ static void on_readable(void *ctx)
 	} else if (n == 0) {
 		on_eof(h);
 	} else if (n != E_AGAIN) {
-		h1_server_end(h, &err);
+		on_visitor_left(h, &err);
 	}
 }
 
@@ -419,7 +438,7 @@ static void on_error(void *ctx, const struct err *err)
 	struct h1_server *h = ctx;
 
 	CHECK(h, H1_SERVER_MAGIC);
-	h1_server_end(h, err);
+	on_visitor_left(h, err);
 }
 
 static const struct byte_stream_events stream_events = {

@@ -1089,6 +1089,58 @@ static void a_whole_answer_still_reaches_a_visitor_who_closed_one_side(void **st
 	assert_is_closed(0);
 }
 
+/* Whoever has the last byte may leave before the answerer has said that it was the last. */
+static void a_visitor_who_has_all_and_leaves_cancels_nothing(void **state)
+{
+	static const struct {
+		const char *request;
+		int status;
+		const char *body;
+	} cases[] = {
+		{ GET("/hold"), 204, "" },
+		{ GET("/hold"), 304, "" },
+		{ GET("/hold"), 200, "all" },
+		{ "HEAD /hold HTTP/1.1\r\n" HOST "\r\n", 200, "" },
+	};
+
+	for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
+		struct err err;
+		connect();
+		send(cases[i / 2].request);
+		respond(cases[i / 2].status, HEAD_LENGTH_KNOWN, strlen(cases[i / 2].body));
+		send_body(cases[i / 2].body);
+		loop_settle(t.loop);
+		if (i % 2) {
+			byte_stream_shutdown(t.visitor);
+		} else {
+			err_set(&err, E_IO, "reset");
+			t.stream->events->on_error(t.stream->ctx, &err);
+		}
+		loop_settle(t.loop);
+		assert_int_equal(t.cancels, 0);
+		assert_non_null(t.server);
+		end_body();
+		assert_is_closed(0);
+		t.visitor = byte_stream_close(t.visitor);
+		loop_settle(t.loop);
+		buf_clear(&t.got);
+		t.got_eof = false;
+	}
+}
+
+static void a_visitor_who_leaves_before_the_last_byte_cancels(void **state)
+{
+	connect();
+	send(GET("/hold"));
+	respond(200, HEAD_LENGTH_KNOWN, 4);
+	send_body("all");
+	loop_settle(t.loop);
+	byte_stream_shutdown(t.visitor);
+	loop_settle(t.loop);
+	assert_int_equal(t.cancels, 1);
+	assert_is_closed(E_CLOSED);
+}
+
 static void a_dead_stream_cancels_the_exchange(void **state)
 {
 	struct err err;
@@ -1327,6 +1379,8 @@ int main(void)
 		CASE(a_visitor_who_leaves_between_requests_is_no_error),
 		CASE(half_a_head_and_an_end_is_an_error),
 		CASE(a_whole_answer_still_reaches_a_visitor_who_closed_one_side),
+		CASE(a_visitor_who_has_all_and_leaves_cancels_nothing),
+		CASE(a_visitor_who_leaves_before_the_last_byte_cancels),
 		CASE(a_dead_stream_cancels_the_exchange),
 		CASE(closing_cancels_the_exchange),
 		CASE(draining_closes_an_idle_connection_at_once),
