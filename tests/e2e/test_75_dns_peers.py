@@ -150,6 +150,38 @@ def test_transfers_need_the_key(own, tmp_path):
     assert "NOERROR" in dig(names.port, "app.example.com", "A", key=KEY)
     assert "verify failure" not in dig(names.port, "app.example.com", "A", key=KEY)
     assert names.edge.gauge('adit_edge_dns_transfers_total{result="refused"}') >= 4
+    # Who is refused is told why (RFC 8945).
+    for key, why in ((Key(KEY.name, WRONG), "BADSIG"), (Key("nobody.example", SECRET), "BADKEY")):
+        assert why in dig(names.port, "app.example.com", "A", key=key) + transfer("AXFR", key=key)
+    # Every algorithm that there is.
+    for i, algorithm in enumerate(("hmac-sha224", "hmac-sha384", "hmac-sha512", "hmac-sha1")):
+        key = Key(f"{algorithm}.example", SECRET, algorithm)
+        done = names.edge.command(
+            "dns", "key", "add", key.name, "--algorithm", algorithm, "--stdin", input=SECRET + "\n"
+        )
+        assert done.returncode == 0, done
+        names.command("dns", "secondary", "add", f"127.0.0.2:{i + 1}", "--key", key.name)
+        for tool in ("dig", "kdig"):
+            wait_until(lambda: "app.example.com." in transfer("AXFR", key=key, tool=tool), algorithm, 30)
+
+
+def test_a_key_that_is_used_stays(own):
+    names = Names(own, serves=False)
+    names.command("dns", "secondary", "add", "192.0.2.53", "--key", KEY.name)
+    names.command("dns", "update-to", ZONE, "192.0.2.54", "--key", KEY.name.upper())
+
+    def remove():
+        return names.edge.command("dns", "key", "remove", KEY.name)
+
+    done = remove()
+    assert done.returncode == 1 and "the secondary 192.0.2.53:53" in done.stderr, done
+    assert f"updates of {ZONE}" in done.stderr, done
+    names.command("dns", "secondary", "remove", "192.0.2.53")
+    done = remove()
+    assert done.returncode == 1 and f"updates of {ZONE}" in done.stderr and "secondary" not in done.stderr, done
+    names.command("dns", "update-to", ZONE, "off")
+    assert "is gone" in names.command("dns", "key", "remove", KEY.name.upper() + ".")
+    assert remove().returncode == 1
 
 
 # --- servers of others -----------------------------------------------------------------------------------

@@ -7,7 +7,9 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "edge/dns/shape.h"
+#include "edge/dns/tsig_record.h"
 #include "edge/dns/zone_internal.h"
+#include "tls/hmac.h"
 
 /* CNAMEs followed within our zones. */
 #define CHAIN_MAX 8
@@ -23,8 +25,7 @@
 #define COOKIE_AGE_SEC 3600
 #define COOKIE_AHEAD_SEC 300
 
-/* The longest MAC that we make (SHA-512), and the longest record: a name of 255 bytes, HMAC-SHA-512. */
-#define TSIG_MAC_BYTES 64
+/* The longest record that we make: a name of 255 bytes, HMAC-SHA-512. */
 #define TSIG_MAX_BYTES 364
 
 #define FLAG_QR 0x8000
@@ -137,8 +138,8 @@ struct reply {
 	size_t limit;         /* of the whole message, less what OPT will take */
 	uint16_t flags;
 	uint16_t counts[SECTION_COUNT];
-	bool is_cut;     /* not all of it has fitted */
-	size_t tsig_len; /* of the query's; 0: not signed */
+	bool is_cut; /* not all of it has fitted */
+	bool is_signed;
 	bool has_edns, wants_signatures, wants_id;
 	uint8_t client_cookie[CLIENT_COOKIE_BYTES];
 	bool has_cookie;
@@ -515,7 +516,7 @@ static enum dns_action examine(struct reply *r)
 	const ldns_pkt *p = r->asked;
 	struct dns_outcome *o = r->outcome;
 
-	o->is_signed = ldns_pkt_tsig(p) != NULL;
+	o->is_signed = r->is_signed;
 	if (ldns_pkt_edns(p) && !read_edns(r))
 		return DNS_ANSWER;
 	r->question = ldns_rr_list_rr(ldns_pkt_question(p), 0);
@@ -537,12 +538,15 @@ static enum dns_action examine(struct reply *r)
 	return DNS_ANSWER;
 }
 
-/* Room for the signature that edge/dns/tsig.h adds. */
+/* Room for the signature that edge/dns/tsig.h adds: like the query's, with the longest MAC, and names in full. */
 static size_t tsig_size(const struct reply *r)
 {
-	return !r->tsig_len                                    ? 0
-	       : r->tsig_len < TSIG_MAX_BYTES - TSIG_MAC_BYTES ? r->tsig_len + TSIG_MAC_BYTES
-							       : TSIG_MAX_BYTES;
+	struct dns_tsig_record t;
+
+	if (!r->is_signed || dns_tsig_find(r->query->packet, &t) != DNS_TSIG_PRESENT)
+		return 0;
+	size_t size = t.name.len + 10 + t.algorithm.len + 16 + HMAC_BYTES_MAX;
+	return size < TSIG_MAX_BYTES ? size : TSIG_MAX_BYTES;
 }
 
 static void write_message(struct reply *r)
@@ -597,7 +601,7 @@ enum dns_action dns_answer(const struct dns_service *s, const struct dns_query *
 		r.asked = NULL;
 		outcome->rcode = LDNS_RCODE_FORMERR;
 	} else {
-		r.tsig_len = shape.tsig_len;
+		r.is_signed = shape.tsig_len > 0;
 		action = examine(&r);
 	}
 	if (action == DNS_ANSWER) {

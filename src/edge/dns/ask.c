@@ -1,5 +1,7 @@
 #include "edge/dns/ask.h"
 
+#include <string.h>
+
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -7,13 +9,15 @@
 
 #define HEADER_BYTES 12
 #define WAIT_MAX_MS 60000
+/* What passes any path unfragmented, over UDP. */
+#define MESSAGE_BYTES_MAX 1232
 
 struct dns_ask {
 	struct loop *loop;
 	struct address server;
 	struct dns_asked asked;
-	ldns_rdf *mac; /* owned; NULL: not signed */
-	uint8_t *wire; /* the library's */
+	struct dns_tsig_mac mac;
+	uint8_t wire[MESSAGE_BYTES_MAX];
 	size_t wire_len;
 	struct udp_peer *peer;
 	struct timer timer;
@@ -75,9 +79,9 @@ enum dns_reply_verdict dns_reply_read(struct bytes packet, const struct dns_aske
 	    (packet.ptr[2] >> 3 & 15) != asked->opcode ||
 	    ldns_wire2pkt(&p, packet.ptr, packet.len) != LDNS_STATUS_OK)
 		return DNS_REPLY_FOREIGN;
-	*ret = (struct dns_reply){ ldns_pkt_get_rcode(p), dns_tsig_error(p) };
+	*ret = (struct dns_reply){ ldns_pkt_get_rcode(p), dns_tsig_error(packet) };
 	if (asked->key &&
-	    dns_tsig_verify_answer(p, packet, asked->key, now, asked->mac) != DNS_TSIG_GOOD)
+	    dns_tsig_verify_answer(packet, asked->key, now, asked->mac) != DNS_TSIG_GOOD)
 		verdict = DNS_REPLY_UNSIGNED;
 	ldns_pkt_free(p);
 	return verdict;
@@ -153,6 +157,18 @@ static void send_again(struct timer *t)
 	a->wait_ms = a->wait_ms * 2 < WAIT_MAX_MS ? a->wait_ms * 2 : WAIT_MAX_MS;
 }
 
+static bool write_message(struct dns_ask *a, const ldns_pkt *question)
+{
+	uint8_t *wire = NULL;
+	bool is_well = ldns_pkt2wire(&wire, question, &a->wire_len) == LDNS_STATUS_OK &&
+		       a->wire_len <= sizeof(a->wire);
+
+	if (is_well)
+		memcpy(a->wire, wire, a->wire_len);
+	LDNS_FREE(wire);
+	return is_well;
+}
+
 struct dns_ask *dns_ask_new(struct loop *l, const struct dns_asking *how, ldns_pkt *question,
 			    void (*done)(void *ctx, int rcode, const struct err *err), void *ctx)
 {
@@ -169,12 +185,13 @@ struct dns_ask *dns_ask_new(struct loop *l, const struct dns_asking *how, ldns_p
 	random_bytes(&a->asked.id, sizeof(a->asked.id));
 	ldns_pkt_set_id(question, a->asked.id);
 	timer_init(&a->timer, l, send_again);
-	if ((how->key && dns_tsig_sign(question, how->key, &a->mac, false) < 0) ||
-	    ldns_pkt2wire(&a->wire, question, &a->wire_len) != LDNS_STATUS_OK) {
+	if (!write_message(a, question) ||
+	    (how->key && !dns_tsig_sign(a->wire, &a->wire_len, sizeof(a->wire), how->key,
+					clock_wall_now(), &a->mac, false))) {
 		a->attempts_left = 0;
 		err_set(&a->why, E_INTERNAL, "the message could not be made");
 	}
-	a->asked.mac = a->mac;
+	a->asked.mac = &a->mac;
 	ldns_pkt_free(question);
 	timer_set(&a->timer, 0);
 	return a;
@@ -186,7 +203,5 @@ struct dns_ask *dns_ask_free(struct dns_ask *a)
 		return NULL;
 	timer_stop(&a->timer);
 	udp_peer_free(a->peer);
-	ldns_rdf_deep_free(a->mac);
-	LDNS_FREE(a->wire);
 	return mem_free(a);
 }

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <ldns/ldns.h>
+
 #include "edge/dns/tsig.h"
 #include "io/address.h"
 #include "io/loop.h"
@@ -42,7 +44,7 @@ struct dns_asked {
 	uint16_t id;
 	uint8_t opcode;
 	const struct dns_tsig_key *key; /* NULL: not signed */
-	const ldns_rdf *mac;
+	const struct dns_tsig_mac *mac;
 };
 /* A pure function; any bytes. *ret is filled in unless the answer is foreign. */
 enum dns_reply_verdict dns_reply_read(struct bytes packet, const struct dns_asked *asked, usec now,

@@ -18,7 +18,7 @@ struct dns_transfer {
 	uint16_t id;
 	ldns_rr *question;              /* owned; in the first message */
 	const struct dns_tsig_key *key; /* NULL: not signed */
-	ldns_rdf *mac;
+	struct dns_tsig_mac mac;
 	bool is_next;
 };
 
@@ -29,7 +29,6 @@ struct dns_transfer *dns_transfer_free(struct dns_transfer *t)
 	dns_zone_unref(t->zone);
 	ldns_rr_list_free(t->records);
 	ldns_rr_free(t->question);
-	ldns_rdf_deep_free(t->mac);
 	return mem_free(t);
 }
 
@@ -151,12 +150,14 @@ bool dns_transfer_next(struct dns_transfer *t, uint8_t *out, size_t *ret_len)
 		ldns_pkt_push_rr(p, LDNS_SECTION_ANSWER, rr);
 	} while (t->at < count &&
 		 used + size_of(ldns_rr_list_rr(t->records, t->at)) < MESSAGE_BYTES);
-	bool is_well = (!t->key || dns_tsig_sign(p, t->key, &t->mac, t->is_next) == 0) &&
-		       ldns_pkt2wire(&wire, p, ret_len) == LDNS_STATUS_OK &&
-		       *ret_len <= DNS_MESSAGE_BYTES;
-	t->is_next = true;
+	bool is_well =
+		ldns_pkt2wire(&wire, p, ret_len) == LDNS_STATUS_OK && *ret_len <= DNS_MESSAGE_BYTES;
 	if (is_well)
 		memcpy(out, wire, *ret_len);
+	if (is_well && t->key)
+		is_well = dns_tsig_sign(out, ret_len, DNS_MESSAGE_BYTES, t->key, clock_wall_now(),
+					&t->mac, t->is_next);
+	t->is_next = true;
 	LDNS_FREE(wire);
 	release(p);
 	return is_well;
@@ -216,16 +217,19 @@ struct dns_transfer *dns_transfer_new(const struct dns_zones *zones,
 {
 	const struct dns_tsig_key *key = NULL;
 	struct dns_transfer *t = NULL;
-	ldns_rdf *mac = NULL;
+	struct dns_tsig_mac mac = { .len = 0 };
 	ldns_pkt *asked;
 
 	BUG_IF(ldns_wire2pkt(&asked, q->packet.ptr, q->packet.len) != LDNS_STATUS_OK);
 	const ldns_rr *question = ldns_rr_list_rr(ldns_pkt_question(asked), 0);
 	struct dns_zone *zone = zone_asked(zones, question);
-	enum dns_tsig tsig = dns_tsig_verify(asked, q->packet, allowed->keys, allowed->key_count,
-					     q->now, &key, &mac);
-	if (tsig == DNS_TSIG_BAD || !zone) {
+	enum dns_tsig tsig =
+		dns_tsig_verify(q->packet, allowed->keys, allowed->key_count, q->now, &key, &mac);
+	if (!zone || (tsig != DNS_TSIG_NONE && tsig != DNS_TSIG_GOOD)) {
 		refuse(asked, RCODE_NOTAUTH, out, ret_len);
+		if (tsig != DNS_TSIG_NONE)
+			dns_tsig_answer(q->packet, allowed->keys, allowed->key_count, q->now, out,
+					ret_len, DNS_MESSAGE_BYTES);
 	} else if (!is_allowed(allowed, q->from, key)) {
 		refuse(asked, LDNS_RCODE_REFUSED, out, ret_len);
 	} else {
@@ -234,10 +238,9 @@ struct dns_transfer *dns_transfer_new(const struct dns_zones *zones,
 		t->id = ldns_pkt_id(asked);
 		t->question = ldns_rr_clone(question);
 		t->key = key;
-		t->mac = TAKE(mac);
+		t->mac = mac;
 		collect(t, asked);
 	}
-	ldns_rdf_deep_free(mac);
 	ldns_pkt_free(asked);
 	return t;
 }

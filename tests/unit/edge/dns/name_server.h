@@ -29,15 +29,16 @@ struct name_server {
 static inline void name_server_answer(struct name_server *s, const struct udp_packet *packet)
 {
 	const struct dns_tsig_key *key;
-	ldns_rdf *mac = NULL;
+	struct dns_tsig_mac mac = { .len = 0 };
+	uint8_t message[1232];
 	ldns_pkt *p, *reply = ldns_pkt_new();
 	uint8_t *wire;
 	size_t len;
 
 	BUG_IF(s->count == ASKED_MAX);
 	BUG_IF(ldns_wire2pkt(&p, packet->data.ptr, packet->data.len) != LDNS_STATUS_OK);
-	if (s->key && dns_tsig_verify(p, packet->data, s->key, 1, clock_wall_now(), &key, &mac) ==
-			      DNS_TSIG_GOOD)
+	if (s->key &&
+	    dns_tsig_verify(packet->data, s->key, 1, clock_wall_now(), &key, &mac) == DNS_TSIG_GOOD)
 		s->good++;
 	size_t index = s->count++;
 	s->asked[index] = p;
@@ -45,21 +46,21 @@ static inline void name_server_answer(struct name_server *s, const struct udp_pa
 		loop_stop(s->loop);
 	if (index < s->ignores) {
 		ldns_pkt_free(reply);
-		ldns_rdf_deep_free(mac);
 		return;
 	}
 	ldns_pkt_set_id(reply, ldns_pkt_id(p) ^ s->change_id);
 	ldns_pkt_set_qr(reply, true);
 	ldns_pkt_set_opcode(reply, ldns_pkt_get_opcode(p));
 	ldns_pkt_set_rcode(reply, (uint8_t)(index < s->rcode_count ? s->rcodes[index] : s->rcode));
+	BUG_IF(ldns_pkt2wire(&wire, reply, &len) != LDNS_STATUS_OK || len > sizeof(message));
+	memcpy(message, wire, len);
 	if (s->answer_key)
-		BUG_IF(dns_tsig_sign(reply, s->answer_key, &mac, false) < 0);
-	BUG_IF(ldns_pkt2wire(&wire, reply, &len) != LDNS_STATUS_OK);
-	BUG_IF(udp_send(s->socket, NULL, &packet->from, 0, bytes_of(wire, len), len, NULL) !=
+		BUG_IF(!dns_tsig_sign(message, &len, sizeof(message), s->answer_key,
+				      clock_wall_now(), &mac, false));
+	BUG_IF(udp_send(s->socket, NULL, &packet->from, 0, bytes_of(message, len), len, NULL) !=
 	       (ssize_t)len);
 	LDNS_FREE(wire);
 	ldns_pkt_free(reply);
-	ldns_rdf_deep_free(mac);
 }
 
 static inline void name_server_on_packets(void *ctx, const struct udp_packet *packets, size_t count)
