@@ -220,7 +220,7 @@ struct store_dns_key {
 void store_dns_key_done(struct store_dns_key *k);
 /* E_EXISTS: the name is taken. created_at is filled in. */
 int store_dns_key_add(struct store *s, struct store_dns_key *k, struct err *err);
-/* E_NOT_FOUND; E_BUSY: a secondary uses it. */
+/* E_NOT_FOUND; E_BUSY: secondaries or updates use it; `err` says which. */
 int store_dns_key_remove(struct store *s, const char *name, struct err *err);
 /* By name. Array owned by the caller: *_done() each, then mem_free. */
 int store_dns_key_list(struct store *s, struct store_dns_key **ret, size_t *ret_count,

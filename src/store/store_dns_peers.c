@@ -76,13 +76,52 @@ int store_dns_key_add(struct store *s, struct store_dns_key *k, struct err *err)
 	return r < 0 ? r : 0;
 }
 
+static int on_user(void *ctx, const struct store_value *row)
+{
+	struct store_rows *rows = ctx;
+
+	*(char **)store_rows_add(rows) = store_column_text(&row[0]);
+	return 0;
+}
+
+static void user_done(void *item)
+{
+	mem_free(*(char **)item);
+}
+
+/* E_BUSY names them. */
+static int check_unused(struct store *s, const char *name, struct err *err)
+{
+	struct store_rows rows = { s, .item_size = sizeof(char *), .item_done = user_done };
+	int r = store_rows_query(
+		&rows,
+		"SELECT 'the secondary ' || address FROM dns_secondaries "
+		"WHERE key = $1 UNION ALL "
+		"SELECT 'updates of ' || z.name FROM dns_updates u "
+		"JOIN zones z ON z.id = u.zone WHERE LOWER(u.key_name) = $1 ORDER BY 1",
+		STORE_PARAMS(store_text(name)), on_user, err);
+	char *users = NULL;
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < rows.count; i++) {
+		char *more = mem_printf("%s%s%s", users ? users : "", users ? ", " : "",
+					((char **)rows.items)[i]);
+		mem_free(users);
+		users = more;
+		user_done((char **)rows.items + i);
+	}
+	mem_free(rows.items);
+	if (users)
+		r = err_set(err, E_BUSY, "the key %s is in use: %.300s", name, users);
+	mem_free(users);
+	return r;
+}
+
 static int remove_key(struct store *s, const char *name, struct err *err)
 {
-	int r = store_query(s, "SELECT address FROM dns_secondaries WHERE key = $1",
-			    STORE_PARAMS(store_text(name)), NULL, NULL, err);
+	int r = check_unused(s, name, err);
 
-	if (r > 0)
-		return err_set(err, E_BUSY, "a secondary uses the key %s", name);
 	if (r == 0)
 		r = store_query(s, "DELETE FROM dns_keys WHERE name = $1 RETURNING name",
 				STORE_PARAMS(store_text(name)), NULL, NULL, err);

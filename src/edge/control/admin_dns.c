@@ -322,6 +322,19 @@ static char *new_secret(const char *algorithm)
 	return text;
 }
 
+/* As the store has it: lower case, no dot at the end. Owned. */
+static char *key_name(const char *given)
+{
+	char *name = mem_strndup(bytes_of(given, strnlen(given, NAME_DNS_BYTES)));
+	size_t len = strlen(name);
+
+	for (char *c = name; *c; c++)
+		*c = (char)bytes_lower((uint8_t)*c);
+	if (len && name[len - 1] == '.')
+		name[len - 1] = 0;
+	return name;
+}
+
 static enum ask_result store_key(struct ask *a, const char *name, const char *algorithm,
 				 const char *secret)
 {
@@ -336,12 +349,7 @@ static enum ask_result store_key(struct ask *a, const char *name, const char *al
 				    "'%.40s' is none of hmac-sha256, hmac-sha384, hmac-sha512, "
 				    "hmac-sha1",
 				    algorithm);
-	char *plain = mem_strndup(bytes_of(name, strnlen(name, NAME_DNS_BYTES)));
-	for (char *c = plain; *c; c++)
-		*c = (char)bytes_lower((uint8_t)*c);
-	size_t len = strlen(plain);
-	if (len && plain[len - 1] == '.')
-		plain[len - 1] = 0;
+	char *plain = key_name(name);
 	/* One label will do. */
 	char *as_host = mem_printf("%s.key.invalid", plain);
 	int r = strlen(as_host) <= NAME_DNS_BYTES && plain[0] != '*'
@@ -397,9 +405,12 @@ enum ask_result admin_dns_key_add(struct ask *a)
 
 enum ask_result admin_dns_key_remove(struct ask *a)
 {
+	char *name = key_name((const char *)a->args[0].ptr);
 	struct err err = { 0 };
+	int r = store_dns_key_remove(a->control->store, name, &err);
 
-	if (store_dns_key_remove(a->control->store, (const char *)a->args[0].ptr, &err) < 0)
+	mem_free(name);
+	if (r < 0)
 		return answer_store_error(a, &err);
 	control_changed(a->control);
 	return answer_result(a, NULL);
@@ -455,12 +466,7 @@ enum ask_result admin_dns_secondary_add(struct ask *a)
 			answer_error(a, 400, API_INVALID, "%s is missing",
 				     address ? "key" : "address");
 		} else if (read_address(a, address, text)) {
-			struct store_dns_secondary d = { .address = text, .key = mem_strdup(key) };
-			size_t len = strlen(key);
-			for (char *c = d.key; *c; c++)
-				*c = (char)bytes_lower((uint8_t)*c);
-			if (len && key[len - 1] == '.')
-				d.key[len - 1] = 0;
+			struct store_dns_secondary d = { .address = text, .key = key_name(key) };
 			if (store_dns_secondary_add(a->control->store, &d, &err) < 0) {
 				answer_store_error(a, &err);
 			} else {
