@@ -36,7 +36,8 @@ static int parse_host(struct bytes text, struct arena *arena, struct access_plac
 		if ((c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' &&
 		    c != '_' && c != '*')
 			return err_set(err, E_PARSE,
-				       "\"" BYTES_FMT "\": a place is a hostname and a path, without "
+				       "\"" BYTES_FMT
+				       "\": a place is a hostname and a path, without "
 				       "scheme and port",
 				       BYTES_ARG(text));
 	}
@@ -65,7 +66,8 @@ static int parse_path(struct bytes text, struct arena *arena, struct access_plac
 		if (c <= 0x20 || c >= 0x7f || c == '?' || c == '#' || c == '%' || c == '\\' ||
 		    c == ';')
 			return err_set(err, E_PARSE,
-				       "\"/" BYTES_FMT "\": a path has no query, blanks, %%, ; and \\",
+				       "\"/" BYTES_FMT
+				       "\": a path has no query, blanks, %%, ; and \\",
 				       BYTES_ARG(rest));
 	}
 	while (bytes_split(&rest, '/', &segment)) {
@@ -143,7 +145,8 @@ static bool host_holds(struct bytes pattern, struct bytes host)
 	return host.len == 0;
 }
 
-bool access_place_holds(const struct access_place *p, struct bytes host, struct bytes path)
+bool access_place_holds(const struct access_place *p, struct bytes host, struct bytes path,
+			bool ignore_case)
 {
 	struct bytes pattern = p->path, wanted, segment;
 
@@ -153,7 +156,7 @@ bool access_place_holds(const struct access_place *p, struct bytes host, struct 
 		/* "/admin/" has an empty last segment, which bytes_split() does not give. */
 		if (!bytes_split(&path, '/', &segment))
 			return false;
-		if (!part_matches(wanted, segment, true))
+		if (!part_matches(wanted, segment, ignore_case))
 			return false;
 	}
 	return true;
@@ -179,8 +182,7 @@ static struct bytes decode(struct bytes text, uint8_t *ret)
 
 		if (c == '%' && i + 2 < text.len && hex_digit(text.ptr[i + 1]) >= 0 &&
 		    hex_digit(text.ptr[i + 2]) >= 0) {
-			c = (uint8_t)(hex_digit(text.ptr[i + 1]) << 4 |
-				      hex_digit(text.ptr[i + 2]));
+			c = (uint8_t)(hex_digit(text.ptr[i + 1]) << 4 | hex_digit(text.ptr[i + 2]));
 			i += 2;
 		}
 		ret[len++] = c == '\\' ? '/' : bytes_lower(c);

@@ -28,11 +28,12 @@ int access_place_parse(struct bytes text, struct arena *arena, struct access_pla
 		       struct err *err);
 /* Less than 0 when `a` is the more specific: fewer stars in the host, then a longer path, then fewer stars in it. */
 int access_place_compare(const struct access_place *a, const struct access_place *b);
-/* `host` is in lower case. `path` is one of access_paths. */
-bool access_place_holds(const struct access_place *p, struct bytes host, struct bytes path);
+/* `host` is in lower case. `path` is one of access_paths; of `resolved` case is ignored. */
+bool access_place_holds(const struct access_place *p, struct bytes host, struct bytes path,
+			bool ignore_case);
 
 struct access_paths {
-	struct bytes as_sent;  /* segments between slashes, as they came */
+	struct bytes as_sent; /* segments between slashes, as they came */
 	struct bytes resolved; /* decoded, in lower case, without dots, empty segments and parameters */
 };
 

@@ -1,0 +1,654 @@
+#include "edge/access/set.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/encode.h"
+#include "base/hash.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/secret.h"
+#include "config/yaml.h"
+
+#define PLACES_MAX 64 /* of one application */
+#define DAY (24 * 3600 * USEC_PER_SEC)
+
+/* A place and whose it is. */
+struct spot {
+	struct access_place place;
+	const struct access_app *app;
+};
+
+struct access_set {
+	atomic_size_t refs;
+	struct arena arena;
+	json_t **bodies; /* counted references; texts of providers' configs live in them */
+	size_t body_count;
+	struct access_group *groups;
+	struct access_policy *policies;
+	struct access_provider *providers;
+	struct access_app *apps;
+	struct access_service_token *tokens;
+	size_t group_count, policy_count, provider_count, app_count, token_count;
+	struct map *by_client_id; /* -> token */
+	struct map *exact;        /* host without stars -> struct spot_list */
+	struct spot *spots;       /* all, the more specific first */
+	size_t spot_count;
+	struct access_organization organization;
+};
+
+/* Spots of one host, the more specific first. */
+struct spot_list {
+	const struct spot *first;
+	size_t count;
+};
+
+static const char *const kind_texts[ACCESS_KINDS] = {
+	[ACCESS_APP] = "application",     [ACCESS_POLICY] = "policy",
+	[ACCESS_GROUPS] = "group",        [ACCESS_PROVIDER] = "identity provider",
+	[ACCESS_TOKEN] = "service token", [ACCESS_ORGANIZATION] = "organisation",
+};
+
+const char *access_kind_text(enum access_kind kind)
+{
+	return kind_texts[kind];
+}
+
+/* --- Members ---------------------------------------------------------------------------------- */
+
+/* Missing and null: "". */
+static int take_text(struct access_set *s, const json_t *object, const char *member,
+		     bool is_required, const char **ret, struct err *err)
+{
+	const json_t *value = json_object_get(object, member);
+	const char *text = json_string_value(value);
+
+	if (value && !json_is_null(value) && !text)
+		return err_set(err, E_PARSE, "\"%s\" must be a text", member);
+	if (is_required && (!text || !text[0]))
+		return err_set(err, E_PARSE, "\"%s\" is missing", member);
+	*ret = text ? arena_strdup(&s->arena, bytes_str(text)) : "";
+	return 0;
+}
+
+static int take_bool(const json_t *object, const char *member, bool preset, bool *ret,
+		     struct err *err)
+{
+	const json_t *value = json_object_get(object, member);
+
+	if (value && !json_is_null(value) && !json_is_boolean(value))
+		return err_set(err, E_PARSE, "\"%s\" must be true or false", member);
+	*ret = json_is_boolean(value) ? json_is_true(value) : preset;
+	return 0;
+}
+
+static int take_duration(const json_t *object, const char *member, usec preset, usec *ret,
+			 struct err *err)
+{
+	const json_t *value = json_object_get(object, member);
+
+	*ret = preset;
+	if (!value || json_is_null(value))
+		return 0;
+	if (!json_is_string(value) || !duration_parse(bytes_str(json_string_value(value)), ret) ||
+	    *ret < 0)
+		return err_set(err, E_PARSE, "\"%s\" must be a duration: \"30m\", \"24h\"", member);
+	return 0;
+}
+
+/* Missing: `preset`. */
+static int take_time(const json_t *object, const char *member, usec preset, usec *ret,
+		     struct err *err)
+{
+	const json_t *value = json_object_get(object, member);
+
+	*ret = preset;
+	if (!value || json_is_null(value))
+		return 0;
+	*ret = json_is_string(value) ? clock_parse_rfc3339(json_string_value(value)) : -1;
+	return *ret < 0 ? err_set(err, E_PARSE, "\"%s\" must be a time (RFC 3339)", member) : 0;
+}
+
+static int take_hash(const json_t *object, const char *member, bool is_required,
+		     uint8_t ret[ACCESS_SECRET_HASH_BYTES], struct err *err)
+{
+	struct bytes text = bytes_str(json_string_value(json_object_get(object, member)));
+
+	if (text.len == 0 && !is_required)
+		return 0;
+	if (text.len != (size_t)2 * ACCESS_SECRET_HASH_BYTES || !hex_decode(text, ret))
+		return err_set(err, E_PARSE, "\"%s\" must be 64 hexadecimal digits", member);
+	return 0;
+}
+
+/* --- Identity providers ----------------------------------------------------------------------- */
+
+static const struct {
+	const char *kind;
+	enum access_provider_type type;
+} provider_kinds[] = {
+	{ "onetimepin", PROVIDER_PIN },  { "password", PROVIDER_PASSWORD },
+	{ "passkey", PROVIDER_PASSKEY }, { "oidc", PROVIDER_OIDC },
+	{ "google", PROVIDER_OIDC },     { "google-apps", PROVIDER_OIDC },
+	{ "azureAD", PROVIDER_OIDC },    { "okta", PROVIDER_OIDC },
+	{ "github", PROVIDER_GITHUB },
+};
+
+static int provider_of(struct access_set *s, json_t *body, struct access_provider *p,
+		       struct err *err)
+{
+	int r = take_text(s, body, "id", true, &p->id, err);
+
+	if (r == 0)
+		r = take_text(s, body, "name", true, &p->name, err);
+	if (r == 0)
+		r = take_text(s, body, "type", true, &p->kind, err);
+	if (r < 0)
+		return r;
+	p->config = json_object_get(body, "config");
+	for (size_t i = 0; i < ARRAY_LEN(provider_kinds); i++) {
+		if (strcmp(provider_kinds[i].kind, p->kind) == 0) {
+			p->type = provider_kinds[i].type;
+			return 0;
+		}
+	}
+	return err_set(
+		err, E_UNSUPPORTED,
+		"identity provider %s: the type \"%s\" is not supported (onetimepin, password, "
+		"passkey, oidc, google, azureAD, okta, github)",
+		p->name, p->kind);
+}
+
+/* --- Service tokens --------------------------------------------------------------------------- */
+
+static int token_of(struct access_set *s, json_t *body, struct access_service_token *t,
+		    struct err *err)
+{
+	int r = take_text(s, body, "id", true, &t->id, err);
+
+	if (r == 0)
+		r = take_text(s, body, "name", true, &t->name, err);
+	if (r == 0)
+		r = take_text(s, body, "client_id", true, &t->client_id, err);
+	if (r == 0)
+		r = take_hash(body, "secret_sha256", true, t->secret_hash, err);
+	if (r == 0)
+		r = take_hash(body, "previous_sha256", false, t->previous_hash, err);
+	if (r == 0)
+		r = take_time(body, "previous_until", 0, &t->previous_until, err);
+	if (r == 0)
+		r = take_time(body, "expires_at", INT64_MAX, &t->expires_at, err);
+	if (r == 0)
+		r = take_bool(body, "enabled", true, &t->is_enabled, err);
+	if (r == 0 && map_put(s->by_client_id, bytes_str(t->client_id), t))
+		r = err_set(err, E_EXISTS, "two service tokens have the client id %s", t->client_id);
+	return r;
+}
+
+const struct access_service_token *access_set_service_token(const struct access_set *s,
+							    struct bytes client_id,
+							    struct bytes secret, usec now)
+{
+	const struct access_service_token *t = map_find(s->by_client_id, client_id);
+	uint8_t hash[HASH_SHA256_BYTES];
+	struct bytes given = bytes_of(hash, sizeof(hash));
+	bool is_current, is_previous;
+
+	if (!t)
+		return NULL;
+	hash_sha256(secret, hash);
+	is_current = secret_bytes_eq(given, bytes_of(t->secret_hash, sizeof(t->secret_hash)));
+	is_previous = secret_bytes_eq(given, bytes_of(t->previous_hash, sizeof(t->previous_hash)));
+	if (!is_current && !(is_previous && now < t->previous_until))
+		return NULL;
+	return t->is_enabled && now < t->expires_at ? t : NULL;
+}
+
+/* --- Applications ----------------------------------------------------------------------------- */
+
+/* "domain" and "self_hosted_domains" (CONTROL §5.10); the first may be repeated in the second. */
+static int places_of(struct access_set *s, const json_t *body, struct access_app *app,
+		     struct err *err)
+{
+	const json_t *one = json_object_get(body, "domain");
+	const json_t *more = json_object_get(body, "self_hosted_domains");
+	size_t count = json_array_size(more);
+	struct access_place *places;
+
+	if (count > PLACES_MAX)
+		return err_set(err, E_LIMIT, "an application has %d places at most", PLACES_MAX);
+	places = arena_alloc(&s->arena, (count + 1) * sizeof(*places));
+	app->places = places;
+	for (size_t i = 0; i <= count; i++) {
+		const json_t *value = i == 0 ? one : json_array_get(more, i - 1);
+		bool is_same = i > 0 && one &&
+			       json_equal((json_t *)(uintptr_t)one, (json_t *)(uintptr_t)value);
+		int r;
+
+		if ((i == 0 && (!one || json_is_null(one))) || is_same)
+			continue;
+		if (!json_is_string(value))
+			return err_set(err, E_PARSE,
+				       "\"domain\" and those of "
+				       "\"self_hosted_domains\" are texts");
+		r = access_place_parse(bytes_str(json_string_value(value)), &s->arena,
+				       &places[app->place_count], err);
+		if (r < 0)
+			return r;
+		app->place_count++;
+	}
+	return app->place_count ? 0 : err_set(err, E_PARSE, "\"domain\" is missing");
+}
+
+static const struct access_policy *policy_find(const struct access_set *s, const char *id)
+{
+	for (size_t i = 0; i < s->policy_count; i++)
+		if (strcmp(s->policies[i].id, id) == 0)
+			return &s->policies[i];
+	return NULL;
+}
+
+const struct access_provider *access_set_provider(const struct access_set *s, struct bytes id)
+{
+	for (size_t i = 0; i < s->provider_count; i++)
+		if (bytes_eq(bytes_str(s->providers[i].id), id))
+			return &s->providers[i];
+	return NULL;
+}
+
+static int policies_of(struct access_set *s, const json_t *body, struct access_app *app,
+		       struct err *err)
+{
+	const json_t *list = json_object_get(body, "policies");
+	size_t count = json_array_size(list);
+	const struct access_policy **found =
+		arena_alloc(&s->arena, count * sizeof(struct access_policy *) + 1);
+
+	app->policies = found;
+	for (size_t i = 0; i < count; i++) {
+		const char *id = json_string_value(json_array_get(list, i));
+
+		found[i] = id ? policy_find(s, id) : NULL;
+		if (!found[i])
+			return err_set(err, E_NOT_FOUND, "there is no policy %s", id ? id : "\"\"");
+	}
+	app->policy_count = count;
+	return 0;
+}
+
+static int providers_of(struct access_set *s, const json_t *body, struct access_app *app,
+			struct err *err)
+{
+	const json_t *list = json_object_get(body, "allowed_idps");
+	size_t count = json_array_size(list);
+	const struct access_provider **found =
+		arena_alloc(&s->arena, count * sizeof(struct access_provider *) + 1);
+
+	app->providers = found;
+	for (size_t i = 0; i < count; i++) {
+		const char *id = json_string_value(json_array_get(list, i));
+
+		found[i] = id ? access_set_provider(s, bytes_str(id)) : NULL;
+		if (!found[i])
+			return err_set(err, E_NOT_FOUND, "there is no identity provider %s",
+				       id ? id : "\"\"");
+	}
+	app->provider_count = count;
+	return 0;
+}
+
+static int same_site_of(const json_t *body, struct access_app *app, struct err *err)
+{
+	const char *text = json_string_value(json_object_get(body, "same_site_cookie_attribute"));
+
+	if (!text || !text[0] || strcmp(text, "none") == 0)
+		app->same_site = SAME_SITE_NONE;
+	else if (strcmp(text, "lax") == 0)
+		app->same_site = SAME_SITE_LAX;
+	else if (strcmp(text, "strict") == 0)
+		app->same_site = SAME_SITE_STRICT;
+	else
+		return err_set(err, E_PARSE,
+			       "\"same_site_cookie_attribute\" must be none, lax or strict");
+	return 0;
+}
+
+static int flags_of(const json_t *body, struct access_app *app, struct err *err)
+{
+	const struct {
+		const char *member;
+		bool preset;
+		bool *ret;
+	} flags[] = {
+		{ "auto_redirect_to_identity", false, &app->redirects_at_once },
+		{ "app_launcher_visible", true, &app->is_in_launcher },
+		{ "service_auth_401_redirect", false, &app->answers_401 },
+		{ "options_preflight_bypass", false, &app->passes_preflight },
+		{ "http_only_cookie_attribute", true, &app->has_http_only },
+		{ "path_cookie_attribute", false, &app->has_path_cookie },
+		{ "enable_binding_cookie", false, &app->has_binding },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+		int r = take_bool(body, flags[i].member, flags[i].preset, flags[i].ret, err);
+		if (r < 0)
+			return r;
+	}
+	return same_site_of(body, app, err);
+}
+
+static int app_of(struct access_set *s, json_t *body, struct access_app *app, struct err *err)
+{
+	uint8_t aud[ACCESS_SECRET_HASH_BYTES];
+	int r = take_text(s, body, "id", true, &app->id, err);
+
+	if (r == 0)
+		r = take_text(s, body, "name", true, &app->name, err);
+	if (r < 0)
+		return r;
+	r = take_hash(body, "aud", true, aud, err);
+	if (r == 0)
+		r = take_text(s, body, "aud", true, &app->aud, err);
+	if (r == 0)
+		r = take_text(s, body, "logo_url", false, &app->logo_url, err);
+	if (r == 0)
+		r = take_text(s, body, "custom_deny_message", false, &app->deny_message, err);
+	if (r == 0)
+		r = take_text(s, body, "read_service_tokens_from_header", false, &app->token_header,
+			      err);
+	if (r == 0)
+		r = take_duration(body, "session_duration", -1, &app->session, err);
+	if (r == 0)
+		r = flags_of(body, app, err);
+	if (r == 0)
+		r = places_of(s, body, app, err);
+	if (r == 0)
+		r = policies_of(s, body, app, err);
+	if (r == 0)
+		r = providers_of(s, body, app, err);
+	return r < 0 ? err_wrap(err, "application %s", app->name) : 0;
+}
+
+/* --- The organisation ------------------------------------------------------------------------- */
+
+static int organization_of(struct access_set *s, const json_t *body, struct err *err)
+{
+	struct access_organization *o = &s->organization;
+	int r = take_text(s, body, "name", false, &o->name, err);
+
+	if (r == 0)
+		r = take_text(s, body, "auth_domain", false, &o->auth_domain, err);
+	if (r == 0)
+		r = take_text(s, body, "aud", false, &o->aud, err);
+	if (r == 0)
+		r = take_text(s, body, "logo_url", false, &o->logo_url, err);
+	if (r == 0)
+		r = take_duration(body, "session_duration", DAY, &o->session, err);
+	if (r == 0)
+		r = take_bool(body, "app_launcher", false, &o->has_launcher, err);
+	return r;
+}
+
+/* --- Finding ---------------------------------------------------------------------------------- */
+
+static int compare_spots(const void *a, const void *b)
+{
+	const struct spot *x = a, *y = b;
+	int r = access_place_compare(&x->place, &y->place);
+
+	if (r == 0 && !bytes_eq(x->place.host, y->place.host))
+		r = x->place.host.len < y->place.host.len
+			    ? -1
+			    : memcmp(x->place.host.ptr, y->place.host.ptr, x->place.host.len);
+	return r;
+}
+
+/* By host first, so that each host's are together; stars last. */
+static int compare_by_host(const void *a, const void *b)
+{
+	const struct spot *x = a, *y = b;
+	size_t len = x->place.host.len < y->place.host.len ? x->place.host.len : y->place.host.len;
+	int r = (x->place.host_stars > 0) - (y->place.host_stars > 0);
+
+	if (r == 0 && x->place.host_stars == 0) {
+		r = memcmp(x->place.host.ptr, y->place.host.ptr, len);
+		if (r == 0)
+			r = (x->place.host.len > y->place.host.len) -
+			    (x->place.host.len < y->place.host.len);
+	}
+	return r ? r : compare_spots(a, b);
+}
+
+static int index_spots(struct access_set *s, struct err *err)
+{
+	struct spot_list *list = NULL;
+	size_t at = 0;
+
+	for (size_t i = 0; i < s->app_count; i++)
+		s->spot_count += s->apps[i].place_count;
+	s->spots = arena_alloc(&s->arena, s->spot_count * sizeof(*s->spots) + 1);
+	for (size_t i = 0; i < s->app_count; i++)
+		for (size_t k = 0; k < s->apps[i].place_count; k++)
+			s->spots[at++] = (struct spot){ s->apps[i].places[k], &s->apps[i] };
+	if (s->spot_count)
+		qsort(s->spots, s->spot_count, sizeof(*s->spots), compare_by_host);
+	for (size_t i = 0; i < s->spot_count; i++) {
+		const struct spot *spot = &s->spots[i], *before = i ? spot - 1 : NULL;
+		bool same_host = before && bytes_eq(before->place.host, spot->place.host);
+
+		if (same_host && bytes_eq_nocase(before->place.path, spot->place.path))
+			return err_set(err, E_EXISTS,
+				       "the applications %s and %s are both on " BYTES_FMT
+				       "/" BYTES_FMT,
+				       before->app->name, spot->app->name,
+				       BYTES_ARG(spot->place.host), BYTES_ARG(spot->place.path));
+		if (spot->place.host_stars)
+			continue;
+		if (!same_host) {
+			list = arena_alloc(&s->arena, sizeof(*list));
+			list->first = spot;
+			map_put(s->exact, spot->place.host, list);
+		}
+		list->count++;
+	}
+	return 0;
+}
+
+static const struct access_app *find_in(const struct spot *first, size_t count, struct bytes host,
+					struct bytes path, bool ignore_case)
+{
+	for (size_t i = 0; i < count; i++)
+		if (access_place_holds(&first[i].place, host, path, ignore_case))
+			return first[i].app;
+	return NULL;
+}
+
+/* Places without stars in the host come first in `spots`. */
+static size_t first_with_stars(const struct access_set *s)
+{
+	size_t i = 0;
+
+	while (i < s->spot_count && s->spots[i].place.host_stars == 0)
+		i++;
+	return i;
+}
+
+static const struct access_app *find(const struct access_set *s, struct bytes host,
+				     struct bytes path, bool ignore_case)
+{
+	const struct spot_list *exact = map_find(s->exact, host);
+	const struct access_app *app = NULL;
+	size_t stars;
+
+	if (exact)
+		app = find_in(exact->first, exact->count, host, path, ignore_case);
+	if (app)
+		return app;
+	stars = first_with_stars(s);
+	return find_in(s->spots + stars, s->spot_count - stars, host, path, ignore_case);
+}
+
+bool access_set_find(const struct access_set *s, struct bytes host, struct bytes target,
+		     struct arena *arena, const struct access_app **ret)
+{
+	struct access_paths paths;
+
+	*ret = NULL;
+	if (s->spot_count == 0)
+		return true;
+	paths = access_paths_of(target, arena);
+	*ret = find(s, host, paths.as_sent, false);
+	return find(s, host, paths.resolved, true) == *ret;
+}
+
+bool access_set_has_host(const struct access_set *s, struct bytes host)
+{
+	for (size_t i = 0; i < s->spot_count; i++) {
+		struct access_place place = s->spots[i].place;
+
+		place.path = BYTES_NONE;
+		if (access_place_holds(&place, host, BYTES_NONE, false))
+			return true;
+	}
+	return false;
+}
+
+/* --- The whole -------------------------------------------------------------------------------- */
+
+static size_t count_kind(const struct access_object *objects, size_t count, enum access_kind kind)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < count; i++)
+		found += objects[i].kind == kind;
+	return found;
+}
+
+/* Bodies of a kind, in the order they came. */
+static json_t *next_of(const struct access_object *objects, size_t count, enum access_kind kind,
+		       size_t *cursor)
+{
+	while (*cursor < count && objects[*cursor].kind != kind)
+		++*cursor;
+	return *cursor < count ? objects[(*cursor)++].body : NULL;
+}
+
+#define FOR_EACH_OF(kind, body) \
+	for (size_t cursor_ = 0; ((body) = next_of(objects, count, (kind), &cursor_)) != NULL;)
+
+static int read_objects(struct access_set *s, const struct access_object *objects, size_t count,
+			struct err *err)
+{
+	json_t *body;
+	int r = 0;
+
+	FOR_EACH_OF(ACCESS_ORGANIZATION, body) if (r == 0) r = organization_of(s, body, err);
+	FOR_EACH_OF(ACCESS_GROUPS, body)
+	if (r == 0)
+		r = access_group_parse(body, &s->arena, &s->groups[s->group_count++], err);
+	if (r == 0)
+		r = access_group_link_all(s->groups, s->group_count, err);
+	FOR_EACH_OF(ACCESS_PROVIDER, body)
+	if (r == 0)
+		r = provider_of(s, body, &s->providers[s->provider_count++], err);
+	FOR_EACH_OF(ACCESS_TOKEN, body)
+	if (r == 0)
+		r = token_of(s, body, &s->tokens[s->token_count++], err);
+	FOR_EACH_OF(ACCESS_POLICY, body)
+	{
+		struct access_policy *p = &s->policies[s->policy_count];
+
+		if (r == 0)
+			r = access_policy_parse(body, &s->arena, p, err);
+		if (r == 0)
+			r = access_group_link(&p->conditions, s->groups, s->group_count, err);
+		if (r == 0)
+			r = access_policy_check(p, err);
+		s->policy_count += r == 0;
+	}
+	FOR_EACH_OF(ACCESS_APP, body)
+	if (r == 0)
+		r = app_of(s, body, &s->apps[s->app_count++], err);
+	return r < 0 ? r : index_spots(s, err);
+}
+
+static void *room(struct access_set *s, const struct access_object *objects, size_t count,
+		  enum access_kind kind, size_t size)
+{
+	return arena_alloc(&s->arena, count_kind(objects, count, kind) * size + 1);
+}
+
+struct access_set *access_set_build(const struct access_object *objects, size_t count,
+				    struct err *err)
+{
+	struct access_set *s = mem_alloc(sizeof(*s));
+
+	atomic_init(&s->refs, 1);
+	arena_init(&s->arena);
+	s->by_client_id = map_new();
+	s->exact = map_new();
+	s->organization = (struct access_organization){
+		.name = "",
+		.auth_domain = "",
+		.aud = "",
+		.logo_url = "",
+		.session = DAY,
+	};
+	s->groups = room(s, objects, count, ACCESS_GROUPS, sizeof(*s->groups));
+	s->providers = room(s, objects, count, ACCESS_PROVIDER, sizeof(*s->providers));
+	s->tokens = room(s, objects, count, ACCESS_TOKEN, sizeof(*s->tokens));
+	s->policies = room(s, objects, count, ACCESS_POLICY, sizeof(*s->policies));
+	s->apps = room(s, objects, count, ACCESS_APP, sizeof(*s->apps));
+	s->bodies = mem_alloc_array(count ? count : 1, sizeof(json_t *));
+	for (size_t i = 0; i < count; i++)
+		s->bodies[s->body_count++] = json_incref(objects[i].body);
+	if (read_objects(s, objects, count, err) < 0)
+		return access_set_unref(s);
+	return s;
+}
+
+struct access_set *access_set_ref(struct access_set *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	return s;
+}
+
+struct access_set *access_set_unref(struct access_set *s)
+{
+	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+		return NULL;
+	for (size_t i = 0; i < s->body_count; i++)
+		json_decref(s->bodies[i]);
+	mem_free(s->bodies);
+	map_free(s->by_client_id);
+	map_free(s->exact);
+	arena_done(&s->arena);
+	return mem_free(s);
+}
+
+const struct access_app *access_set_app(const struct access_set *s, struct bytes id_or_aud)
+{
+	for (size_t i = 0; i < s->app_count; i++)
+		if (bytes_eq(bytes_str(s->apps[i].id), id_or_aud) ||
+		    bytes_eq(bytes_str(s->apps[i].aud), id_or_aud))
+			return &s->apps[i];
+	return NULL;
+}
+
+const struct access_app *access_set_apps(const struct access_set *s, size_t *ret_count)
+{
+	*ret_count = s->app_count;
+	return s->apps;
+}
+
+const struct access_provider *access_set_providers(const struct access_set *s, size_t *ret_count)
+{
+	*ret_count = s->provider_count;
+	return s->providers;
+}
+
+const struct access_organization *access_set_organization(const struct access_set *s)
+{
+	return &s->organization;
+}
