@@ -21,6 +21,7 @@ static struct {
 	bool (*jws_verify)(cjose_jws_t *jws, const cjose_jwk_t *jwk, cjose_err *err);
 	void (*jws_release)(cjose_jws_t *jws);
 	cjose_jwk_t *(*ec_random)(cjose_jwk_ec_curve curve, cjose_err *err);
+	cjose_jwk_t *(*rsa_random)(size_t bits, const uint8_t *e, size_t e_len, cjose_err *err);
 	cjose_jwk_t *(*oct_spec)(const uint8_t *data, size_t len, cjose_err *err);
 	cjose_jwk_t *(*jwk_import)(const char *json, size_t len, cjose_err *err);
 	char *(*jwk_json)(const cjose_jwk_t *jwk, bool with_private, cjose_err *err);
@@ -45,6 +46,7 @@ static const struct {
 	{ "cjose_jws_verify", &lib.jws_verify },
 	{ "cjose_jws_release", &lib.jws_release },
 	{ "cjose_jwk_create_EC_random", &lib.ec_random },
+	{ "cjose_jwk_create_RSA_random", &lib.rsa_random },
 	{ "cjose_jwk_create_oct_spec", &lib.oct_spec },
 	{ "cjose_jwk_import", &lib.jwk_import },
 	{ "cjose_jwk_to_json", &lib.jwk_json },
@@ -116,6 +118,11 @@ void cjose_jws_release(cjose_jws_t *jws)
 cjose_jwk_t *cjose_jwk_create_EC_random(cjose_jwk_ec_curve curve, cjose_err *err)
 {
 	return lib.ec_random(curve, err);
+}
+
+cjose_jwk_t *cjose_jwk_create_RSA_random(size_t bits, const uint8_t *e, size_t e_len, cjose_err *err)
+{
+	return lib.rsa_random(bits, e, e_len, err);
 }
 
 cjose_jwk_t *cjose_jwk_create_oct_spec(const uint8_t *data, size_t len, cjose_err *err)

@@ -200,5 +200,7 @@ int jwt_verify(const struct key_set *keys, struct bytes token, const struct jwt_
 	r = claims ? claims_check(claims, expected, arena, ret, err)
 		   : err_set(err, E_INVALID, "what it carries is no JSON object");
 	json_decref(claims);
+	if (r == 0)
+		ret->json = parts[1];
 	return r;
 }

@@ -25,7 +25,8 @@ struct jwt_expected {
 struct jwt_claims {
 	struct bytes subject; /* sub */
 	struct bytes email;
-	usec expires_at; /* since 1970 */
+	struct bytes json; /* all claims, an object as it was signed */
+	usec expires_at;   /* since 1970 */
 };
 
 /* 0, or why not, with one sentence about it in `err`. It repeats nothing of the token but the names of key,

@@ -55,6 +55,22 @@ struct signer *signer_new_hs256(struct bytes key, struct err *err)
 	return NULL;
 }
 
+/* NIST SP 800-57: good until 2030, and what verifiers of such tokens expect. */
+#define RSA_BITS 2048
+
+struct signer *signer_new_rs256(struct err *err)
+{
+	static const uint8_t exponent[] = { 1, 0, 1 };
+
+	if (!has_library(err))
+		return NULL;
+	cjose_jwk_t *jwk = cjose_jwk_create_RSA_random(RSA_BITS, exponent, sizeof(exponent), NULL);
+	if (jwk)
+		return take("RS256", jwk);
+	err_set(err, E_INTERNAL, "no key could be made");
+	return NULL;
+}
+
 struct signer *signer_free(struct signer *s)
 {
 	if (!s)
@@ -65,21 +81,42 @@ struct signer *signer_free(struct signer *s)
 
 /* --- As text --------------------------------------------------------------------------------- */
 
-static bool is_coordinate(const json_t *key, const char *name)
+/* A number of this many bytes. */
+static bool is_number(const json_t *key, const char *name, size_t min, size_t max)
 {
-	uint8_t raw[64];
-	const char *text = json_string_value(json_object_get(key, name));
-	size_t len;
+	uint8_t raw[RSA_BITS / 8 + 4];
+	struct bytes text = bytes_str(json_string_value(json_object_get(key, name)));
+	size_t len = 0;
+	bool is_right = text.len && text.len <= base64_size(RSA_BITS / 8) &&
+			base64_decode(BASE64_URL_RAW, text, raw, &len) && len >= min && len <= max;
 
-	return text && strlen(text) == 43 &&
-	       base64_decode(BASE64_URL_RAW, bytes_str(text), raw, &len) && len == 32;
+	secret_wipe(raw, sizeof(raw));
+	return is_right;
+}
+
+static bool is_ec_key(const json_t *key)
+{
+	return is_number(key, "x", 32, 32) && is_number(key, "y", 32, 32) &&
+	       is_number(key, "d", 32, 32);
+}
+
+static bool is_rsa_key(const json_t *key)
+{
+	static const char *const names[] = { "d", "p", "q", "dp", "dq", "qi" };
+	bool is_right = is_number(key, "n", RSA_BITS / 8, RSA_BITS / 8) && is_number(key, "e", 1, 4);
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		is_right = is_right && is_number(key, names[i], 1, RSA_BITS / 8);
+	return is_right;
 }
 
 struct signer *signer_parse(const char *text, struct err *err)
 {
 	json_t *key = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	const char *type = json_string_value(json_object_get(key, "kty"));
+	bool is_rsa = type && strcmp(type, "RSA") == 0;
 	/* What libcjose cannot bear does not reach it. */
-	bool is_key = is_coordinate(key, "x") && is_coordinate(key, "y") && is_coordinate(key, "d");
+	bool is_key = is_rsa ? is_rsa_key(key) : is_ec_key(key);
 	cjose_jwk_t *jwk = NULL;
 
 	json_decref(key);
@@ -88,8 +125,8 @@ struct signer *signer_parse(const char *text, struct err *err)
 	if (is_key)
 		jwk = cjose_jwk_import(text, strlen(text), NULL);
 	if (jwk)
-		return take("ES256", jwk);
-	err_set(err, E_PARSE, "this is no private key for ES256");
+		return take(is_rsa ? "RS256" : "ES256", jwk);
+	err_set(err, E_PARSE, "this is no private key for ES256 or RS256");
 	return NULL;
 }
 
@@ -114,11 +151,12 @@ json_t *signer_public(const struct signer *s)
 {
 	char *text = jwk_text(s, false);
 	json_t *all = json_loads(text, 0, NULL);
-	json_t *key = json_pack("{s:O, s:O, s:O, s:O}", "crv", json_object_get(all, "crv"), "kty",
-				json_object_get(all, "kty"), "x", json_object_get(all, "x"), "y",
-				json_object_get(all, "y"));
+	static const char *const names[] = { "crv", "e", "kty", "n", "x", "y" };
+	json_t *key = json_object();
 
-	BUG_IF(!key);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (json_object_get(all, names[i]))
+			json_object_set(key, names[i], json_object_get(all, names[i]));
 	json_decref(all);
 	mem_free(text);
 	return key;
@@ -161,23 +199,31 @@ static cjose_header_t *header_of(const struct signer *s, json_t *from)
 	return h;
 }
 
-json_t *signer_sign(const struct signer *s, json_t *header, struct bytes payload)
+char *signer_token(const struct signer *s, json_t *header, struct bytes payload)
 {
 	static const uint8_t nothing;
 	cjose_header_t *h = header_of(s, header);
 	cjose_jws_t *jws =
 		cjose_jws_sign(s->jwk, h, payload.len ? payload.ptr : &nothing, payload.len, NULL);
 	const char *compact = NULL;
-	struct bytes rest, parts[3];
 
 	BUG_IF(!jws || !cjose_jws_export(jws, &compact, NULL));
-	rest = bytes_str(compact);
+	char *token = mem_strdup(compact);
+	cjose_jws_release(jws);
+	cjose_header_release(h);
+	return token;
+}
+
+json_t *signer_sign(const struct signer *s, json_t *header, struct bytes payload)
+{
+	char *token = signer_token(s, header, payload);
+	struct bytes rest = bytes_str(token), parts[3];
+
 	for (size_t i = 0; i < 3; i++)
 		BUG_IF(!bytes_split(&rest, '.', &parts[i]));
 	json_t *flat =
 		json_pack("{s:s%, s:s%, s:s%}", "protected", parts[0].ptr, parts[0].len, "payload",
 			  parts[1].ptr, parts[1].len, "signature", parts[2].ptr, parts[2].len);
-	cjose_jws_release(jws);
-	cjose_header_release(h);
+	mem_free(token);
 	return flat;
 }

@@ -1,0 +1,185 @@
+#include "edge/access/keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/encode.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/secret.h"
+#include "jose/signer.h"
+
+/* Those in use before: one every six weeks, kept for a month; more after rotations by hand. */
+#define PAST_MAX 6
+
+struct past {
+	json_t *public; /* owned; with kid */
+	usec until;     /* wall time */
+};
+
+struct access_keys {
+	struct signer *signer;
+	char *id; /* owned; the key's thumbprint */
+	usec since;
+	struct past past[PAST_MAX]; /* the newest first */
+	size_t past_count;
+};
+
+struct access_keys *access_keys_free(struct access_keys *k)
+{
+	if (!k)
+		return NULL;
+	signer_free(k->signer);
+	mem_free(k->id);
+	for (size_t i = 0; i < k->past_count; i++)
+		json_decref(k->past[i].public);
+	return mem_free(k);
+}
+
+struct access_keys *access_keys_new(usec now, struct err *err)
+{
+	struct signer *signer = signer_new_rs256(err);
+	struct access_keys *k;
+
+	if (!signer)
+		return NULL;
+	k = mem_alloc(sizeof(*k));
+	k->signer = signer;
+	k->id = signer_thumbprint(signer);
+	k->since = now;
+	return k;
+}
+
+/* As RFC 7517 §4 wants it for checking signatures. */
+static json_t *published(const struct access_keys *k)
+{
+	json_t *key = signer_public(k->signer);
+
+	json_object_set_new(key, "kid", json_string(k->id));
+	json_object_set_new(key, "use", json_string("sig"));
+	json_object_set_new(key, "alg", json_string("RS256"));
+	return key;
+}
+
+static char *printed(json_t *object)
+{
+	char *text = json_dumps(object, JSON_COMPACT), *copy = mem_strdup(text);
+
+	secret_wipe(text, strlen(text));
+	free(text); /* allowed: jansson took it from malloc */
+	json_decref(object);
+	return copy;
+}
+
+char *access_keys_public(const struct access_keys *k)
+{
+	json_t *list = json_array();
+
+	json_array_append_new(list, published(k));
+	for (size_t i = 0; i < k->past_count; i++)
+		json_array_append(list, k->past[i].public);
+	return printed(json_pack("{s:o}", "keys", list));
+}
+
+char *access_keys_text(const struct access_keys *k)
+{
+	json_t *past = json_array();
+	char *key = signer_text(k->signer), *text;
+
+	for (size_t i = 0; i < k->past_count; i++)
+		json_array_append_new(past, json_pack("{s:O, s:I}", "key", k->past[i].public,
+						      "until", (json_int_t)k->past[i].until));
+	text = printed(json_pack("{s:s, s:I, s:o}", "current", key, "since", (json_int_t)k->since,
+				 "past", past));
+	secret_wipe(key, strlen(key));
+	mem_free(key);
+	return text;
+}
+
+struct access_keys *access_keys_parse(const char *text, struct err *err)
+{
+	json_t *all = json_loads(text, JSON_REJECT_DUPLICATES, NULL), *past, *one;
+	const char *current = json_string_value(json_object_get(all, "current"));
+	struct signer *signer = NULL;
+	struct access_keys *k = NULL;
+	size_t i;
+
+	if (!current)
+		err_set(err, E_PARSE, "the keys of Access are damaged");
+	else
+		signer = signer_parse(current, err);
+	if (signer) {
+		k = mem_alloc(sizeof(*k));
+		k->signer = signer;
+		k->id = signer_thumbprint(signer);
+		k->since = json_integer_value(json_object_get(all, "since"));
+		past = json_object_get(all, "past");
+		json_array_foreach(past, i, one) if (k->past_count < PAST_MAX)
+			k->past[k->past_count++] = (struct past){
+			.public = json_incref(json_object_get(one, "key")),
+			.until = json_integer_value(json_object_get(one, "until")),
+		};
+	}
+	json_decref(all);
+	return k;
+}
+
+usec access_keys_due(const struct access_keys *k)
+{
+	usec due = k->since + ACCESS_KEY_LIFE;
+
+	for (size_t i = 0; i < k->past_count; i++)
+		if (k->past[i].until < due)
+			due = k->past[i].until;
+	return due;
+}
+
+static bool drop_old(struct access_keys *k, usec now)
+{
+	size_t kept = 0, before = k->past_count;
+
+	for (size_t i = 0; i < before; i++) {
+		if (k->past[i].until > now)
+			k->past[kept++] = k->past[i];
+		else
+			json_decref(k->past[i].public);
+	}
+	k->past_count = kept;
+	return kept != before;
+}
+
+int access_keys_rotate(struct access_keys *k, usec now, bool at_once, struct err *err)
+{
+	struct signer *signer;
+
+	if (!at_once && now < k->since + ACCESS_KEY_LIFE)
+		return drop_old(k, now);
+	signer = signer_new_rs256(err);
+	if (!signer)
+		return err->code;
+	drop_old(k, now);
+	/* The oldest makes room: only rotations by hand come to this. */
+	if (k->past_count == PAST_MAX)
+		json_decref(k->past[--k->past_count].public);
+	memmove(&k->past[1], &k->past[0], k->past_count * sizeof(k->past[0]));
+	k->past[0] = (struct past){ published(k), now + ACCESS_KEY_OVERLAP };
+	k->past_count++;
+	signer_free(k->signer);
+	mem_free(k->id);
+	k->signer = signer;
+	k->id = signer_thumbprint(signer);
+	k->since = now;
+	return 1;
+}
+
+char *access_keys_sign(const struct access_keys *k, json_t *claims)
+{
+	json_t *header = json_pack("{s:s, s:s}", "kid", k->id, "typ", "JWT");
+	char *payload = json_dumps(claims, JSON_COMPACT);
+	char *token = signer_token(k->signer, header, bytes_str(payload));
+
+	free(payload); /* allowed: jansson took it from malloc */
+	json_decref(header);
+	json_decref(claims);
+	return token;
+}
