@@ -5,16 +5,12 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "store/names.h"
+#include "store/password.h"
 #include "store/store_internal.h"
 
 /* A token has as many random bytes as its hash: it cannot be guessed, so a plain hash keeps it. */
 #define TOKEN_BYTES 32
 #define HASH_BYTES 32
-/* 64 MiB and two passes, about a tenth of a second: a sign-in may cost that, a guesser too. The
- * larger presets of libsodium (256 MiB and up) would push a small server over its memory. */
-#define PASSWORD_OPS crypto_pwhash_OPSLIMIT_INTERACTIVE
-#define PASSWORD_MEMORY crypto_pwhash_MEMLIMIT_INTERACTIVE
-#define PASSWORD_MAX_BYTES 1024
 
 /* --- Accounts -------------------------------------------------------------------------------- */
 
@@ -117,16 +113,13 @@ int store_user_set_password(struct store *s, const char *email, const char *pass
 			    struct err *err)
 {
 	char name[NAME_EMAIL_BYTES + 1];
-	char hash[crypto_pwhash_STRBYTES];
+	char hash[PASSWORD_HASH_SIZE];
 	int r = name_email(email, name, err);
 
-	if (r < 0)
-		return r;
-	if (!password[0] || strlen(password) > PASSWORD_MAX_BYTES)
-		return err_set(err, E_INVALID, "a password has 1 to %d bytes", PASSWORD_MAX_BYTES);
-	if (crypto_pwhash_str(hash, password, strlen(password), PASSWORD_OPS, PASSWORD_MEMORY) != 0)
-		return err_set(err, E_LIMIT, "not enough memory to hash a password");
-	r = store_begin_write(s, err);
+	if (r == 0)
+		r = password_hash(password, hash, err);
+	if (r == 0)
+		r = store_begin_write(s, err);
 	if (r < 0)
 		return r;
 	r = store_query(s, "UPDATE users SET password = $1 WHERE email = $2 RETURNING email",
@@ -137,36 +130,19 @@ int store_user_set_password(struct store *s, const char *email, const char *pass
 	return r < 0 ? r : 0;
 }
 
-/* Costs what a real check costs, so that the time does not tell who has an account. */
-static void check_nothing(const char *password)
-{
-	uint8_t out[32], salt[crypto_pwhash_SALTBYTES];
-
-	random_bytes(salt, sizeof(salt));
-	if (crypto_pwhash(out, sizeof(out), password, strlen(password), salt, PASSWORD_OPS,
-			  PASSWORD_MEMORY, crypto_pwhash_ALG_ARGON2ID13) == 0)
-		secret_wipe(out, sizeof(out));
-}
-
 int store_user_check(struct store *s, const char *email, const char *password, struct err *err)
 {
 	char name[NAME_EMAIL_BYTES + 1];
 	char *hash = NULL;
-	bool ok = false;
+	bool ok;
 
-	/* Nobody has such a password: refused before it costs anything. */
-	if (strlen(password) > PASSWORD_MAX_BYTES)
-		return err_set(err, E_DENIED, "wrong e-mail address or password");
 	if (name_email(email, name, NULL) == 0) {
 		int r = store_query(s, "SELECT password FROM users WHERE email = $1",
 				    STORE_PARAMS(store_text(name)), on_text, &hash, err);
 		if (r < 0)
 			return r;
 	}
-	if (hash)
-		ok = crypto_pwhash_str_verify(hash, password, strlen(password)) == 0;
-	else
-		check_nothing(password);
+	ok = password_is(hash, password);
 	mem_free(hash);
 	return ok ? 0 : err_set(err, E_DENIED, "wrong e-mail address or password");
 }
