@@ -15,6 +15,7 @@
 #include "edge/tunnels/balance.h"
 #include "io/network.h"
 
+struct access_view;
 struct snapshot;
 struct store;
 struct tls_certificate;
@@ -77,6 +78,8 @@ struct snapshot_port {
 struct snapshot *snapshot_build(struct store *store, const struct snapshot *previous,
 				struct err *err);
 struct snapshot *snapshot_ref(struct snapshot *s);
+/* What guards what; lives as long as the snapshot. */
+struct access_view *snapshot_access(const struct snapshot *s);
 struct snapshot *snapshot_unref(struct snapshot *s);
 
 int64_t snapshot_revision(const struct snapshot *s);

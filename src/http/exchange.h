@@ -169,6 +169,9 @@ struct exchange {
 	struct bytes host;         /* lower case, no port */
 	struct bytes asked_path;   /* the path as it came, where a handler changes it; else empty */
 	bool is_tls;
+	/* Who asks, as Access found out: a signed token for the service, and the e-mail address; empty: nobody was
+	 * asked, or it is a service. */
+	struct bytes identity_token, identity_email;
 	/* No HTTP: raw bytes both ways (request.is_upgrade) with request.authority, an IP address and port. The
 	 * response's 200 says that they are connected. */
 	bool is_tcp;

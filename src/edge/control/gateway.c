@@ -148,3 +148,26 @@ struct control_gateway *control_gateway_free(struct control_gateway *g)
 {
 	return mem_free(g);
 }
+
+struct posted {
+	struct control_gateway *gateway;
+	void (*fn)(struct control *c, void *arg);
+	void *arg;
+};
+
+static void on_posted(void *arg)
+{
+	struct posted *p = arg;
+
+	p->fn(p->gateway->control, p->arg);
+	mem_free(p);
+}
+
+void control_gateway_post(struct control_gateway *g, void (*fn)(struct control *c, void *arg),
+			  void *arg)
+{
+	struct posted *p = mem_alloc(sizeof(*p));
+
+	*p = (struct posted){ g, fn, arg };
+	loop_post(g->control_loop, on_posted, p);
+}

@@ -17,3 +17,7 @@ struct control_gateway *control_gateway_free(struct control_gateway *g);
 
 /* Any worker. Always HANDLED_TAKEN. `is_admin`: the request came by the admin socket. */
 enum handled control_gateway_handle(struct exchange *x, struct control_gateway *g, bool is_admin);
+
+/* Runs fn(control, arg) on the control thread; control is NULL when the control plane is gone. Any thread. */
+void control_gateway_post(struct control_gateway *g, void (*fn)(struct control *c, void *arg),
+			  void *arg);

@@ -111,6 +111,10 @@ enum handled rewrite_request(struct exchange *x, struct bytes loop_token, const 
 	ret |= fields_set(f, &x->arena, HEAD_X_FORWARDED_PROTO, proto);
 	ret |= fields_set(f, &x->arena, HEAD_X_FORWARDED_HOST, h->authority);
 	ret |= fields_set(f, &x->arena, HEAD_CF_CONNECTING_IP, x->client_ip);
+	if (x->identity_token.len)
+		ret |= fields_set(f, &x->arena, HEAD_CF_ACCESS_JWT_ASSERTION, x->identity_token);
+	if (x->identity_email.len)
+		ret |= fields_set(f, &x->arena, HEAD_CF_ACCESS_EMAIL, x->identity_email);
 	ret |= fields_set(f, &x->arena, HEAD_CF_RAY, rewrite_ray(x, location));
 	ret |= fields_set(f, &x->arena, HEAD_CF_VISITOR,
 			  x->is_tls ? BYTES_LIT("{\"scheme\":\"https\"}")

@@ -1,0 +1,642 @@
+#include "edge/access/gate.h"
+
+#include <string.h>
+
+#include "base/encode.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "edge/access/cache.h"
+#include "edge/access/credentials.h"
+#include "edge/access/identity.h"
+#include "edge/access/question.h"
+#include "edge/access/token.h"
+#include "edge/access/view.h"
+#include "edge/control/gateway.h"
+#include "edge/worker.h"
+
+/* Each with its identity, a kibibyte or so. */
+#define SESSIONS_MAX 8192
+#define TOKENS_MAX 8192
+#define ASSERTIONS_MAX 1024
+/* A session that ended without a word (the database was edited, its time is over) is noticed after this; one that
+ * was ended here at once, by gate_forget(). */
+#define SESSION_TRUST (30 * USEC_PER_SEC)
+#define MISSING_TRUST (2 * USEC_PER_SEC)
+#define ASSERTION_MARGIN (60 * USEC_PER_SEC)
+#define ACCESS_PATH "/cdn-cgi/access/"
+
+/* A token whose signature was right. */
+struct known_token {
+	char *aud, *session;
+	struct access_external_answer *external; /* owned, texts in it too */
+	size_t external_count;
+	usec issued_at, expires_at;
+	uint8_t binding[HASH_SHA256_BYTES];
+	bool has_binding;
+};
+
+/* What the control thread said. */
+struct known {
+	struct access_identity *identity; /* NULL: the session is over */
+	char *assertion;                  /* owned; NULL: it was a session */
+	usec until;                       /* clock_now(): trusted so long */
+};
+
+struct gate {
+	struct worker *w;
+	struct access_view *view; /* counted: whose keys these are */
+	struct key_set *keys;     /* NULL: none */
+	struct cache *tokens, *sessions, *assertions;
+	struct map *pending; /* key of the cache -> struct pending */
+};
+
+/* A question under way, and who waits for its answer. */
+struct pending {
+	struct gate *gate;
+	struct cache *cache; /* where the answer goes */
+	char *key;           /* owned */
+	struct list waiting; /* of struct visit */
+};
+
+/* A request that waits. */
+struct visit {
+	struct list node;
+	struct gate *gate;
+	struct exchange *x;
+	unsigned rounds;
+};
+
+/* An answer may be gone from the cache before its turn comes, but not again and again. */
+#define ROUNDS_MAX 4
+
+enum step {
+	STEP_NEXT,     /* it may pass */
+	STEP_ANSWERED, /* with a redirect or a short text */
+	STEP_FAILED,   /* x->failure says why */
+	STEP_WAIT,     /* for `wait_for` */
+	STEP_CONTROL,  /* the control thread answers it */
+};
+
+/* Everything about one request. */
+struct judging {
+	struct gate *gate;
+	struct exchange *x;
+	const struct access_view *view;
+	const struct access_app *app;
+	struct access_credentials given;
+	const struct known_token *token; /* NULL: none that is good here */
+	const struct access_service_token *service;
+	const struct access_identity *identity; /* borrowed from the cache */
+	struct access_facts facts;
+	struct pending *wait_for;
+};
+
+/* --- What is remembered ------------------------------------------------------------------------ */
+
+static void drop_token(void *value)
+{
+	struct known_token *t = value;
+
+	for (size_t i = 0; i < t->external_count; i++)
+		mem_free((void *)(uintptr_t)t->external[i].url.ptr);
+	mem_free(t->external);
+	mem_free(t->aud);
+	mem_free(t->session);
+	mem_free(t);
+}
+
+static void drop_known(void *value)
+{
+	struct known *k = value;
+
+	access_identity_unref(k->identity);
+	mem_free(k->assertion);
+	mem_free(k);
+}
+
+struct gate *gate_new(struct worker *w)
+{
+	struct gate *g = mem_alloc(sizeof(*g));
+
+	g->w = w;
+	g->tokens = cache_new(TOKENS_MAX, drop_token);
+	g->sessions = cache_new(SESSIONS_MAX, drop_known);
+	g->assertions = cache_new(ASSERTIONS_MAX, drop_known);
+	g->pending = map_new();
+	return g;
+}
+
+void gate_forget(struct gate *g)
+{
+	cache_clear(g->tokens);
+	cache_clear(g->sessions);
+	cache_clear(g->assertions);
+	g->keys = key_set_free(g->keys);
+	g->view = access_view_unref(g->view);
+}
+
+struct gate *gate_free(struct gate *g)
+{
+	if (!g)
+		return NULL;
+	BUG_IF(map_count(g->pending) > 0);
+	gate_forget(g);
+	cache_free(g->tokens);
+	cache_free(g->sessions);
+	cache_free(g->assertions);
+	map_free(g->pending);
+	return mem_free(g);
+}
+
+/* The keys of the worker's snapshot. A request that began before has an older one: it is judged by what it began
+ * with, but nobody signs with a key that both do not know. */
+static const struct key_set *keys_of(struct gate *g)
+{
+	struct access_view *view = snapshot_access(g->w->snapshot);
+
+	if (!g->view) {
+		g->view = access_view_ref(view);
+		if (access_view_keys(view)[0])
+			g->keys = key_set_parse(bytes_str(access_view_keys(view)), NULL);
+	}
+	return g->keys;
+}
+
+/* --- Asking the control thread ------------------------------------------------------------------ */
+
+static void judge_again(struct visit *v);
+
+static void on_answered(struct access_question *q)
+{
+	struct pending *p = q->asker;
+	struct known *k = mem_alloc(sizeof(*k));
+	usec trust = q->result == 0 ? SESSION_TRUST : MISSING_TRUST;
+	struct list waiting;
+
+	k->identity = TAKE(q->identity);
+	k->assertion = TAKE(q->assertion);
+	if (k->assertion)
+		trust = q->expires_at - clock_wall_now() - ASSERTION_MARGIN;
+	k->until = clock_now() + trust;
+	cache_put(p->cache, bytes_str(p->key), k);
+	map_take(p->gate->pending, bytes_str(p->key));
+	list_init(&waiting);
+	list_take_all(&waiting, &p->waiting);
+	mem_free(p->key);
+	mem_free(p);
+	access_question_free(q);
+	for (struct list *node = list_pop(&waiting); node; node = list_pop(&waiting))
+		judge_again(LIST_ENTRY(node, struct visit, node));
+}
+
+/* `key` is new, or asked for already. */
+static struct pending *ask(struct gate *g, enum access_question_kind kind, struct cache *cache,
+			   const char *key, const char *subject, const char *app)
+{
+	struct pending *p = map_find(g->pending, bytes_str(key));
+	struct access_question *q;
+
+	if (p)
+		return p;
+	p = mem_alloc(sizeof(*p));
+	p->gate = g;
+	p->cache = cache;
+	p->key = mem_strdup(key);
+	list_init(&p->waiting);
+	map_put(g->pending, bytes_str(key), p);
+	q = access_question_new(kind, g->w->loop, on_answered, p);
+	q->subject = mem_strdup(subject);
+	q->app = mem_strdup(app);
+	access_question_ask(q, g->w->control);
+	return p;
+}
+
+static const struct known *find_known(struct cache *cache, const char *key)
+{
+	const struct known *k = cache_find(cache, bytes_str(key));
+
+	return k && clock_now() < k->until ? k : NULL;
+}
+
+/* --- Tokens ----------------------------------------------------------------------------------- */
+
+/* What external services said when it was made. */
+static void take_external(struct known_token *t, const json_t *claims)
+{
+	json_t *object = json_object_get(claims, "external"), *value;
+	const char *url;
+
+	t->external = mem_alloc_array(json_object_size(object) + 1, sizeof(*t->external));
+	json_object_foreach(object, url, value) t->external[t->external_count++] =
+		(struct access_external_answer){ bytes_str(mem_strdup(url)), json_is_true(value) };
+}
+
+static struct known_token *token_of(const struct access_claims *claims, const char *aud)
+{
+	json_t *all = json_loadb((const char *)claims->json.ptr, claims->json.len, 0, NULL);
+	struct known_token *t = mem_alloc(sizeof(*t));
+	struct bytes binding = bytes_str(json_string_value(json_object_get(all, "binding")));
+
+	t->aud = mem_strdup(aud);
+	t->session = mem_strndup(claims->session);
+	t->issued_at = claims->issued_at;
+	t->expires_at = claims->expires_at;
+	t->has_binding = binding.len > 0;
+	if (t->has_binding && (binding.len != 2 * sizeof(t->binding) ||
+			       !hex_decode(binding, t->binding)))
+		memset(t->binding, 0, sizeof(t->binding));
+	take_external(t, all);
+	json_decref(all);
+	return t;
+}
+
+/* A token with a good signature and for this application; its session may be over all the same. */
+static const struct known_token *check_token(struct judging *j)
+{
+	struct gate *g = j->gate;
+	struct known_token *t = cache_find(g->tokens, j->given.token);
+	usec now = clock_wall_now();
+	struct access_claims claims;
+	struct err err = { 0 };
+
+	if (!t) {
+		const struct key_set *keys = keys_of(g);
+
+		if (!keys || access_token_check(keys, j->given.token, TOKEN_APP,
+						access_view_issuer(j->view), j->app->aud, now,
+						&j->x->arena, &claims, &err) < 0)
+			return NULL;
+		t = token_of(&claims, j->app->aud);
+		cache_put(g->tokens, j->given.token, t);
+	}
+	if (strcmp(t->aud, j->app->aud) != 0 || now >= t->expires_at)
+		return NULL;
+	return t->issued_at >= access_view_revoked(j->view, j->app->id) ? t : NULL;
+}
+
+/* A stolen cookie is of no use without the one that was set beside it (CONTROL §5.7). */
+static bool binding_is_right(const struct judging *j)
+{
+	uint8_t hash[HASH_SHA256_BYTES];
+
+	if (!j->app->has_binding || !j->given.is_cookie)
+		return true;
+	hash_sha256(j->given.binding, hash);
+	return j->token->has_binding && secret_bytes_eq(bytes_of(hash, sizeof(hash)),
+							bytes_of(j->token->binding, sizeof(hash)));
+}
+
+/* Finds the session of the token. False: it has to be asked for (j->wait_for). */
+static bool find_identity(struct judging *j)
+{
+	const struct known *k;
+
+	if (j->given.token.len == 0)
+		return true;
+	j->token = check_token(j);
+	if (j->token && !binding_is_right(j))
+		j->token = NULL;
+	if (!j->token || !j->token->session[0])
+		return true;
+	k = find_known(j->gate->sessions, j->token->session);
+	if (!k) {
+		j->wait_for = ask(j->gate, QUESTION_SESSION, j->gate->sessions, j->token->session,
+				  j->token->session, NULL);
+		return false;
+	}
+	j->identity = k->identity;
+	return true;
+}
+
+/* --- Facts ------------------------------------------------------------------------------------- */
+
+static void gather_facts(struct judging *j)
+{
+	struct address address;
+
+	if (j->identity) {
+		j->facts = j->identity->facts;
+		j->facts.external = j->token->external;
+		j->facts.external_count = j->token->external_count;
+	}
+	if (address_from_ip(j->x->client_ip, 0, &address))
+		j->facts.has_address = network_of_address(&address, &j->facts.address);
+	if (j->service)
+		j->facts.service_token = bytes_str(j->service->id);
+}
+
+/* --- Answers ----------------------------------------------------------------------------------- */
+
+static struct bytes percent_encoded(struct arena *arena, struct bytes text)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	uint8_t *out = arena_alloc_bytes(arena, text.len * 3 + 1);
+	size_t len = 0;
+
+	for (size_t i = 0; i < text.len; i++) {
+		uint8_t c = text.ptr[i];
+
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		    c == '-' || c == '.' || c == '_' || c == '~' || c == '/') {
+			out[len++] = c;
+		} else {
+			out[len++] = '%';
+			out[len++] = (uint8_t)digits[c >> 4];
+			out[len++] = (uint8_t)digits[c & 15];
+		}
+	}
+	return bytes_of(out, len);
+}
+
+/* The state that binds the end of a sign-in to the browser that began it: what it has already, so that several
+ * tabs may sign in at once, or a new one, which is set. */
+static struct bytes app_session(struct judging *j)
+{
+	struct bytes have = j->given.app_session;
+	uint8_t raw[24];
+	char text[33];
+
+	if (have.len == sizeof(text) - 1)
+		return have;
+	random_bytes(raw, sizeof(raw));
+	base64_encode(BASE64_URL_RAW, bytes_of(raw, sizeof(raw)), text);
+	text[sizeof(text) - 1] = 0;
+	have = arena_copy(&j->x->arena, bytes_str(text));
+	(void)fields_add(&j->x->response.fields, &j->x->arena, BYTES_LIT("Set-Cookie"),
+			 arena_printf(&j->x->arena,
+				      ACCESS_APP_COOKIE "=" BYTES_FMT
+							"; Path=/; Secure; HttpOnly; SameSite=Lax; "
+							"Max-Age=86400",
+				      BYTES_ARG(have)));
+	return have;
+}
+
+static struct bytes login_url(struct judging *j)
+{
+	struct arena *arena = &j->x->arena;
+	uint8_t hash[HASH_SHA256_BYTES];
+	char state[2 * sizeof(hash) + 1];
+	struct bytes to = percent_encoded(arena, j->x->request.path);
+	struct bytes host = percent_encoded(arena, j->x->request.authority);
+
+	hash_sha256(app_session(j), hash);
+	hex_encode(bytes_of(hash, sizeof(hash)), state);
+	state[sizeof(state) - 1] = 0;
+	return arena_printf(arena,
+			    "%s" ACCESS_PATH "login/" BYTES_FMT "?kid=%s&redirect_url=" BYTES_FMT
+			    "&state=%s",
+			    access_view_issuer(j->view), BYTES_ARG(host), j->app->aud, BYTES_ARG(to),
+			    state);
+}
+
+static void answer_plain(struct exchange *x, int status, struct bytes type, struct bytes text)
+{
+	(void)fields_add(&x->response.fields, &x->arena, BYTES_LIT("Cache-Control"),
+			 BYTES_LIT("no-store"));
+	exchange_answer_whole(x, status, type, text);
+}
+
+/* Programs that cannot show a page get to know where people would sign in. */
+static enum step ask_to_sign_in(struct judging *j)
+{
+	struct exchange *x = j->x;
+	struct bytes url = login_url(j);
+
+	if (access_is_navigation(&x->request) && !j->app->answers_401) {
+		(void)fields_set(&x->response.fields, &x->arena, HEAD_LOCATION, url);
+		answer_plain(x, 302, BYTES_LIT("text/plain; charset=utf-8"),
+			     BYTES_LIT("Sign in first.\n"));
+		return STEP_ANSWERED;
+	}
+	(void)fields_add(&x->response.fields, &x->arena, BYTES_LIT("WWW-Authenticate"),
+			 BYTES_LIT("Cloudflare-Access"));
+	answer_plain(x, 401, BYTES_LIT("application/json"),
+		     arena_printf(&x->arena,
+				  "{\"status\":401,\"error\":\"sign-in required\",\"hop\":\"access\","
+				  "\"login_url\":\"" BYTES_FMT "\"}\n",
+				  BYTES_ARG(url)));
+	return STEP_ANSWERED;
+}
+
+static enum step failed(struct exchange *x, int status, const char *title, const char *detail)
+{
+	exchange_failed(x, FAILURE_VISITOR, status, 0, title, "%s", detail);
+	return STEP_FAILED;
+}
+
+static enum step refuse(struct judging *j)
+{
+	if (!j->identity)
+		return failed(j->x, 403, "Access denied",
+			      "This address is guarded, and no policy lets you in from where you are.");
+	exchange_failed(j->x, FAILURE_VISITOR, 403, 0, "Access denied",
+			"You are signed in as " BYTES_FMT ", who may not open this. "
+			"%s" ACCESS_PATH "logout signs you out.",
+			BYTES_ARG(j->facts.email), access_view_issuer(j->view));
+	return STEP_FAILED;
+}
+
+/* --- Judging ----------------------------------------------------------------------------------- */
+
+/* A service's statement is made by the control thread, and good for a while. */
+static enum step let_service_in(struct judging *j)
+{
+	struct bytes key =
+		arena_printf(&j->x->arena, "%s %s", j->service ? j->service->id : "", j->app->id);
+	const struct known *k;
+
+	j->x->identity_token = BYTES_NONE;
+	if (!j->service)
+		return STEP_NEXT;
+	const char *text = arena_strdup(&j->x->arena, key);
+	k = find_known(j->gate->assertions, text);
+	if (!k) {
+		j->wait_for = ask(j->gate, QUESTION_ASSERTION, j->gate->assertions, text,
+				  j->service->id, j->app->id);
+		return STEP_WAIT;
+	}
+	if (!k->assertion)
+		return failed(j->x, 503, "Access is not ready",
+			      "The statement for this service could not be signed.");
+	j->x->identity_token = arena_copy(&j->x->arena, bytes_str(k->assertion));
+	return STEP_NEXT;
+}
+
+static enum step act(struct judging *j, const struct access_verdict *v)
+{
+	switch (v->outcome) {
+	case ACCESS_PASS:
+		return STEP_NEXT;
+	case ACCESS_SERVICE:
+		return let_service_in(j);
+	case ACCESS_ALLOWED:
+		j->x->identity_token = j->given.token;
+		j->x->identity_email = arena_copy(&j->x->arena, j->facts.email);
+		return STEP_NEXT;
+	case ACCESS_SIGN_IN:
+		/* A service cannot sign in, whatever its token is good for elsewhere. */
+		if (j->service)
+			return failed(j->x, 403, "Access denied",
+				      "The service token is valid, but no policy lets it in here.");
+		return ask_to_sign_in(j);
+	case ACCESS_ASK:
+		/* A rule that is newer than the token: the next one will have its answer. */
+		return ask_to_sign_in(j);
+	case ACCESS_REFUSED:
+		break;
+	}
+	return refuse(j);
+}
+
+static bool has_member(const struct head *h, const char *name)
+{
+	return fields_find_text(&h->fields, bytes_str(name)) != NULL;
+}
+
+/* What a command line asks to find out what guards this host (CONTROL §5.1). */
+static bool wants_metadata(const struct head *h)
+{
+	return bytes_eq(h->method, BYTES_LIT("HEAD")) &&
+	       has_member(h, "cf-access-metadata-request");
+}
+
+static bool is_preflight(const struct head *h)
+{
+	return bytes_eq(h->method, BYTES_LIT("OPTIONS")) && has_member(h, "origin") &&
+	       has_member(h, "access-control-request-method");
+}
+
+static enum step judge_app(struct judging *j)
+{
+	const struct access_set *set = access_view_set(j->view);
+	struct access_verdict v;
+
+	j->given = access_credentials_of(j->x, j->app->token_header);
+	if (j->given.is_repeated)
+		return failed(j->x, 400, "Bad request",
+			      "A field of Access is there twice; it may be there once.");
+	if (wants_metadata(&j->x->request))
+		return STEP_CONTROL;
+	if (j->app->passes_preflight && is_preflight(&j->x->request))
+		return STEP_NEXT;
+	if (j->given.client_id.len || j->given.client_secret.len) {
+		j->service = access_set_service_token(set, j->given.client_id,
+						      j->given.client_secret, clock_wall_now());
+		if (!j->service)
+			return failed(j->x, 401, "Access denied",
+				      "The service token is not valid: unknown, expired, switched off, or "
+				      "its secret is wrong.");
+	} else if (!find_identity(j)) {
+		return STEP_WAIT;
+	}
+	gather_facts(j);
+	v = access_decide(j->app->policies, j->app->policy_count, &j->facts);
+	return act(j, &v);
+}
+
+static enum step judge(struct gate *g, struct exchange *x, struct pending **ret_wait)
+{
+	struct judging j = { .gate = g, .x = x, .view = snapshot_access(x->snapshot) };
+	const struct access_set *set = access_view_set(j.view);
+	enum step step;
+
+	*ret_wait = NULL;
+	if (!access_set_has_host(set, x->host))
+		return STEP_NEXT;
+	if (bytes_starts_with(x->request.path, BYTES_LIT(ACCESS_PATH)))
+		return STEP_CONTROL;
+	if (!access_set_find(set, x->host, x->request.path, &x->arena, &j.app))
+		return failed(x, 400, "Bad request",
+			      "This path may mean two things, and they are guarded differently. Write it "
+			      "without escapes, dots and doubled slashes.");
+	step = j.app ? judge_app(&j) : STEP_NEXT;
+	if (step == STEP_NEXT && j.app)
+		access_credentials_strip(x, j.app->token_header);
+	*ret_wait = j.wait_for;
+	return step;
+}
+
+/* --- The handler -------------------------------------------------------------------------------- */
+
+static void visit_free(struct visit *v)
+{
+	list_remove(&v->node);
+	mem_free(v);
+}
+
+static void on_ignored(struct exchange *x)
+{
+	(void)x; /* the body waits in its queue, nothing is answered yet */
+}
+
+static void on_cancelled(struct exchange *x)
+{
+	visit_free(x->answerer_ctx);
+	exchange_release_answerer(x);
+}
+
+static const struct exchange_answerer answerer = {
+	.name = "access",
+	.on_request_data = on_ignored,
+	.on_response_room = on_ignored,
+	.on_cancelled = on_cancelled,
+};
+
+static void judge_again(struct visit *v)
+{
+	struct exchange *x = v->x;
+	struct gate *g = v->gate;
+	struct pending *wait_for;
+	enum step step = judge(g, x, &wait_for);
+
+	if (step == STEP_WAIT && ++v->rounds < ROUNDS_MAX) {
+		list_append(&wait_for->waiting, &v->node);
+		return;
+	}
+	visit_free(v);
+	switch (step) {
+	case STEP_NEXT:
+		exchange_resume(x);
+		break;
+	case STEP_WAIT:
+		failed(x, 503, "Access is busy", "Who you are could not be found out in time.");
+		exchange_fail(x);
+		break;
+	case STEP_FAILED:
+		exchange_fail(x);
+		break;
+	case STEP_CONTROL:
+		control_gateway_handle(x, g->w->control, false);
+		break;
+	case STEP_ANSWERED:
+		break;
+	}
+}
+
+enum handled gate_handle(struct exchange *x, void *worker)
+{
+	struct worker *w = worker;
+	struct pending *wait_for;
+	struct visit *v;
+
+	switch (judge(w->gate, x, &wait_for)) {
+	case STEP_NEXT:
+		return HANDLED_NEXT;
+	case STEP_FAILED:
+		return HANDLED_FAILED;
+	case STEP_ANSWERED:
+		return HANDLED_TAKEN;
+	case STEP_CONTROL:
+		return control_gateway_handle(x, w->control, false);
+	case STEP_WAIT:
+		break;
+	}
+	v = mem_alloc(sizeof(*v));
+	v->gate = w->gate;
+	v->x = x;
+	list_init(&v->node);
+	exchange_answer_by(x, &answerer, v);
+	list_append(&wait_for->waiting, &v->node);
+	return HANDLED_TAKEN;
+}
