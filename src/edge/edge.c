@@ -226,7 +226,7 @@ static int spread(struct edge *e, struct snapshot *s, struct err *err)
 /* Builds a snapshot and gives it to every worker. */
 static int spread_snapshot(struct edge *e, struct err *err)
 {
-	struct snapshot *s = snapshot_build(e->store, e->snapshot, err);
+	struct snapshot *s = snapshot_build(e->store, e->config->public_url, e->snapshot, err);
 
 	if (!s)
 		return err_wrap(err, "reading the routes");

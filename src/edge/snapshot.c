@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "edge/access/view.h"
 #include "edge/certificates.h"
 #include "edge/route/network_table.h"
 #include "store/store.h"
@@ -51,6 +52,7 @@ struct snapshot {
 	struct map *site_exact, *site_below; /* as the routes' -> snapshot_site */
 	struct map *site_zone;               /* name of a zone -> snapshot_site */
 	struct map *by_name;                 /* name in the store -> held_certificate */
+	struct access_view *access;
 	struct cert_names {
 		struct map *exact, *below; /* as the routes' -> tls_certificate */
 	} certs[CERTIFICATE_SOURCES];      /* the later source wins */
@@ -95,6 +97,7 @@ static void snapshot_free(struct snapshot *s)
 		tls_policy_unref(s->sites[i].policy);
 	mem_free(s->sites);
 	network_table_done(&s->networks);
+	access_view_unref(s->access);
 	map_free(s->ports_by_key);
 	map_free(s->tokens);
 	map_free(s->by_id);
@@ -614,8 +617,8 @@ static int take_certificates(struct snapshot *s, struct store *store,
 	return 0;
 }
 
-struct snapshot *snapshot_build(struct store *store, const struct snapshot *previous,
-				struct err *err)
+struct snapshot *snapshot_build(struct store *store, const char *issuer,
+				const struct snapshot *previous, struct err *err)
 {
 	struct snapshot *s = snapshot_new();
 	struct source src = { 0 };
@@ -633,6 +636,10 @@ struct snapshot *snapshot_build(struct store *store, const struct snapshot *prev
 	if (r == 0) {
 		r = take_certificates(s, store, previous, &src, err);
 	}
+	if (r == 0) {
+		s->access = access_view_build(store, issuer, err);
+		r = s->access ? 0 : E_INVALID;
+	}
 	if (r == 0)
 		certificates_report(src.certificates, src.certificate_count);
 	source_done(&src);
@@ -649,6 +656,11 @@ int64_t snapshot_revision(const struct snapshot *s)
 usec snapshot_renew_at(const struct snapshot *s)
 {
 	return s->renew_at;
+}
+
+struct access_view *snapshot_access(const struct snapshot *s)
+{
+	return s->access;
 }
 
 const char *snapshot_control_host(const struct snapshot *s)

@@ -74,9 +74,10 @@ struct snapshot_port {
 
 /* Reads the store, and issues and keeps the certificates that are missing or due (edge/certificates.h).
  * What did not change is taken from `previous` (NULL: the first one), which stays the caller's. The
- * revision is that of before such an issue. E_NOT_FOUND when there is no CA yet. Control thread. */
-struct snapshot *snapshot_build(struct store *store, const struct snapshot *previous,
-				struct err *err);
+ * revision is that of before such an issue. `issuer` is the URL of the control host, as tokens of Access name it.
+ * E_NOT_FOUND when there is no CA yet. Control thread. */
+struct snapshot *snapshot_build(struct store *store, const char *issuer,
+				const struct snapshot *previous, struct err *err);
 struct snapshot *snapshot_ref(struct snapshot *s);
 /* What guards what; lives as long as the snapshot. */
 struct access_view *snapshot_access(const struct snapshot *s);

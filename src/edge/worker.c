@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "edge/access/gate.h"
 #include "edge/acme/challenges.h"
 #include "edge/dns/server.h"
 #include "edge/forward/forward.h"
@@ -22,6 +23,7 @@
 static const struct handler visitor_handlers[] = {
 	{ "limits", visitor_limit_handle },
 	{ "route", route_handle },
+	{ "access", gate_handle },
 	{ "forward", forward_handle },
 };
 
@@ -51,6 +53,7 @@ struct worker *worker_new(const struct worker_start *start, struct err *err)
 	list_init(&w->port_conns);
 	list_init(&w->announced);
 	list_init(&w->handshakes);
+	w->gate = gate_new(w);
 	hold_init(w, start->hold_until);
 	moving_init(w);
 	w->visitors = (struct handler_chain){
@@ -83,6 +86,7 @@ struct worker *worker_free(struct worker *w)
 	for (size_t i = 0; i < w->quic_count; i++)
 		quic_listener_free(w->quic[i]);
 	mem_free(w->quic);
+	gate_free(w->gate);
 	registry_free(w);
 	tls_context_unref(w->https_tls);
 	tls_context_unref(w->tunnel_tls);
@@ -120,6 +124,7 @@ void worker_set_snapshot(struct worker *w, struct snapshot *snapshot, const stru
 	tls_context_unref(w->h3_tls);
 	challenges_unref(w->challenges);
 	w->snapshot = snapshot;
+	gate_forget(w->gate);
 	w->https_tls = tls->https;
 	w->tunnel_tls = tls->tunnel;
 	w->quic_tls = tls->quic;

@@ -22,6 +22,7 @@ struct dns_peers;
 struct dns_server;
 struct dns_zones;
 struct edge;
+struct gate;
 struct listener;
 struct network;
 struct quic_listener;
@@ -65,6 +66,7 @@ struct worker {
 	size_t session_count;        /* tunnel connections, registered or not */
 	struct listener **listeners; /* owned */
 	size_t listener_count;
+	struct gate *gate; /* owned; who is let in */
 	struct hold hold; /* requests that wait for connectors */
 	struct moving moving;
 	struct quic_listener **quic; /* owned; fixed before threads start */

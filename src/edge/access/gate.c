@@ -606,9 +606,7 @@ static void judge_again(struct visit *v)
 	case STEP_FAILED:
 		exchange_fail(x);
 		break;
-	case STEP_CONTROL:
-		control_gateway_handle(x, g->w->control, false);
-		break;
+	case STEP_CONTROL: /* seen before there was anything to wait for */
 	case STEP_ANSWERED:
 		break;
 	}

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "edge/access/desk.h"
 #include "edge/control/control_internal.h"
 #include "edge/control/login_store.h"
 #include "edge/control/signin.h"
@@ -31,6 +32,7 @@ struct control *control_plane_new(struct store *store, struct loop *loop,
 		c->edges[i] = mem_strdup(options->edge_addresses[i]);
 	c->signin = signin_new();
 	c->logins = login_store_new(loop);
+	c->desk = access_desk_new(c);
 	return c;
 }
 
@@ -129,6 +131,7 @@ struct control *control_plane_free(struct control *c)
 		return NULL;
 	CHECK(c, MAGIC_CONTROL);
 	refuse_waiting(c);
+	access_desk_free(c->desk);
 	login_store_free(c->logins);
 	signin_free(c->signin);
 	for (size_t i = 0; i < c->edge_count; i++)
@@ -143,6 +146,7 @@ void control_changed(struct control *c)
 {
 	struct err err = { 0 };
 
+	access_desk_changed(c->desk);
 	if (c->hooks.changed && c->hooks.changed(c->hooks.ctx, &err) < 0)
 		log_error("edge/control", "the change is stored, but not served yet",
 			  LOG_STR("error", err.text));
@@ -182,7 +186,8 @@ static enum ask_result ask(struct ask *a)
 		return admin_ask(a, rest);
 	if (path.len == 0 || path.ptr[0] != '/')
 		return answer_text(r, 400, "The path must begin with a slash\n");
-	return pages_ask(a, bytes_from(path, 1));
+	path = bytes_from(path, 1);
+	return access_desk_wants(a, path) ? access_desk_ask(a, path) : pages_ask(a, path);
 }
 
 void control_ask(struct control *c, struct control_request *r)

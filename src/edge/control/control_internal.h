@@ -9,6 +9,7 @@
 #include "edge/control/query.h"
 #include "store/store.h"
 
+struct access_desk;
 struct login_store;
 struct signin;
 
@@ -25,6 +26,7 @@ struct control {
 	size_t edge_count;
 	struct port_allow ports;
 	struct signin *signin;      /* owned: who is signed in, who guesses passwords */
+	struct access_desk *desk;   /* owned: sign-in to guarded services */
 	struct login_store *logins; /* owned: certificates that wait for `adit tunnel login` */
 	struct control_status_part {
 		const char *name;

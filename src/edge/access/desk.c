@@ -1,0 +1,264 @@
+#include "edge/access/desk.h"
+
+#include <string.h>
+
+#include "base/encode.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "base/secret.h"
+#include "edge/access/cache.h"
+#include "edge/access/credentials.h"
+#include "edge/access/identity.h"
+#include "edge/access/keys.h"
+#include "edge/access/question.h"
+#include "store/store_access.h"
+
+#define COMPONENT "edge/access"
+#define KEYS_SETTING "access.keys"
+#define AUD_SETTING "access.aud"
+/* Sign-ins that end within the life of a login token. */
+#define NONCES_MAX 65536
+/* A service's statement: workers ask for a new one in time. */
+#define ASSERTION_LIFE (3600 * USEC_PER_SEC)
+
+struct access_desk {
+	struct control *control; /* borrowed */
+	struct access_view *view; /* NULL: to be read */
+	struct access_keys *keys;
+	struct key_set *key_set;
+	char *aud;
+	struct cache *used; /* hash of a login token -> usec */
+};
+
+static void drop_used(void *value)
+{
+	mem_free(value);
+}
+
+struct access_desk *access_desk_new(struct control *c)
+{
+	struct access_desk *d = mem_alloc(sizeof(*d));
+
+	d->control = c;
+	d->used = cache_new(NONCES_MAX, drop_used);
+	return d;
+}
+
+void access_desk_changed(struct access_desk *d)
+{
+	d->view = access_view_unref(d->view);
+	d->keys = access_keys_free(d->keys);
+	d->key_set = key_set_free(d->key_set);
+}
+
+struct access_desk *access_desk_free(struct access_desk *d)
+{
+	if (!d)
+		return NULL;
+	access_desk_changed(d);
+	cache_free(d->used);
+	mem_free(d->aud);
+	return mem_free(d);
+}
+
+/* --- What is read from the store --------------------------------------------------------------- */
+
+const struct access_view *desk_view(struct access_desk *d, struct err *err)
+{
+	if (!d->view)
+		d->view = access_view_build(d->control->store, d->control->public_url, err);
+	return d->view;
+}
+
+const struct access_keys *desk_keys(struct access_desk *d, struct err *err)
+{
+	char *text;
+
+	/* The view makes the first ones. */
+	if (d->keys || !desk_view(d, err))
+		return d->keys;
+	text = store_setting_get(d->control->store, KEYS_SETTING, err);
+	if (!text)
+		return NULL;
+	d->keys = access_keys_parse(text, err);
+	secret_wipe(text, strlen(text));
+	mem_free(text);
+	return d->keys;
+}
+
+const struct key_set *desk_key_set(struct access_desk *d, struct err *err)
+{
+	const struct access_view *view = desk_view(d, err);
+
+	if (!d->key_set && view && access_view_keys(view)[0])
+		d->key_set = key_set_parse(bytes_str(access_view_keys(view)), err);
+	return d->key_set;
+}
+
+const char *desk_org_aud(struct access_desk *d, struct err *err)
+{
+	struct err why = { 0 };
+	uint8_t raw[32];
+	char text[2 * sizeof(raw) + 1];
+
+	if (d->aud)
+		return d->aud;
+	d->aud = store_setting_get(d->control->store, AUD_SETTING, &why);
+	if (!d->aud && why.code == E_NOT_FOUND) {
+		random_bytes(raw, sizeof(raw));
+		hex_encode(bytes_of(raw, sizeof(raw)), text);
+		text[sizeof(text) - 1] = 0;
+		if (store_setting_put(d->control->store, AUD_SETTING, text, false, &why) == 0)
+			d->aud = mem_strdup(text);
+	}
+	if (!d->aud && err)
+		*err = why;
+	return d->aud;
+}
+
+bool desk_use_nonce(struct access_desk *d, struct bytes token, usec expires_at)
+{
+	uint8_t hash[HASH_SHA256_BYTES];
+	usec *until;
+
+	hash_sha256(token, hash);
+	if (cache_find(d->used, bytes_of(hash, sizeof(hash))))
+		return false;
+	until = mem_alloc(sizeof(*until));
+	*until = expires_at;
+	cache_put(d->used, bytes_of(hash, sizeof(hash)), until);
+	return true;
+}
+
+/* --- Sessions ---------------------------------------------------------------------------------- */
+
+void desk_session_done(struct desk_session *s)
+{
+	s->email = mem_free(s->email);
+	s->provider = mem_free(s->provider);
+	s->identity = access_identity_unref(s->identity);
+}
+
+bool desk_session_find(struct access_desk *d, const char *id, struct desk_session *ret)
+{
+	char person[UUID_TEXT_SIZE];
+	struct store_session x;
+	struct err err = { 0 };
+	int r = store_session_get(d->control->store, id, clock_wall_now(), &x, &err);
+
+	*ret = (struct desk_session){ 0 };
+	if (r < 0) {
+		if (r != E_NOT_FOUND)
+			log_error(COMPONENT, "a session cannot be read", LOG_STR("error", err.text));
+		return false;
+	}
+	ret->identity = access_identity_new(id, uuid_text(&x.person, person),
+					    bytes_of(x.identity.ptr, x.identity.len), x.created_at,
+					    x.expires_at, &err);
+	if (ret->identity) {
+		snprintf(ret->id, sizeof(ret->id), "%s", x.id);
+		ret->email = TAKE(x.email);
+		ret->provider = TAKE(x.provider);
+		ret->created_at = x.created_at;
+		ret->expires_at = x.expires_at;
+	} else {
+		log_error(COMPONENT, "a session is damaged", LOG_STR("error", err.text));
+	}
+	store_session_done(&x);
+	return ret->identity != NULL;
+}
+
+bool desk_session_of_cookie(struct ask *a, struct desk_session *ret)
+{
+	struct access_desk *d = a->control->desk;
+	struct control_request *r = a->request;
+	struct bytes token = access_cookie(&r->head.fields, ACCESS_COOKIE);
+	const struct key_set *keys = desk_key_set(d, NULL);
+	const char *aud = desk_org_aud(d, NULL);
+	struct access_claims claims;
+
+	*ret = (struct desk_session){ 0 };
+	if (token.len == 0 || !keys || !aud ||
+	    access_token_check(keys, token, TOKEN_ORG, a->control->public_url, aud,
+			       clock_wall_now(), &r->arena, &claims, NULL) < 0)
+		return false;
+	return desk_session_find(d, arena_strdup(&r->arena, claims.session), ret);
+}
+
+struct access_verdict desk_decide(struct ask *a, const struct access_app *app,
+				  const struct access_identity *identity)
+{
+	struct access_facts facts = { 0 };
+	struct address address;
+
+	if (identity)
+		facts = identity->facts;
+	if (address_from_ip(a->request->client_ip, 0, &address))
+		facts.has_address = network_of_address(&address, &facts.address);
+	return access_decide(app->policies, app->policy_count, &facts);
+}
+
+void desk_audit(struct ask *a, const char *action, const char *actor, const char *subject,
+		const char *outcome, const char *detail)
+{
+	struct arena *arena = &a->request->arena;
+	struct store_audit entry = {
+		.action = arena_strdup(arena, bytes_str(action)),
+		.actor = arena_strdup(arena, bytes_str(actor)),
+		.address = arena_strdup(arena, a->request->client_ip),
+		.subject = arena_strdup(arena, bytes_str(subject)),
+		.outcome = arena_strdup(arena, bytes_str(outcome)),
+		.detail = arena_strdup(arena, bytes_str(detail)),
+	};
+	struct err err = { 0 };
+
+	if (store_audit_add(a->control->store, &entry, &err) < 0)
+		log_error(COMPONENT, "the audit log cannot be written", LOG_STR("error", err.text));
+}
+
+/* --- Questions of the gate ---------------------------------------------------------------------- */
+
+static int answer_session(struct access_desk *d, struct access_question *q)
+{
+	struct desk_session s;
+
+	if (!desk_session_find(d, q->subject, &s))
+		return E_NOT_FOUND;
+	q->identity = access_identity_ref(s.identity);
+	desk_session_done(&s);
+	return 0;
+}
+
+static int answer_assertion(struct access_desk *d, struct access_question *q)
+{
+	struct err err = { 0 };
+	const struct access_view *view = desk_view(d, &err);
+	const struct access_keys *keys = view ? desk_keys(d, &err) : NULL;
+	const struct access_app *app =
+		view ? access_set_app(access_view_set(view), bytes_str(q->app)) : NULL;
+	const struct access_service_token *token =
+		app ? access_set_token_of_id(access_view_set(view), bytes_str(q->subject)) : NULL;
+
+	if (!keys || !token)
+		return E_NOT_FOUND;
+	struct access_mint m = {
+		.type = TOKEN_APP,
+		.issuer = d->control->public_url,
+		.audience = app->aud,
+		.common_name = token->client_id,
+		.now = clock_wall_now(),
+	};
+	m.expires_at = q->expires_at = m.now + ASSERTION_LIFE;
+	q->assertion = access_token_mint(keys, &m);
+	return 0;
+}
+
+void access_desk_question(struct control *c, struct access_question *q)
+{
+	int r = q->kind == QUESTION_SESSION ? answer_session(c->desk, q)
+					    : answer_assertion(c->desk, q);
+
+	access_question_answer(q, r);
+}

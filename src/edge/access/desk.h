@@ -1,0 +1,75 @@
+/* The desk: where people sign in and tokens are made. The control thread's half of Access; the gate
+ * (edge/access/gate.h) is the workers'.
+ *
+ * On the control host it shows the sign-in page and keeps the organisation's token in a cookie; on the hosts of
+ * applications it ends a sign-in, signs out, and says who somebody is. CONTROL §5.8 has the endpoints.
+ */
+#pragma once
+
+#include "edge/access/token.h"
+#include "edge/access/view.h"
+#include "edge/control/control_internal.h"
+
+struct access_desk;
+
+struct access_desk *access_desk_new(struct control *c);
+struct access_desk *access_desk_free(struct access_desk *d); /* NULL is fine */
+/* The store has changed: what is read from it is read again when it is needed next. */
+void access_desk_changed(struct access_desk *d);
+
+/* A request below /cdn-cgi/access/, on whatever host; `path` is what follows. Also the HEAD request of a command
+ * line that asks what guards a host, wherever it points. */
+enum ask_result access_desk_ask(struct ask *a, struct bytes path);
+bool access_desk_wants(struct ask *a, struct bytes path);
+
+/* --- Between the files of the desk ------------------------------------------------------------ */
+
+/* Somebody who has signed in, for as long as one request. */
+struct desk_session {
+	char id[65];
+	char *email;                      /* owned */
+	char *provider;                   /* owned */
+	struct access_identity *identity; /* counted */
+	usec created_at, expires_at;
+};
+void desk_session_done(struct desk_session *s);
+
+/* The current configuration; NULL with `err` when it cannot be read. Borrowed until the next change. */
+const struct access_view *desk_view(struct access_desk *d, struct err *err);
+/* The keys; made when there are none. */
+const struct access_keys *desk_keys(struct access_desk *d, struct err *err);
+/* Public keys for checking our own tokens. */
+const struct key_set *desk_key_set(struct access_desk *d, struct err *err);
+/* The organisation's AUD. */
+const char *desk_org_aud(struct access_desk *d, struct err *err);
+/* A login token may be used once. */
+bool desk_use_nonce(struct access_desk *d, struct bytes token, usec expires_at);
+/* By its id. False: it is over. */
+bool desk_session_find(struct access_desk *d, const char *id, struct desk_session *ret);
+/* Who sends the organisation's cookie. False: nobody who is signed in. */
+bool desk_session_of_cookie(struct ask *a, struct desk_session *ret);
+
+/* What a person is asked for, carried along in the query of each step and checked in each. */
+struct desk_visit {
+	const struct access_app *app;
+	const char *host;     /* host[:port] as the visitor wrote it */
+	const char *redirect; /* path and query on that host */
+	const char *state;    /* SHA-256 of CF_AppSession, 64 hex digits */
+};
+
+/* Signed in: makes the session and its cookie, and goes on. */
+enum ask_result desk_signed_in(struct ask *a, const struct desk_visit *v, const char *email,
+			       const char *name, const char *provider, json_t *identity);
+/* The sign-in page, with a problem to tell (NULL: none). */
+enum ask_result desk_sign_in_page(struct ask *a, int status, const struct desk_visit *v,
+				  const char *problem);
+/* Asks the policies. */
+struct access_verdict desk_decide(struct ask *a, const struct access_app *app,
+				  const struct access_identity *identity);
+/* desk_signin.c: a posted form of the sign-in page. */
+enum ask_result desk_sign_in_post(struct ask *a, const struct desk_visit *v);
+enum ask_result desk_message(struct ask *a, int status, const char *title, const char *text,
+			     const char *href, const char *link);
+/* One line of the audit log. */
+void desk_audit(struct ask *a, const char *action, const char *actor, const char *subject,
+		const char *outcome, const char *detail);

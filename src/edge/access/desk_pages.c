@@ -1,0 +1,666 @@
+/* Endpoints below /cdn-cgi/access/ (CONTROL §5.8): the way through a sign-in, and what is known of whom. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/encode.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "edge/access/credentials.h"
+#include "edge/access/desk.h"
+#include "edge/access/identity.h"
+#include "edge/access/keys.h"
+#include "edge/control/page.h"
+#include "store/store_access.h"
+
+#define COMPONENT "edge/access"
+#define PREFIX "cdn-cgi/access"
+/* Between two redirects. */
+#define LOGIN_TOKEN_LIFE (60 * USEC_PER_SEC)
+/* A stock client takes one that is at most a day old. */
+#define METADATA_LIFE (24 * 3600 * USEC_PER_SEC)
+#define REDIRECT_BYTES_MAX 8192
+#define STATE_BYTES (2 * HASH_SHA256_BYTES)
+
+/* --- Small answers ------------------------------------------------------------------------------ */
+
+enum ask_result desk_message(struct ask *a, int status, const char *title, const char *text,
+			     const char *href, const char *link)
+{
+	const struct page_value values[] = {
+		{ "title", bytes_str(title), false },
+		{ "text", bytes_str(text), false },
+		{ "href", bytes_str(href), false },
+		{ "link", bytes_str(link), false },
+	};
+	struct bytes body = page_fill(&a->request->arena, "message.html", values, ARRAY_LEN(values));
+
+	return page_answer(a, status, title, body, NULL);
+}
+
+static enum ask_result not_ready(struct ask *a, const struct err *err)
+{
+	log_error(COMPONENT, "Access cannot work", LOG_STR("error", err->text));
+	return desk_message(a, 503, "Access is not ready",
+			    "This edge cannot sign anybody in at the moment; its log has the reason.",
+			    "/", "Start again");
+}
+
+static enum ask_result redirect(struct ask *a, struct bytes to)
+{
+	answer_field(a->request, "Location", to);
+	return answer(a->request, 302, "text/plain; charset=utf-8",
+		      BYTES_LIT("See the Location field\n"));
+}
+
+/* As an HTTP date (RFC 9110 §5.6.7): stock clients take a cookie only with Expires. */
+static struct bytes http_date(struct arena *arena, usec at)
+{
+	time_t seconds = (time_t)(at / USEC_PER_SEC);
+	char text[40];
+	struct tm tm;
+
+	gmtime_r(&seconds, &tm);
+	strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	return arena_copy(arena, bytes_str(text));
+}
+
+static const char *same_site_text(enum access_same_site same_site)
+{
+	static const char *const texts[] = {
+		[SAME_SITE_NONE] = "None",
+		[SAME_SITE_LAX] = "Lax",
+		[SAME_SITE_STRICT] = "Strict",
+	};
+
+	return texts[same_site];
+}
+
+static void set_cookie(struct ask *a, const char *name, const char *value, usec expires_at,
+		       bool is_http_only, const char *same_site)
+{
+	struct arena *arena = &a->request->arena;
+
+	answer_field(a->request, "Set-Cookie",
+		     arena_printf(arena,
+				  "%s=%s; Path=/; Secure%s; SameSite=%s; Expires=" BYTES_FMT, name,
+				  value, is_http_only ? "; HttpOnly" : "", same_site,
+				  BYTES_ARG(http_date(arena, expires_at))));
+}
+
+static void drop_cookie(struct ask *a, const char *name)
+{
+	set_cookie(a, name, "", 0, true, "None");
+}
+
+static struct bytes host_of(struct ask *a)
+{
+	return head_host(a->request->head.authority, &a->request->arena);
+}
+
+static bool is_control_host(struct ask *a)
+{
+	struct bytes url = bytes_from(bytes_str(a->control->public_url), strlen("https://"));
+
+	return bytes_eq(host_of(a), head_host(url, &a->request->arena));
+}
+
+/* --- Whom a step is for ------------------------------------------------------------------------- */
+
+/* A path on the application's own host, never another host's URL, whatever a browser makes of it. */
+static bool is_local_path(const char *text)
+{
+	return text && text[0] == '/' && text[1] != '/' && text[1] != '\\' &&
+	       strlen(text) <= REDIRECT_BYTES_MAX && head_value_is_valid(bytes_str(text)) &&
+	       !strchr(text, ' ');
+}
+
+static bool is_state(const char *text)
+{
+	uint8_t raw[HASH_SHA256_BYTES];
+
+	return text && strlen(text) == STATE_BYTES && hex_decode(bytes_str(text), raw);
+}
+
+static bool app_is_on(const struct access_set *set, const struct access_app *app, struct bytes host,
+		      struct bytes path, struct arena *arena)
+{
+	const struct access_app *there;
+
+	return access_set_find(set, host, path, arena, &there) && there == app;
+}
+
+/* "login/HOST" and the query. False after having answered. */
+static bool read_visit(struct ask *a, struct bytes host, struct desk_visit *ret)
+{
+	struct arena *arena = &a->request->arena;
+	const char *aud = query_find(&a->query, "kid"), *state = query_find(&a->query, "state");
+	const char *to = query_find(&a->query, "redirect_url");
+	struct err err = { 0 };
+	const struct access_view *view = desk_view(a->control->desk, &err);
+
+	if (!view) {
+		(void)not_ready(a, &err);
+		return false;
+	}
+	*ret = (struct desk_visit){
+		.app = aud ? access_set_app(access_view_set(view), bytes_str(aud)) : NULL,
+		.host = arena_strdup(arena, host),
+		.redirect = to ? arena_strdup(arena, bytes_str(to)) : "/",
+		.state = state ? arena_strdup(arena, bytes_str(state)) : "",
+	};
+	if (ret->app && is_local_path(ret->redirect) && is_state(ret->state) &&
+	    app_is_on(access_view_set(view), ret->app, head_host(host, arena),
+		      bytes_str(ret->redirect), arena))
+		return true;
+	(void)desk_message(a, 400, "This sign-in link is not valid",
+			   "It was changed, or the application it was made for is gone. Open the "
+			   "application again.",
+			   "/", "About this edge");
+	return false;
+}
+
+/* --- Going back to the application ------------------------------------------------------------- */
+
+static enum ask_result go_back(struct ask *a, const struct desk_visit *v, const char *session)
+{
+	struct arena *arena = &a->request->arena;
+	struct err err = { 0 };
+	const struct access_keys *keys = desk_keys(a->control->desk, &err);
+	usec now = clock_wall_now();
+	char *token;
+
+	if (!keys)
+		return not_ready(a, &err);
+	struct access_mint m = {
+		.type = TOKEN_LOGIN,
+		.issuer = a->control->public_url,
+		.audience = v->app->aud,
+		.session = session,
+		.now = now,
+		.expires_at = now + LOGIN_TOKEN_LIFE,
+		.more = json_pack("{s:s, s:s, s:s}", "host", v->host, "redirect", v->redirect,
+				  "state", v->state),
+	};
+	token = access_token_mint(keys, &m);
+	struct bytes url = arena_printf(arena, "https://%s/" PREFIX "/authorized?nonce=%s", v->host,
+					token);
+	mem_free(token);
+	return redirect(a, url);
+}
+
+static enum ask_result may_not(struct ask *a, const struct desk_visit *v,
+			       const struct desk_session *s, const struct access_verdict *verdict)
+{
+	struct arena *arena = &a->request->arena;
+	struct bytes why = access_verdict_text(verdict, arena);
+	const char *text = v->app->deny_message;
+
+	log_info(COMPONENT, "refused", LOG_STR("user", s->email), LOG_STR("app", v->app->name),
+		 LOG_BYTES("ip", a->request->client_ip), LOG_BYTES("why", why));
+	desk_audit(a, "access", s->email, v->app->name, "refused", "{}");
+	if (!text[0])
+		text = arena_strdup(arena,
+				    arena_printf(arena, "You are signed in as %s, who may not open %s.",
+						 s->email, v->app->name));
+	return desk_message(a, 403, "That account does not have access", text,
+			    "/" PREFIX "/logout", "Sign out, to use another account");
+}
+
+/* Somebody who has signed in already. */
+static enum ask_result go_on(struct ask *a, const struct desk_visit *v, const struct desk_session *s)
+{
+	struct access_verdict verdict = desk_decide(a, v->app, s->identity);
+
+	if (verdict.outcome == ACCESS_ALLOWED || verdict.outcome == ACCESS_PASS)
+		return go_back(a, v, s->id);
+	return may_not(a, v, s, &verdict);
+}
+
+static struct bytes random_id(struct ask *a)
+{
+	uint8_t raw[32];
+	char *text = arena_strdup(&a->request->arena, BYTES_NONE);
+
+	random_bytes(raw, sizeof(raw));
+	text = (char *)arena_alloc_bytes(&a->request->arena, 2 * sizeof(raw) + 1);
+	hex_encode(bytes_of(raw, sizeof(raw)), text);
+	text[2 * sizeof(raw)] = 0;
+	return bytes_str(text);
+}
+
+static bool allows_provider(const struct access_app *app, const char *provider)
+{
+	for (size_t i = 0; i < app->provider_count; i++)
+		if (strcmp(app->providers[i]->id, provider) == 0)
+			return true;
+	return app->provider_count == 0;
+}
+
+static struct bytes agent_of(struct ask *a)
+{
+	const struct field *f = fields_find(&a->request->head.fields, HEAD_USER_AGENT);
+
+	return f ? bytes_first(f->value, 200) : BYTES_NONE;
+}
+
+/* A new session in the store, whatever was there before: nobody can plant one beforehand. */
+static int open_session(struct ask *a, const char *email, const char *name, const char *provider,
+			const json_t *identity, usec expires_at, struct desk_session *ret,
+			struct err *err)
+{
+	struct arena *arena = &a->request->arena;
+	struct access_desk *d = a->control->desk;
+	struct store_person person;
+	struct store_session x;
+	char *text;
+	int r = store_person_seen(a->control->store, email, name, &person, err);
+
+	if (r < 0)
+		return r;
+	text = json_dumps(identity, JSON_COMPACT);
+	x = (struct store_session){
+		.id = arena_strdup(arena, random_id(a)),
+		.person = person.id,
+		.provider = arena_strdup(arena, bytes_str(provider)),
+		.identity = { (uint8_t *)text, strlen(text) },
+		.address = arena_strdup(arena, a->request->client_ip),
+		.agent = arena_strdup(arena, agent_of(a)),
+		.created_at = clock_wall_now(),
+		.expires_at = expires_at,
+	};
+	r = store_session_add(a->control->store, &x, err);
+	free(text); /* allowed: jansson took it from malloc */
+	store_person_done(&person);
+	if (r == 0 && !desk_session_find(d, x.id, ret))
+		r = err_set(err, E_INTERNAL, "the session is gone at once");
+	return r;
+}
+
+static void set_org_cookie(struct ask *a, const struct desk_session *s, const struct access_keys *keys,
+			   const char *aud)
+{
+	struct access_mint m = {
+		.type = TOKEN_ORG,
+		.issuer = a->control->public_url,
+		.audience = aud,
+		.session = s->id,
+		.subject = s->identity->person,
+		.email = s->email,
+		.now = clock_wall_now(),
+		.expires_at = s->expires_at,
+	};
+	char *token = access_token_mint(keys, &m);
+
+	set_cookie(a, ACCESS_COOKIE, token, s->expires_at, true, "None");
+	mem_free(token);
+}
+
+enum ask_result desk_signed_in(struct ask *a, const struct desk_visit *v, const char *email,
+			       const char *name, const char *provider, json_t *identity)
+{
+	struct access_desk *d = a->control->desk;
+	struct err err = { 0 };
+	const struct access_view *view = desk_view(d, &err);
+	const struct access_keys *keys = view ? desk_keys(d, &err) : NULL;
+	const char *aud = keys ? desk_org_aud(d, &err) : NULL;
+	struct desk_session s;
+	enum ask_result result;
+	usec life;
+
+	if (!aud) {
+		json_decref(identity);
+		return not_ready(a, &err);
+	}
+	life = access_set_organization(access_view_set(view))->session;
+	json_object_set_new(identity, "email", json_string(email));
+	json_object_set_new(identity, "name", json_string(name));
+	json_object_set_new(identity, "idp", json_string(provider));
+	if (open_session(a, email, name, provider, identity, clock_wall_now() + life, &s, &err) < 0) {
+		json_decref(identity);
+		return not_ready(a, &err);
+	}
+	json_decref(identity);
+	log_info(COMPONENT, "signed in", LOG_STR("user", s.email), LOG_STR("provider", provider),
+		 LOG_BYTES("ip", a->request->client_ip));
+	desk_audit(a, "login", s.email, v->app->name, "signed in", "{}");
+	set_org_cookie(a, &s, keys, aud);
+	result = go_on(a, v, &s);
+	desk_session_done(&s);
+	return result;
+}
+
+/* --- login -------------------------------------------------------------------------------------- */
+
+static enum ask_result login(struct ask *a)
+{
+	struct desk_visit v;
+	struct desk_session s;
+	enum ask_result result;
+
+	if (!is_control_host(a))
+		return answer_text(a->request, 404, "People sign in at the control host\n");
+	if (!read_visit(a, a->args[0], &v))
+		return ASK_ANSWERED;
+	if (bytes_eq(a->request->head.method, BYTES_LIT("POST")))
+		return desk_sign_in_post(a, &v);
+	if (!desk_session_of_cookie(a, &s))
+		return desk_sign_in_page(a, 200, &v, NULL);
+	if (allows_provider(v.app, s.provider))
+		result = go_on(a, &v, &s);
+	else
+		result = desk_sign_in_page(a, 200, &v,
+					   "This application asks for another way to sign in.");
+	desk_session_done(&s);
+	return result;
+}
+
+/* --- authorized: back at the application -------------------------------------------------------- */
+
+/* The claims of a login token that belongs to this host and this browser. */
+struct arrival {
+	const struct access_app *app;
+	struct bytes session;
+	const char *redirect;
+};
+
+static bool state_is_right(struct ask *a, const char *state)
+{
+	struct bytes cookie = access_cookie(&a->request->head.fields, ACCESS_APP_COOKIE);
+	uint8_t hash[HASH_SHA256_BYTES], wanted[HASH_SHA256_BYTES];
+
+	hash_sha256(cookie, hash);
+	return cookie.len && is_state(state) && hex_decode(bytes_str(state), wanted) &&
+	       secret_bytes_eq(bytes_of(hash, sizeof(hash)), bytes_of(wanted, sizeof(wanted)));
+}
+
+/* The application of a token is found by its audience, which is in the part that is signed. */
+static const struct access_app *app_of_token(const struct access_set *set, const struct key_set *keys,
+					     struct ask *a, struct bytes token,
+					     struct access_claims *ret)
+{
+	size_t count;
+	const struct access_app *apps = access_set_apps(set, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (access_token_check(keys, token, TOKEN_LOGIN, a->control->public_url,
+				       apps[i].aud, clock_wall_now(), &a->request->arena, ret,
+				       NULL) == 0)
+			return &apps[i];
+	return NULL;
+}
+
+static bool read_arrival(struct ask *a, const struct access_set *set, struct arrival *ret)
+{
+	struct access_desk *d = a->control->desk;
+	struct arena *arena = &a->request->arena;
+	const struct key_set *keys = desk_key_set(d, NULL);
+	const char *nonce = query_find(&a->query, "nonce"), *host, *redirect;
+	struct bytes token = bytes_str(nonce);
+	struct access_claims claims;
+	json_t *all;
+	bool is_right;
+
+	ret->app = nonce && keys ? app_of_token(set, keys, a, token, &claims) : NULL;
+	if (!ret->app)
+		return false;
+	all = json_loadb((const char *)claims.json.ptr, claims.json.len, 0, NULL);
+	host = json_string_value(json_object_get(all, "host"));
+	redirect = json_string_value(json_object_get(all, "redirect"));
+	is_right = host && bytes_eq_nocase(bytes_str(host), a->request->head.authority) &&
+		   is_local_path(redirect) &&
+		   state_is_right(a, json_string_value(json_object_get(all, "state"))) &&
+		   desk_use_nonce(d, token, claims.expires_at);
+	ret->session = claims.session;
+	ret->redirect = is_right ? arena_strdup(arena, bytes_str(redirect)) : "/";
+	json_decref(all);
+	return is_right;
+}
+
+/* What the policy says, else the application, else as long as the session. */
+static usec token_end(const struct access_verdict *verdict, const struct access_app *app,
+		      const struct desk_session *s)
+{
+	usec life = verdict->policy && verdict->policy->session >= 0 ? verdict->policy->session
+								      : app->session;
+	usec end = clock_wall_now() + life;
+
+	return life >= 0 && end < s->expires_at ? end : s->expires_at;
+}
+
+static json_t *bind_token(struct ask *a, const struct access_app *app, usec expires_at)
+{
+	uint8_t hash[HASH_SHA256_BYTES];
+	struct bytes value;
+	json_t *more;
+	char *text;
+
+	if (!app->has_binding)
+		return NULL;
+	value = random_id(a);
+	set_cookie(a, ACCESS_BINDING_COOKIE, (const char *)value.ptr, expires_at, true, "Strict");
+	hash_sha256(value, hash);
+	text = hex_text(bytes_of(hash, sizeof(hash)));
+	more = json_pack("{s:s}", "binding", text);
+	mem_free(text);
+	return more;
+}
+
+static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
+			      const struct desk_session *s, const struct access_verdict *verdict)
+{
+	struct err err = { 0 };
+	const struct access_keys *keys = desk_keys(a->control->desk, &err);
+	const struct access_app *app = arrival->app;
+	char *token;
+
+	if (!keys)
+		return not_ready(a, &err);
+	struct access_mint m = {
+		.type = TOKEN_APP,
+		.issuer = a->control->public_url,
+		.audience = app->aud,
+		.session = s->id,
+		.subject = s->identity->person,
+		.email = s->email,
+		.now = clock_wall_now(),
+		.expires_at = token_end(verdict, app, s),
+	};
+	m.more = bind_token(a, app, m.expires_at);
+	token = access_token_mint(keys, &m);
+	set_cookie(a, ACCESS_COOKIE, token, m.expires_at, app->has_http_only,
+		   same_site_text(app->same_site));
+	mem_free(token);
+	log_info(COMPONENT, "let in", LOG_STR("user", s->email), LOG_STR("app", app->name),
+		 LOG_BYTES("ip", a->request->client_ip),
+		 LOG_BYTES("why", access_verdict_text(verdict, &a->request->arena)));
+	desk_audit(a, "access", s->email, app->name, "allowed", "{}");
+	return redirect(a, bytes_str(arrival->redirect));
+}
+
+static enum ask_result authorized(struct ask *a)
+{
+	struct access_desk *d = a->control->desk;
+	struct err err = { 0 };
+	const struct access_view *view = desk_view(d, &err);
+	struct arrival arrival;
+	struct desk_session s;
+	struct access_verdict verdict;
+	enum ask_result result;
+
+	if (!view)
+		return not_ready(a, &err);
+	if (!read_arrival(a, access_view_set(view), &arrival) ||
+	    !desk_session_find(d, arena_strdup(&a->request->arena, arrival.session), &s))
+		return desk_message(a, 403, "This sign-in did not begin in this browser",
+				    "The link was used before, is too old, or was made for somebody "
+				    "else.",
+				    "/", "Open the application again");
+	verdict = desk_decide(a, arrival.app, s.identity);
+	if (verdict.outcome == ACCESS_ALLOWED)
+		result = let_in(a, &arrival, &s, &verdict);
+	else
+		result = desk_message(a, 403, "That account does not have access",
+				      "The rules have changed since you signed in.", "/" PREFIX "/logout",
+				      "Sign out");
+	desk_session_done(&s);
+	return result;
+}
+
+/* --- Who somebody is, and leaving ------------------------------------------------------------- */
+
+/* The session of whatever cookie this host has: the organisation's or an application's. */
+static bool session_here(struct ask *a, struct desk_session *ret)
+{
+	struct access_desk *d = a->control->desk;
+	struct control_request *r = a->request;
+	struct bytes token = access_cookie(&r->head.fields, ACCESS_COOKIE);
+	const struct key_set *keys = desk_key_set(d, NULL);
+	const struct access_view *view = desk_view(d, NULL);
+	const struct access_app *apps;
+	struct access_claims claims;
+	size_t count;
+
+	*ret = (struct desk_session){ 0 };
+	if (is_control_host(a))
+		return desk_session_of_cookie(a, ret);
+	if (!view || !keys || token.len == 0)
+		return false;
+	apps = access_set_apps(access_view_set(view), &count);
+	for (size_t i = 0; i < count; i++)
+		if (access_token_check(keys, token, TOKEN_APP, a->control->public_url, apps[i].aud,
+				       clock_wall_now(), &r->arena, &claims, NULL) == 0)
+			return desk_session_find(d, arena_strdup(&r->arena, claims.session), ret);
+	return false;
+}
+
+static enum ask_result get_identity(struct ask *a)
+{
+	struct desk_session s;
+	char *text;
+
+	if (!session_here(a, &s))
+		return answer(a->request, 401, "application/json",
+			      BYTES_LIT("{\"err\":\"no app token set\"}\n"));
+	json_t *object = json_pack(
+		"{s:s, s:s, s:s, s:s, s:{s:s}, s:I, s:s%}", "id", s.identity->person, "user_uuid",
+		s.identity->person, "email", s.email, "name", s.identity->name, "idp", "id",
+		s.provider, "iat", (json_int_t)(s.created_at / USEC_PER_SEC), "ip",
+		a->request->client_ip.ptr, a->request->client_ip.len);
+	text = json_dumps(object, JSON_COMPACT);
+	struct bytes body = arena_copy(&a->request->arena, bytes_str(text));
+	free(text); /* allowed: jansson took it from malloc */
+	json_decref(object);
+	desk_session_done(&s);
+	return answer(a->request, 200, "application/json", body);
+}
+
+/* Everywhere: all sessions of this person end. A link may do that to somebody; it costs them a sign-in. */
+static enum ask_result logout(struct ask *a)
+{
+	struct desk_session s;
+	struct err err = { 0 };
+
+	if (session_here(a, &s)) {
+		if (store_person_revoke(a->control->store, s.email, &err) < 0)
+			log_error(COMPONENT, "nobody can be signed out", LOG_STR("error", err.text));
+		log_info(COMPONENT, "signed out", LOG_STR("user", s.email),
+			 LOG_BYTES("ip", a->request->client_ip));
+		desk_audit(a, "logout", s.email, "", "signed out", "{}");
+		desk_session_done(&s);
+		control_changed(a->control);
+	}
+	drop_cookie(a, ACCESS_COOKIE);
+	drop_cookie(a, ACCESS_BINDING_COOKIE);
+	return desk_message(a, 200, "You are signed out",
+			    "Of this edge and of all applications behind it.", "/", "Go to the start");
+}
+
+static enum ask_result certs(struct ask *a)
+{
+	struct err err = { 0 };
+	const struct access_view *view = desk_view(a->control->desk, &err);
+	const char *keys = view ? access_view_keys(view) : "";
+
+	if (!view)
+		return not_ready(a, &err);
+	return answer(a->request, 200, "application/json",
+		      arena_copy(&a->request->arena,
+				 keys[0] ? bytes_str(keys) : BYTES_LIT("{\"keys\":[]}")));
+}
+
+/* CONTROL §5.1: what guards this host, for command lines. */
+static enum ask_result metadata(struct ask *a)
+{
+	struct arena *arena = &a->request->arena;
+	struct access_desk *d = a->control->desk;
+	struct err err = { 0 };
+	const struct access_view *view = desk_view(d, &err);
+	const struct access_keys *keys = view ? desk_keys(d, &err) : NULL;
+	const struct access_app *app = NULL;
+	struct bytes host = host_of(a);
+	char *token;
+
+	if (!keys)
+		return not_ready(a, &err);
+	if (!access_set_find(access_view_set(view), host, a->request->head.path, arena, &app) || !app)
+		return answer_text(a->request, 404, "Nothing guards this\n");
+	struct access_mint m = {
+		.type = TOKEN_META,
+		.issuer = a->control->public_url,
+		.audience = app->aud,
+		.now = clock_wall_now(),
+	};
+	m.expires_at = m.now + METADATA_LIFE;
+	m.more = json_pack("{s:s%, s:s, s:s%}", "hostname", host.ptr, host.len, "auth_domain",
+			   access_set_organization(access_view_set(view))->auth_domain,
+			   "app_hostname", app->places[0].host.ptr, app->places[0].host.len);
+	/* Of one application, whose AUD is a text here. */
+	json_object_set_new(m.more, "aud", json_string(app->aud));
+	token = access_token_mint(keys, &m);
+	answer_field(a->request, "cf-access-metadata", arena_copy(arena, bytes_str(token)));
+	mem_free(token);
+	return answer(a->request, 200, "text/plain; charset=utf-8", BYTES_NONE);
+}
+
+/* --- The table ----------------------------------------------------------------------------------- */
+
+static const struct endpoint endpoints[] = {
+	{ "GET", "cdn-cgi/access/login/:", login },
+	{ "POST", "cdn-cgi/access/login/:", login },
+	{ "GET", "cdn-cgi/access/authorized", authorized },
+	{ "GET", "cdn-cgi/access/get-identity", get_identity },
+	{ "GET", "cdn-cgi/access/logout", logout },
+	{ "GET", "cdn-cgi/access/certs", certs },
+};
+
+static bool asks_metadata(const struct head *h)
+{
+	return bytes_eq(h->method, BYTES_LIT("HEAD")) &&
+	       fields_find_text(&h->fields, BYTES_LIT("cf-access-metadata-request"));
+}
+
+bool access_desk_wants(struct ask *a, struct bytes path)
+{
+	return bytes_starts_with(path, BYTES_LIT("cdn-cgi/access/")) ||
+	       (asks_metadata(&a->request->head) && !is_control_host(a));
+}
+
+enum ask_result access_desk_ask(struct ask *a, struct bytes path)
+{
+	const struct endpoint *endpoint;
+
+	if (asks_metadata(&a->request->head) && !is_control_host(a))
+		return metadata(a);
+	switch (endpoint_find(endpoints, ARRAY_LEN(endpoints), path, a, &endpoint)) {
+	case ENDPOINT_FOUND:
+		return endpoint->handle(a);
+	case ENDPOINT_NO_METHOD:
+		return answer_text(a->request, 405, "Not this way\n");
+	case ENDPOINT_NO_PATH:
+		break;
+	}
+	return answer_text(a->request, 404, "Access has no such page\n");
+}

@@ -1,0 +1,168 @@
+/* The sign-in page, and the forms that come back from it. */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "edge/access/credentials.h"
+#include "edge/access/desk.h"
+#include "edge/control/page.h"
+#include "edge/control/signin.h"
+#include "store/names.h"
+#include "store/store_access.h"
+
+#define COMPONENT "edge/access"
+#define FORM_COOKIE "__Host-adit-form"
+#define PASSWORD_BYTES_MAX 1024
+
+/* --- The page ------------------------------------------------------------------------------------ */
+
+/* Before anybody is signed in, a form must bring back what a cookie of this host says. */
+static const char *form_token(struct ask *a)
+{
+	struct control_request *r = a->request;
+	struct bytes have = access_cookie(&r->head.fields, FORM_COOKIE);
+	char token[SIGNIN_TOKEN_SIZE];
+
+	if (have.len == SIGNIN_TOKEN_SIZE - 1)
+		return arena_strdup(&r->arena, have);
+	signin_random_token(token);
+	answer_field(r, "Set-Cookie",
+		     arena_printf(&r->arena,
+				  FORM_COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=3600",
+				  token));
+	return arena_strdup(&r->arena, bytes_str(token));
+}
+
+static bool form_token_is_right(struct ask *a, const struct query *form)
+{
+	struct bytes have = access_cookie(&a->request->head.fields, FORM_COOKIE);
+	const char *sent = query_find(form, "csrf");
+
+	return sent && have.len == SIGNIN_TOKEN_SIZE - 1 && secret_bytes_eq(have, bytes_str(sent));
+}
+
+/* The ways an application allows, else all there are. */
+static const struct access_provider *provider_at(struct ask *a, const struct desk_visit *v, size_t i)
+{
+	const struct access_view *view = desk_view(a->control->desk, NULL);
+	const struct access_provider *all;
+	size_t count;
+
+	if (v->app->provider_count)
+		return i < v->app->provider_count ? v->app->providers[i] : NULL;
+	all = access_set_providers(access_view_set(view), &count);
+	return i < count ? &all[i] : NULL;
+}
+
+static struct bytes ways(struct ask *a, const struct desk_visit *v)
+{
+	struct arena *arena = &a->request->arena;
+	const struct access_provider *p;
+	struct bytes html = BYTES_NONE;
+
+	for (size_t i = 0; (p = provider_at(a, v, i)); i++) {
+		const struct page_value values[] = {
+			{ "id", bytes_str(p->id), false },
+			{ "name", bytes_str(p->name), false },
+			{ "csrf", bytes_str(form_token(a)), false },
+		};
+		struct bytes one;
+
+		if (p->type != PROVIDER_PASSWORD)
+			continue;
+		one = page_fill(arena, "access_password.html", values, ARRAY_LEN(values));
+		html = arena_printf(arena, BYTES_FMT BYTES_FMT, BYTES_ARG(html), BYTES_ARG(one));
+	}
+	return html;
+}
+
+enum ask_result desk_sign_in_page(struct ask *a, int status, const struct desk_visit *v,
+				  const char *problem)
+{
+	struct arena *arena = &a->request->arena;
+	const struct page_value notice[] = { { "text", bytes_str(problem), false } };
+	const struct page_value values[] = {
+		{ "app", bytes_str(v->app->name), false },
+		{ "host", bytes_str(v->host), false },
+		{ "notice", problem ? page_fill(arena, "notice.html", notice, 1) : BYTES_NONE, true },
+		{ "ways", ways(a, v), true },
+	};
+
+	return page_answer(a, status, "Sign in",
+			   page_fill(arena, "access_sign_in.html", values, ARRAY_LEN(values)), NULL);
+}
+
+/* --- Passwords ----------------------------------------------------------------------------------- */
+
+static const struct access_provider *provider_of_form(struct ask *a, const struct desk_visit *v,
+						      const struct query *form)
+{
+	const char *id = query_find(form, "provider");
+	const struct access_provider *p;
+
+	for (size_t i = 0; id && (p = provider_at(a, v, i)); i++)
+		if (strcmp(p->id, id) == 0)
+			return p;
+	return NULL;
+}
+
+/* Counts the try; false after having answered. */
+static bool may_try(struct ask *a, const struct desk_visit *v)
+{
+	struct control_request *r = a->request;
+	int wait = 0;
+
+	if (signin_try(a->control->signin, r->client_ip, clock_now(), &wait))
+		return true;
+	log_warn(COMPONENT, "too many sign-in attempts", LOG_BYTES("ip", r->client_ip));
+	answer_field(r, "Retry-After", arena_printf(&r->arena, "%d", wait));
+	(void)desk_sign_in_page(a, 429, v, "Too many attempts. Wait a little, then try again.");
+	return false;
+}
+
+static enum ask_result password(struct ask *a, const struct desk_visit *v, const struct query *form,
+				const struct access_provider *p)
+{
+	const char *given = query_find(form, "email"), *word = query_find(form, "password");
+	char email[NAME_EMAIL_BYTES + 1];
+	struct err err = { 0 };
+	int r;
+
+	if (!given || !word || strlen(word) > PASSWORD_BYTES_MAX)
+		return desk_sign_in_page(a, 400, v,
+					 "Both an e-mail address and a password are needed.");
+	if (!may_try(a, v))
+		return ASK_ANSWERED;
+	/* What is no address is looked for all the same: nobody has it, and it takes as long. */
+	if (name_email(given, email, NULL) < 0)
+		email[0] = 0;
+	r = store_person_check(a->control->store, email, word, &err);
+	if (r < 0) {
+		if (r != E_DENIED)
+			log_error(COMPONENT, "sign-in failed", LOG_STR("error", err.text));
+		desk_audit(a, "login", email, v->app->name, "wrong password", "{}");
+		return desk_sign_in_page(a, 403, v, "The e-mail address or the password is wrong.");
+	}
+	signin_try_worked(a->control->signin, a->request->client_ip);
+	return desk_signed_in(a, v, email, "", p->id, json_pack("{s:[s]}", "amr", "pwd"));
+}
+
+/* --- Posted forms -------------------------------------------------------------------------------- */
+
+enum ask_result desk_sign_in_post(struct ask *a, const struct desk_visit *v)
+{
+	const struct access_provider *p;
+	struct query form;
+
+	if (query_parse(a->request->body, &a->request->arena, &form) < 0)
+		return desk_sign_in_page(a, 400, v, "What your browser sent is no form of ours.");
+	if (!form_token_is_right(a, &form))
+		return desk_sign_in_page(
+			a, 403, v,
+			"The form was too old, or your browser keeps no cookies. Please try again.");
+	p = provider_of_form(a, v, &form);
+	if (p && p->type == PROVIDER_PASSWORD)
+		return password(a, v, &form, p);
+	return desk_sign_in_page(a, 400, v, "This application does not allow that way to sign in.");
+}
