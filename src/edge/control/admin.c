@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "edge/access/api_access.h"
 #include "edge/control/control_internal.h"
 
 /* Long enough to open it on another machine, short enough for a link in a terminal's scrollback. */
@@ -267,6 +268,14 @@ static const struct endpoint endpoints[] = {
 	{ "POST", "tls/renew", admin_tls_renew },
 	{ "DELETE", "tls/:", admin_tls_remove },
 	{ "POST", "backup", backup },
+	{ "GET", "access/people", api_people_list },
+	{ "POST", "access/people", api_people_add },
+	{ "POST", "people/:/revoke", api_people_revoke },
+	{ "GET", "access/:", api_access_list },
+	{ "POST", "access/:", api_access_create },
+	{ "GET", "access/:/:", api_access_get },
+	{ "PUT", "access/:/:", api_access_update },
+	{ "DELETE", "access/:/:", api_access_delete },
 };
 
 enum ask_result admin_ask(struct ask *a, struct bytes path)

@@ -1,0 +1,14 @@
+/* Endpoints of the administration for Access, below access/. Arguments: the kind and the id, or an e-mail address. */
+#pragma once
+
+#include "edge/control/control_internal.h"
+
+enum ask_result api_access_list(struct ask *a);
+enum ask_result api_access_create(struct ask *a);
+enum ask_result api_access_get(struct ask *a);
+enum ask_result api_access_update(struct ask *a);
+enum ask_result api_access_delete(struct ask *a);
+
+enum ask_result api_people_list(struct ask *a);
+enum ask_result api_people_add(struct ask *a);
+enum ask_result api_people_revoke(struct ask *a);
