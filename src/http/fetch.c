@@ -105,22 +105,10 @@ static const char *env_or_null(const char *name)
 	return value && *value ? value : NULL;
 }
 
-/* The system's roots as one file; NULL: the library's default, a folder of some 150 files, is slower. */
-static const char *system_bundle(void)
-{
-	const char *bundle = env_or_null("SSL_CERT_FILE");
-
-	if (!bundle)
-		bundle = curl_version_info(CURLVERSION_NOW)->cainfo;
-	if (!bundle)
-		bundle = "/etc/ssl/certs/ca-certificates.crt";
-	return access(bundle, R_OK) == 0 ? bundle : NULL;
-}
-
 /* The library takes one file of roots: what the caller adds goes behind the system's in memory. */
 static int set_roots(struct transfer *t, const struct fetch_request *req, struct err *err)
 {
-	const char *bundle = system_bundle();
+	const char *bundle = curl_system_roots();
 	const char *folder = env_or_null("SSL_CERT_DIR");
 	char name[64];
 	int r = 0;

@@ -2,13 +2,14 @@
 
 import base64
 import json
+import re
 import urllib.parse
 
 import pytest
 
 from testenv.connector import write_config
 from testenv.edge import ZONE
-from testenv.guard import Browser, Guard
+from testenv.guard import Browser, Guard, MailSink
 from testenv.origin import Origin
 
 APP, HOOK, OPEN = (f"{name}.{ZONE}" for name in ("app", "hook", "open"))
@@ -248,3 +249,54 @@ def test_a_websocket_is_guarded_too(site):
     }
     assert context.ask(site.url(), headers=upgrade).status == 302
     assert site.reached() == 0
+
+
+# --- codes by e-mail ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def post(site):
+    sink = MailSink()
+    config = {"smtp_url": sink.url, "from": "adit@example.com", "smtp_plain": True}
+    site.guard.make("identity_providers", name="Code", type="onetimepin", config=config)
+    yield sink
+    sink.close()
+
+
+def form_of(page, kind):
+    """The fields of the form whose first field for people is `kind`."""
+    [form] = [f for f in re.findall(r"<form.*?</form>", page.text, re.DOTALL) if f'autocomplete="{kind}"' in f]
+    return dict(re.findall(r'name="(csrf|provider|email)" value="([^"]*)"', form))
+
+
+def ask_for_code(site, browser, email):
+    page = browser.open(site.url())
+    return browser.ask(page.url, "POST", {**form_of(page, "email"), "email": email})
+
+
+def test_a_code_by_mail(site, post):
+    browser = Browser(site.edge)
+    page = ask_for_code(site, browser, "Joe@example.com")
+    assert page.status == 200 and "code of six digits" in page.text
+    pin = post.pin_for("joe@example.com")
+    wrong = "000000" if pin != "000000" else "000001"
+    again = browser.ask(page.url, "POST", {**form_of(page, "one-time-code"), "code": wrong})
+    assert again.status == 403 and "is wrong" in again.text
+    # In another browser it is worth nothing.
+    other = Browser(site.edge)
+    theirs = ask_for_code(site, other, "joe@example.com")
+    assert other.ask(theirs.url, "POST", {**form_of(theirs, "one-time-code"), "code": pin}).status == 403
+    done = browser.follow(browser.ask(page.url, "POST", {**form_of(again, "one-time-code"), "code": f"{pin[:3]} {pin[3:]}"}))
+    assert done.status == 200 and site.origin.seen[0].get("Cf-Access-Authenticated-User-Email") == "joe@example.com"
+    # Once only.
+    assert browser.ask(page.url, "POST", {**form_of(again, "one-time-code"), "code": pin}).status == 403
+
+
+def test_who_may_not_come_in_gets_the_same_page_and_no_code(site, post):
+    browser = Browser(site.edge)
+    good = ask_for_code(site, browser, "joe@example.com")
+    post.pin_for("joe@example.com")
+    bad = ask_for_code(site, Browser(site.edge), "joe@evil.test")
+    cut = lambda page, email: re.sub(r'(value="|state=)[^"]*"', "", page.text.replace(email, ""))  # noqa: E731
+    assert cut(bad, "joe@evil.test") == cut(good, "joe@example.com") and bad.status == good.status
+    assert [to for to, _ in post.mails] == [["joe@example.com"]]

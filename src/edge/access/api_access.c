@@ -51,9 +51,9 @@ static enum ask_result answer_failure(struct ask *a, const struct err *err)
 static void changed(struct ask *a, const char *action, enum access_kind kind, const char *name)
 {
 	struct store_audit entry = {
-		.action = arena_strdup(&a->request->arena,
-				       arena_printf(&a->request->arena, "%s.%s",
-						    access_kind_text(kind), action)),
+		.action = arena_strdup(
+			&a->request->arena,
+			arena_printf(&a->request->arena, "%s.%s", access_kind_text(kind), action)),
 		.actor = arena_strdup(&a->request->arena, BYTES_LIT("administrator")),
 		.address = arena_strdup(&a->request->arena, a->request->client_ip),
 		.subject = arena_strdup(&a->request->arena, bytes_str(name)),
@@ -178,10 +178,10 @@ static json_t *person_json(const struct store_person *p)
 {
 	char id[UUID_TEXT_SIZE];
 
-	return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "id", uuid_text(&p->id, id), "email",
-			 p->email, "name", p->name, "has_password", p->has_password, "created_at",
-			 api_time_json(p->created_at), "last_seen", api_time_json(p->seen_at),
-			 "revoked_at", api_time_json(p->revoked_at));
+	return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "id", uuid_text(&p->id, id),
+			 "email", p->email, "name", p->name, "has_password", p->has_password,
+			 "created_at", api_time_json(p->created_at), "last_seen",
+			 api_time_json(p->seen_at), "revoked_at", api_time_json(p->revoked_at));
 }
 
 enum ask_result api_people_list(struct ask *a)

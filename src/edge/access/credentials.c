@@ -41,7 +41,8 @@ static struct bytes single(const struct fields *f, const char *name, bool *is_re
 /* {"cf-access-client-id": …, "cf-access-client-secret": …} */
 static void read_json(struct exchange *x, struct bytes value, struct access_credentials *c)
 {
-	json_t *object = json_loadb((const char *)value.ptr, value.len, JSON_REJECT_DUPLICATES, NULL);
+	json_t *object =
+		json_loadb((const char *)value.ptr, value.len, JSON_REJECT_DUPLICATES, NULL);
 	const char *id = json_string_value(json_object_get(object, CLIENT_ID));
 	const char *secret = json_string_value(json_object_get(object, CLIENT_SECRET));
 

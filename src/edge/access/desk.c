@@ -24,7 +24,7 @@
 #define ASSERTION_LIFE (3600 * USEC_PER_SEC)
 
 struct access_desk {
-	struct control *control; /* borrowed */
+	struct control *control;  /* borrowed */
 	struct access_view *view; /* NULL: to be read */
 	struct access_keys *keys;
 	struct key_set *key_set;

@@ -68,6 +68,13 @@ struct access_verdict desk_decide(struct ask *a, const struct access_app *app,
 				  const struct access_identity *identity);
 /* desk_signin.c: a posted form of the sign-in page. */
 enum ask_result desk_sign_in_post(struct ask *a, const struct desk_visit *v);
+/* What every form must bring back; sets a cookie when there is none. */
+const char *desk_form_token(struct ask *a);
+/* Counts a try of this address; false after having answered. */
+bool desk_may_try(struct ask *a, const struct desk_visit *v);
+/* desk_pin.c: an address to send a code to, or the code. */
+enum ask_result desk_pin_post(struct ask *a, const struct desk_visit *v, const struct query *form,
+			      const struct access_provider *p);
 enum ask_result desk_message(struct ask *a, int status, const char *title, const char *text,
 			     const char *href, const char *link);
 /* One line of the audit log. */

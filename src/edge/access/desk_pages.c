@@ -43,9 +43,10 @@ enum ask_result desk_message(struct ask *a, int status, const char *title, const
 static enum ask_result not_ready(struct ask *a, const struct err *err)
 {
 	log_error(COMPONENT, "Access cannot work", LOG_STR("error", err->text));
-	return desk_message(a, 503, "Access is not ready",
-			    "This edge cannot sign anybody in at the moment; its log has the reason.",
-			    "/", "Start again");
+	return desk_message(
+		a, 503, "Access is not ready",
+		"This edge cannot sign anybody in at the moment; its log has the reason.", "/",
+		"Start again");
 }
 
 static enum ask_result redirect(struct ask *a, struct bytes to)
@@ -84,9 +85,8 @@ static void set_cookie(struct ask *a, const char *name, const char *value, usec 
 	struct arena *arena = &a->request->arena;
 
 	answer_field(a->request, "Set-Cookie",
-		     arena_printf(arena,
-				  "%s=%s; Path=/; Secure%s; SameSite=%s; Expires=" BYTES_FMT, name,
-				  value, is_http_only ? "; HttpOnly" : "", same_site,
+		     arena_printf(arena, "%s=%s; Path=/; Secure%s; SameSite=%s; Expires=" BYTES_FMT,
+				  name, value, is_http_only ? "; HttpOnly" : "", same_site,
 				  BYTES_ARG(http_date(arena, expires_at))));
 }
 
@@ -185,8 +185,8 @@ static enum ask_result go_back(struct ask *a, const struct desk_visit *v, const 
 				  "state", v->state),
 	};
 	token = access_token_mint(keys, &m);
-	struct bytes url = arena_printf(arena, "https://%s/" PREFIX "/authorized?nonce=%s", v->host,
-					token);
+	struct bytes url =
+		arena_printf(arena, "https://%s/" PREFIX "/authorized?nonce=%s", v->host, token);
 	mem_free(token);
 	return redirect(a, url);
 }
@@ -202,11 +202,11 @@ static enum ask_result may_not(struct ask *a, const struct desk_visit *v,
 		 LOG_BYTES("ip", a->request->client_ip), LOG_BYTES("why", why));
 	desk_audit(a, "access", s->email, v->app->name, "refused", "{}");
 	if (!text[0])
-		text = arena_strdup(arena,
-				    arena_printf(arena, "You are signed in as %s, who may not open %s.",
-						 s->email, v->app->name));
-	return desk_message(a, 403, "That account does not have access", text,
-			    "/" PREFIX "/logout", "Sign out, to use another account");
+		text = arena_strdup(
+			arena, arena_printf(arena, "You are signed in as %s, who may not open %s.",
+					    s->email, v->app->name));
+	return desk_message(a, 403, "That account does not have access", text, "/" PREFIX "/logout",
+			    "Sign out, to use another account");
 }
 
 /* Somebody who has signed in already. */
@@ -279,8 +279,8 @@ static int open_session(struct ask *a, const char *email, const char *name, cons
 	return r;
 }
 
-static void set_org_cookie(struct ask *a, const struct desk_session *s, const struct access_keys *keys,
-			   const char *aud)
+static void set_org_cookie(struct ask *a, const struct desk_session *s,
+			   const struct access_keys *keys, const char *aud)
 {
 	struct access_mint m = {
 		.type = TOKEN_ORG,
@@ -377,17 +377,16 @@ static bool state_is_right(struct ask *a, const char *state)
 }
 
 /* The application of a token is found by its audience, which is in the part that is signed. */
-static const struct access_app *app_of_token(const struct access_set *set, const struct key_set *keys,
-					     struct ask *a, struct bytes token,
-					     struct access_claims *ret)
+static const struct access_app *app_of_token(const struct access_set *set,
+					     const struct key_set *keys, struct ask *a,
+					     struct bytes token, struct access_claims *ret)
 {
 	size_t count;
 	const struct access_app *apps = access_set_apps(set, &count);
 
 	for (size_t i = 0; i < count; i++)
-		if (access_token_check(keys, token, TOKEN_LOGIN, a->control->public_url,
-				       apps[i].aud, clock_wall_now(), &a->request->arena, ret,
-				       NULL) == 0)
+		if (access_token_check(keys, token, TOKEN_LOGIN, a->control->public_url, apps[i].aud,
+				       clock_wall_now(), &a->request->arena, ret, NULL) == 0)
 			return &apps[i];
 	return NULL;
 }
@@ -424,7 +423,7 @@ static usec token_end(const struct access_verdict *verdict, const struct access_
 		      const struct desk_session *s)
 {
 	usec life = verdict->policy && verdict->policy->session >= 0 ? verdict->policy->session
-								      : app->session;
+								     : app->session;
 	usec end = clock_wall_now() + life;
 
 	return life >= 0 && end < s->expires_at ? end : s->expires_at;
@@ -503,8 +502,8 @@ static enum ask_result authorized(struct ask *a)
 		result = let_in(a, &arrival, &s, &verdict);
 	else
 		result = desk_message(a, 403, "That account does not have access",
-				      "The rules have changed since you signed in.", "/" PREFIX "/logout",
-				      "Sign out");
+				      "The rules have changed since you signed in.",
+				      "/" PREFIX "/logout", "Sign out");
 	desk_session_done(&s);
 	return result;
 }
@@ -544,11 +543,11 @@ static enum ask_result get_identity(struct ask *a)
 	if (!session_here(a, &s))
 		return answer(a->request, 401, "application/json",
 			      BYTES_LIT("{\"err\":\"no app token set\"}\n"));
-	json_t *object = json_pack(
-		"{s:s, s:s, s:s, s:s, s:{s:s}, s:I, s:s%}", "id", s.identity->person, "user_uuid",
-		s.identity->person, "email", s.email, "name", s.identity->name, "idp", "id",
-		s.provider, "iat", (json_int_t)(s.created_at / USEC_PER_SEC), "ip",
-		a->request->client_ip.ptr, a->request->client_ip.len);
+	json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:{s:s}, s:I, s:s%}", "id",
+				   s.identity->person, "user_uuid", s.identity->person, "email",
+				   s.email, "name", s.identity->name, "idp", "id", s.provider,
+				   "iat", (json_int_t)(s.created_at / USEC_PER_SEC), "ip",
+				   a->request->client_ip.ptr, a->request->client_ip.len);
 	text = json_dumps(object, JSON_COMPACT);
 	struct bytes body = arena_copy(&a->request->arena, bytes_str(text));
 	free(text); /* allowed: jansson took it from malloc */
@@ -575,7 +574,8 @@ static enum ask_result logout(struct ask *a)
 	drop_cookie(a, ACCESS_COOKIE);
 	drop_cookie(a, ACCESS_BINDING_COOKIE);
 	return desk_message(a, 200, "You are signed out",
-			    "Of this edge and of all applications behind it.", "/", "Go to the start");
+			    "Of this edge and of all applications behind it.", "/",
+			    "Go to the start");
 }
 
 static enum ask_result certs(struct ask *a)
@@ -605,7 +605,8 @@ static enum ask_result metadata(struct ask *a)
 
 	if (!keys)
 		return not_ready(a, &err);
-	if (!access_set_find(access_view_set(view), host, a->request->head.path, arena, &app) || !app)
+	if (!access_set_find(access_view_set(view), host, a->request->head.path, arena, &app) ||
+	    !app)
 		return answer_text(a->request, 404, "Nothing guards this\n");
 	struct access_mint m = {
 		.type = TOKEN_META,
@@ -617,8 +618,6 @@ static enum ask_result metadata(struct ask *a)
 	m.more = json_pack("{s:s%, s:s, s:s%}", "hostname", host.ptr, host.len, "auth_domain",
 			   access_set_organization(access_view_set(view))->auth_domain,
 			   "app_hostname", app->places[0].host.ptr, app->places[0].host.len);
-	/* Of one application, whose AUD is a text here. */
-	json_object_set_new(m.more, "aud", json_string(app->aud));
 	token = access_token_mint(keys, &m);
 	answer_field(a->request, "cf-access-metadata", arena_copy(arena, bytes_str(token)));
 	mem_free(token);

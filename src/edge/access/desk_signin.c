@@ -18,7 +18,7 @@
 /* --- The page ------------------------------------------------------------------------------------ */
 
 /* Before anybody is signed in, a form must bring back what a cookie of this host says. */
-static const char *form_token(struct ask *a)
+const char *desk_form_token(struct ask *a)
 {
 	struct control_request *r = a->request;
 	struct bytes have = access_cookie(&r->head.fields, FORM_COOKIE);
@@ -29,7 +29,8 @@ static const char *form_token(struct ask *a)
 	signin_random_token(token);
 	answer_field(r, "Set-Cookie",
 		     arena_printf(&r->arena,
-				  FORM_COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=3600",
+				  FORM_COOKIE
+				  "=%s; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=3600",
 				  token));
 	return arena_strdup(&r->arena, bytes_str(token));
 }
@@ -55,6 +56,13 @@ static const struct access_provider *provider_at(struct ask *a, const struct des
 	return i < count ? &all[i] : NULL;
 }
 
+/* What stands on the page for each kind. */
+static const char *const forms[] = {
+	[PROVIDER_PIN] = "access_pin.html", [PROVIDER_PASSWORD] = "access_password.html",
+	[PROVIDER_PASSKEY] = NULL,          [PROVIDER_OIDC] = NULL,
+	[PROVIDER_GITHUB] = NULL,
+};
+
 static struct bytes ways(struct ask *a, const struct desk_visit *v)
 {
 	struct arena *arena = &a->request->arena;
@@ -65,13 +73,13 @@ static struct bytes ways(struct ask *a, const struct desk_visit *v)
 		const struct page_value values[] = {
 			{ "id", bytes_str(p->id), false },
 			{ "name", bytes_str(p->name), false },
-			{ "csrf", bytes_str(form_token(a)), false },
+			{ "csrf", bytes_str(desk_form_token(a)), false },
 		};
 		struct bytes one;
 
-		if (p->type != PROVIDER_PASSWORD)
+		if (!forms[p->type])
 			continue;
-		one = page_fill(arena, "access_password.html", values, ARRAY_LEN(values));
+		one = page_fill(arena, forms[p->type], values, ARRAY_LEN(values));
 		html = arena_printf(arena, BYTES_FMT BYTES_FMT, BYTES_ARG(html), BYTES_ARG(one));
 	}
 	return html;
@@ -85,7 +93,8 @@ enum ask_result desk_sign_in_page(struct ask *a, int status, const struct desk_v
 	const struct page_value values[] = {
 		{ "app", bytes_str(v->app->name), false },
 		{ "host", bytes_str(v->host), false },
-		{ "notice", problem ? page_fill(arena, "notice.html", notice, 1) : BYTES_NONE, true },
+		{ "notice", problem ? page_fill(arena, "notice.html", notice, 1) : BYTES_NONE,
+		  true },
 		{ "ways", ways(a, v), true },
 	};
 
@@ -108,7 +117,7 @@ static const struct access_provider *provider_of_form(struct ask *a, const struc
 }
 
 /* Counts the try; false after having answered. */
-static bool may_try(struct ask *a, const struct desk_visit *v)
+bool desk_may_try(struct ask *a, const struct desk_visit *v)
 {
 	struct control_request *r = a->request;
 	int wait = 0;
@@ -132,7 +141,7 @@ static enum ask_result password(struct ask *a, const struct desk_visit *v, const
 	if (!given || !word || strlen(word) > PASSWORD_BYTES_MAX)
 		return desk_sign_in_page(a, 400, v,
 					 "Both an e-mail address and a password are needed.");
-	if (!may_try(a, v))
+	if (!desk_may_try(a, v))
 		return ASK_ANSWERED;
 	/* What is no address is looked for all the same: nobody has it, and it takes as long. */
 	if (name_email(given, email, NULL) < 0)
@@ -164,5 +173,7 @@ enum ask_result desk_sign_in_post(struct ask *a, const struct desk_visit *v)
 	p = provider_of_form(a, v, &form);
 	if (p && p->type == PROVIDER_PASSWORD)
 		return password(a, v, &form, p);
+	if (p && p->type == PROVIDER_PIN)
+		return desk_pin_post(a, v, &form, p);
 	return desk_sign_in_page(a, 400, v, "This application does not allow that way to sign in.");
 }

@@ -243,8 +243,8 @@ static struct known_token *token_of(const struct access_claims *claims, const ch
 	t->issued_at = claims->issued_at;
 	t->expires_at = claims->expires_at;
 	t->has_binding = binding.len > 0;
-	if (t->has_binding && (binding.len != 2 * sizeof(t->binding) ||
-			       !hex_decode(binding, t->binding)))
+	if (t->has_binding &&
+	    (binding.len != 2 * sizeof(t->binding) || !hex_decode(binding, t->binding)))
 		memset(t->binding, 0, sizeof(t->binding));
 	take_external(t, all);
 	json_decref(all);
@@ -263,9 +263,9 @@ static const struct known_token *check_token(struct judging *j)
 	if (!t) {
 		const struct key_set *keys = keys_of(g);
 
-		if (!keys || access_token_check(keys, j->given.token, TOKEN_APP,
-						access_view_issuer(j->view), j->app->aud, now,
-						&j->x->arena, &claims, &err) < 0)
+		if (!keys ||
+		    access_token_check(keys, j->given.token, TOKEN_APP, access_view_issuer(j->view),
+				       j->app->aud, now, &j->x->arena, &claims, &err) < 0)
 			return NULL;
 		t = token_of(&claims, j->app->aud);
 		cache_put(g->tokens, j->given.token, t);
@@ -383,11 +383,10 @@ static struct bytes login_url(struct judging *j)
 	hash_sha256(app_session(j), hash);
 	hex_encode(bytes_of(hash, sizeof(hash)), state);
 	state[sizeof(state) - 1] = 0;
-	return arena_printf(arena,
-			    "%s" ACCESS_PATH "login/" BYTES_FMT "?kid=%s&redirect_url=" BYTES_FMT
-			    "&state=%s",
-			    access_view_issuer(j->view), BYTES_ARG(host), j->app->aud, BYTES_ARG(to),
-			    state);
+	return arena_printf(
+		arena,
+		"%s" ACCESS_PATH "login/" BYTES_FMT "?kid=%s&redirect_url=" BYTES_FMT "&state=%s",
+		access_view_issuer(j->view), BYTES_ARG(host), j->app->aud, BYTES_ARG(to), state);
 }
 
 static void answer_plain(struct exchange *x, int status, struct bytes type, struct bytes text)
@@ -428,8 +427,9 @@ static enum step failed(struct exchange *x, int status, const char *title, const
 static enum step refuse(struct judging *j)
 {
 	if (!j->identity)
-		return failed(j->x, 403, "Access denied",
-			      "This address is guarded, and no policy lets you in from where you are.");
+		return failed(
+			j->x, 403, "Access denied",
+			"This address is guarded, and no policy lets you in from where you are.");
 	exchange_failed(j->x, FAILURE_VISITOR, 403, 0, "Access denied",
 			"You are signed in as " BYTES_FMT ", who may not open this. "
 			"%s" ACCESS_PATH "logout signs you out.",
@@ -497,8 +497,7 @@ static bool has_member(const struct head *h, const char *name)
 /* What a command line asks to find out what guards this host (CONTROL §5.1). */
 static bool wants_metadata(const struct head *h)
 {
-	return bytes_eq(h->method, BYTES_LIT("HEAD")) &&
-	       has_member(h, "cf-access-metadata-request");
+	return bytes_eq(h->method, BYTES_LIT("HEAD")) && has_member(h, "cf-access-metadata-request");
 }
 
 static bool is_preflight(const struct head *h)
@@ -524,9 +523,10 @@ static enum step judge_app(struct judging *j)
 		j->service = access_set_service_token(set, j->given.client_id,
 						      j->given.client_secret, clock_wall_now());
 		if (!j->service)
-			return failed(j->x, 401, "Access denied",
-				      "The service token is not valid: unknown, expired, switched off, or "
-				      "its secret is wrong.");
+			return failed(
+				j->x, 401, "Access denied",
+				"The service token is not valid: unknown, expired, switched off, or "
+				"its secret is wrong.");
 	} else if (!find_identity(j)) {
 		return STEP_WAIT;
 	}
@@ -547,9 +547,10 @@ static enum step judge(struct gate *g, struct exchange *x, struct pending **ret_
 	if (bytes_starts_with(x->request.path, BYTES_LIT(ACCESS_PATH)))
 		return STEP_CONTROL;
 	if (!access_set_find(set, x->host, x->request.path, &x->arena, &j.app))
-		return failed(x, 400, "Bad request",
-			      "This path may mean two things, and they are guarded differently. Write it "
-			      "without escapes, dots and doubled slashes.");
+		return failed(
+			x, 400, "Bad request",
+			"This path may mean two things, and they are guarded differently. Write it "
+			"without escapes, dots and doubled slashes.");
 	step = j.app ? judge_app(&j) : STEP_NEXT;
 	if (step == STEP_NEXT && j.app)
 		access_credentials_strip(x, j.app->token_header);

@@ -61,9 +61,9 @@ static void take_memberships(struct arena *arena, const json_t *list, struct acc
 			continue;
 		m[f->membership_count++] = (struct access_membership){ name, BYTES_NONE };
 		for (size_t k = 0; k < json_array_size(teams) && f->membership_count < max; k++)
-			m[f->membership_count++] = (struct access_membership){
-				name, text_of(json_array_get(teams, k))
-			};
+			m[f->membership_count++] =
+				(struct access_membership){ name,
+							    text_of(json_array_get(teams, k)) };
 	}
 }
 

@@ -10,10 +10,10 @@
 #define ACCESS_IDENTITY_BYTES (64 * 1024)
 
 struct access_identity {
-	const char *session;       /* the session's id */
-	const char *person, *name; /* id, and as it is shown */
+	const char *session;         /* the session's id */
+	const char *person, *name;   /* id, and as it is shown */
 	usec created_at, expires_at; /* of the session; wall time */
-	struct access_facts facts; /* of the person; those of the connection are empty */
+	struct access_facts facts;   /* of the person; those of the connection are empty */
 };
 
 /* `json` is {email, name, idp, amr[], groups[], organizations[{name, teams[]}], claims{}}. E_PARSE, E_LIMIT. */

@@ -17,8 +17,14 @@
 #define TOKEN_LIFE_PRESET "8760h"
 
 /* Members that clients may send back to us and never choose. */
-static const char *const fixed[] = { "id",	    "uid",	  "aud",	"created_at",
-				     "updated_at",  "client_id",  "secret_sha256", "previous_sha256",
+static const char *const fixed[] = { "id",
+				     "uid",
+				     "aud",
+				     "created_at",
+				     "updated_at",
+				     "client_id",
+				     "secret_sha256",
+				     "previous_sha256",
 				     "previous_until" };
 
 static char *random_hex(size_t bytes)
@@ -159,9 +165,8 @@ static void flatten_policies(json_t *body)
 	json_t *list = json_object_get(body, "policies"), *one;
 	size_t i;
 
-	json_array_foreach(list, i, one) if (json_is_object(one))
-		json_array_set(list, i, json_object_get(one, "id") ? json_object_get(one, "id")
-								    : json_null());
+	json_array_foreach(list, i, one) if (json_is_object(one)) json_array_set(
+		list, i, json_object_get(one, "id") ? json_object_get(one, "id") : json_null());
 }
 
 static void new_secret(json_t *body, struct access_secret *secret)

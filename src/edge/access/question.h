@@ -19,9 +19,9 @@ enum access_question_kind {
 
 struct access_question {
 	enum access_question_kind kind;
-	struct loop *loop;         /* the asker's */
-	char *subject, *app; /* owned; NULL where there is none */
-	int result;          /* 0, or E_NOT_FOUND; other failures are ours */
+	struct loop *loop;                /* the asker's */
+	char *subject, *app;              /* owned; NULL where there is none */
+	int result;                       /* 0, or E_NOT_FOUND; other failures are ours */
 	struct access_identity *identity; /* counted; QUESTION_SESSION */
 	char *assertion;                  /* owned; QUESTION_ASSERTION */
 	usec expires_at;                  /* of the assertion; wall time */

@@ -205,7 +205,8 @@ const struct access_service_token *access_set_service_token(const struct access_
 	return t->is_enabled && now < t->expires_at ? t : NULL;
 }
 
-const struct access_service_token *access_set_token_of_id(const struct access_set *s, struct bytes id)
+const struct access_service_token *access_set_token_of_id(const struct access_set *s,
+							  struct bytes id)
 {
 	for (size_t i = 0; i < s->token_count; i++)
 		if (bytes_eq(bytes_str(s->tokens[i].id), id))

@@ -31,6 +31,9 @@ char *access_token_mint(const struct access_keys *keys, const struct access_mint
 				   "exp", (json_int_t)(m->expires_at / USEC_PER_SEC), "sub",
 				   m->subject ? m->subject : "");
 
+	/* Stock clients read a text here, in this one only. */
+	if (m->type == TOKEN_META)
+		json_object_set_new(claims, "aud", json_string(m->audience));
 	put(claims, "identity_nonce", m->session);
 	put(claims, "email", m->email);
 	put(claims, "country", m->country);

@@ -23,9 +23,9 @@ struct access_view {
 /* --- Objects ---------------------------------------------------------------------------------- */
 
 static const char *const kind_names[ACCESS_KINDS] = {
-	[ACCESS_APP] = "application",   [ACCESS_POLICY] = "policy",
-	[ACCESS_GROUPS] = "group",      [ACCESS_PROVIDER] = "provider",
-	[ACCESS_TOKEN] = "token",       [ACCESS_ORGANIZATION] = "organization",
+	[ACCESS_APP] = "application", [ACCESS_POLICY] = "policy",
+	[ACCESS_GROUPS] = "group",    [ACCESS_PROVIDER] = "provider",
+	[ACCESS_TOKEN] = "token",     [ACCESS_ORGANIZATION] = "organization",
 };
 
 const char *access_kind_name(enum access_kind kind)

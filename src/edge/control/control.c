@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "edge/access/desk.h"
+#include "edge/access/pins.h"
 #include "edge/control/control_internal.h"
 #include "edge/control/login_store.h"
 #include "edge/control/signin.h"
@@ -33,6 +34,7 @@ struct control *control_plane_new(struct store *store, struct loop *loop,
 	c->signin = signin_new();
 	c->logins = login_store_new(loop);
 	c->desk = access_desk_new(c);
+	c->pins = pins_new();
 	return c;
 }
 
@@ -132,6 +134,7 @@ struct control *control_plane_free(struct control *c)
 	CHECK(c, MAGIC_CONTROL);
 	refuse_waiting(c);
 	access_desk_free(c->desk);
+	pins_free(c->pins);
 	login_store_free(c->logins);
 	signin_free(c->signin);
 	for (size_t i = 0; i < c->edge_count; i++)

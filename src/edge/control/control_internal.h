@@ -11,6 +11,7 @@
 
 struct access_desk;
 struct login_store;
+struct pins;
 struct signin;
 
 /* More than there are folders that could add one. */
@@ -26,6 +27,7 @@ struct control {
 	size_t edge_count;
 	struct port_allow ports;
 	struct signin *signin;      /* owned: who is signed in, who guesses passwords */
+	struct pins *pins;          /* owned: codes that were sent by e-mail */
 	struct access_desk *desk;   /* owned: sign-in to guarded services */
 	struct login_store *logins; /* owned: certificates that wait for `adit tunnel login` */
 	struct control_status_part {

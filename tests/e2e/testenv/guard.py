@@ -7,7 +7,12 @@ import socket
 import ssl
 import urllib.parse
 
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+from . import net
 from .edge import ZONE
+from .wait import wait_until
 
 
 class Admin(http.client.HTTPConnection):
@@ -122,3 +127,42 @@ class Browser:
     def send_password(self, page, email, password):
         form = dict(re.findall(r'name="(csrf|provider)" value="([^"]*)"', page.text))
         return self.ask(page.url, "POST", {**form, "email": email, "password": password})
+
+
+class MailSink:
+    """A mail server that keeps what it gets: real SMTP, with STARTTLS and sign-in where a test wants them."""
+
+    def __init__(self, tls=None, login=None):
+        self.mails = []
+        self.login = login
+        self.controller = Controller(
+            self,
+            hostname="127.0.0.1",
+            port=net.free_port(),
+            tls_context=tls,
+            require_starttls=bool(tls),
+            authenticator=self.check if login else None,
+            auth_required=bool(login),
+        )
+        self.controller.start()
+        self.url = f"smtp://127.0.0.1:{self.controller.port}"
+
+    def check(self, server, session, envelope, mechanism, data):
+        given = (data.login.decode(), data.password.decode()) if mechanism in ("LOGIN", "PLAIN") else None
+        return AuthResult(success=given == self.login)
+
+    async def handle_DATA(self, server, session, envelope):
+        self.mails.append((envelope.rcpt_tos, envelope.content.decode()))
+        return "250 OK"
+
+    def pin_for(self, address):
+        """The code in the newest mail to this address."""
+
+        def newest():
+            found = [text for to, text in self.mails if to == [address]]
+            return found and re.search(r"^ {4}([0-9]{6})\r?$", found[-1], re.MULTILINE)
+
+        return wait_until(newest, f"a code for {address}")[1]
+
+    def close(self):
+        self.controller.stop()
