@@ -406,3 +406,8 @@
 #define LIMIT_MOVE_MS 5000
 /* Connectors that cannot open a new connection before the old one ends give up one after the other, so often. */
 #define LIMIT_MOVE_STEP_MS 2000
+
+/* --- Access --------------------------------------------------------------------------------- */
+
+/* Sign-ins that are at an identity provider; the oldest give way. Each has some two KiB. */
+#define LIMIT_ACCESS_FLOWS 4096

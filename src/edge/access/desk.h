@@ -80,3 +80,10 @@ enum ask_result desk_message(struct ask *a, int status, const char *title, const
 /* One line of the audit log. */
 void desk_audit(struct ask *a, const char *action, const char *actor, const char *subject,
 		const char *outcome, const char *detail);
+/* desk_oauth.c: out to an identity provider, and back from it. */
+enum ask_result desk_oauth_post(struct ask *a, const struct desk_visit *v,
+				const struct access_provider *p);
+enum ask_result desk_callback(struct ask *a);
+void desk_flow_drop(void *flow);
+/* Whoever waits for an identity provider is told that the edge stops. */
+void desk_errands_end(struct control *c);

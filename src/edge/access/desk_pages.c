@@ -633,6 +633,7 @@ static const struct endpoint endpoints[] = {
 	{ "GET", "cdn-cgi/access/get-identity", get_identity },
 	{ "GET", "cdn-cgi/access/logout", logout },
 	{ "GET", "cdn-cgi/access/certs", certs },
+	{ "GET", "cdn-cgi/access/callback", desk_callback },
 };
 
 static bool asks_metadata(const struct head *h)

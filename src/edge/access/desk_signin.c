@@ -175,5 +175,7 @@ enum ask_result desk_sign_in_post(struct ask *a, const struct desk_visit *v)
 		return password(a, v, &form, p);
 	if (p && p->type == PROVIDER_PIN)
 		return desk_pin_post(a, v, &form, p);
+	if (p && (p->type == PROVIDER_OIDC || p->type == PROVIDER_GITHUB))
+		return desk_oauth_post(a, v, p);
 	return desk_sign_in_page(a, 400, v, "This application does not allow that way to sign in.");
 }

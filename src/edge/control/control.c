@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "edge/access/cache.h"
 #include "edge/access/desk.h"
 #include "edge/access/pins.h"
 #include "edge/control/control_internal.h"
@@ -34,7 +35,9 @@ struct control *control_plane_new(struct store *store, struct loop *loop,
 	c->signin = signin_new();
 	c->logins = login_store_new(loop);
 	c->desk = access_desk_new(c);
+	list_init(&c->errands);
 	c->pins = pins_new();
+	c->flows = cache_new(LIMIT_ACCESS_FLOWS, desk_flow_drop);
 	return c;
 }
 
@@ -133,8 +136,10 @@ struct control *control_plane_free(struct control *c)
 		return NULL;
 	CHECK(c, MAGIC_CONTROL);
 	refuse_waiting(c);
+	desk_errands_end(c);
 	access_desk_free(c->desk);
 	pins_free(c->pins);
+	cache_free(c->flows);
 	login_store_free(c->logins);
 	signin_free(c->signin);
 	for (size_t i = 0; i < c->edge_count; i++)

@@ -4,12 +4,14 @@
 #include <jansson.h>
 
 #include "base/limits.h"
+#include "base/list.h"
 #include "base/secret.h"
 #include "edge/control/control.h"
 #include "edge/control/query.h"
 #include "store/store.h"
 
 struct access_desk;
+struct cache;
 struct login_store;
 struct pins;
 struct signin;
@@ -27,6 +29,8 @@ struct control {
 	size_t edge_count;
 	struct port_allow ports;
 	struct signin *signin;      /* owned: who is signed in, who guesses passwords */
+	struct list errands;        /* those who wait for an identity provider */
+	struct cache *flows;        /* owned: sign-ins that are at an identity provider */
 	struct pins *pins;          /* owned: codes that were sent by e-mail */
 	struct access_desk *desk;   /* owned: sign-in to guarded services */
 	struct login_store *logins; /* owned: certificates that wait for `adit tunnel login` */

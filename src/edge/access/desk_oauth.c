@@ -1,0 +1,265 @@
+/* Signing in with an identity provider: out to it, and back at /cdn-cgi/access/callback. */
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/secret.h"
+#include "edge/access/cache.h"
+#include "edge/access/credentials.h"
+#include "edge/access/desk.h"
+#include "edge/access/oauth.h"
+#include "edge/control/signin.h"
+#include "io/loop.h"
+#include "store/names.h"
+
+#define COMPONENT "edge/access"
+/* Binds the end of a sign-in to the browser that began it (CONTROL §5.7). */
+#define SESSION_COOKIE "CF_Session"
+#define FLOW_LIFE (900 * USEC_PER_SEC)
+
+/* A sign-in that is at the provider. */
+struct flow {
+	struct oauth *oauth;                 /* owned; NULL while a thread has it */
+	char *provider, *browser;            /* owned; the provider's id, the cookie */
+	char *aud, *host, *redirect, *state; /* of the visit */
+	usec until;
+};
+
+void desk_flow_drop(void *flow)
+{
+	struct flow *f = flow;
+
+	oauth_free(f->oauth);
+	mem_free(f->provider);
+	mem_free(f->browser);
+	mem_free(f->aud);
+	mem_free(f->host);
+	mem_free(f->redirect);
+	mem_free(f->state);
+	mem_free(f);
+}
+
+/* One step on a thread that may block; the request waits. */
+struct errand {
+	struct list node;        /* of control->errands */
+	struct control *control; /* NULL: it has gone, and the request is answered */
+	struct control_request *request;
+	struct flow *flow; /* owned */
+};
+
+static struct errand *errand_new(struct ask *a, struct flow *f)
+{
+	struct errand *e = mem_alloc(sizeof(*e));
+
+	e->control = a->control;
+	e->request = a->request;
+	e->flow = f;
+	list_init(&e->node);
+	list_append(&a->control->errands, &e->node);
+	return e;
+}
+
+static void errand_free(struct errand *e)
+{
+	list_remove(&e->node);
+	if (e->flow)
+		desk_flow_drop(e->flow);
+	mem_free(e);
+}
+
+void desk_errands_end(struct control *c)
+{
+	for (struct list *node = list_pop(&c->errands); node; node = list_pop(&c->errands)) {
+		struct errand *e = LIST_ENTRY(node, struct errand, node);
+
+		(void)answer_text(e->request, 503, "This edge is stopping; ask again\n");
+		e->request->answered(e->request);
+		e->control = NULL;
+	}
+}
+
+static struct desk_visit visit_of(struct control *c, const struct flow *f)
+{
+	const struct access_view *view = desk_view(c->desk, NULL);
+
+	return (struct desk_visit){
+		.app = view ? access_set_app(access_view_set(view), bytes_str(f->aud)) : NULL,
+		.host = f->host,
+		.redirect = f->redirect,
+		.state = f->state,
+	};
+}
+
+static enum ask_result went_wrong(struct ask *a, const struct flow *f)
+{
+	struct desk_visit v = visit_of(a->control, f);
+	const struct err *err = &f->oauth->err;
+
+	log_warn(COMPONENT, "the identity provider did not sign anybody in",
+		 LOG_STR("provider", f->provider), LOG_STR("error", err->text),
+		 LOG_BYTES("ip", a->request->client_ip));
+	if (!v.app)
+		return desk_message(a, 403, "The sign-in did not work", "The application is gone.",
+				    "/", "About this edge");
+	desk_audit(a, "login", "", v.app->name, "identity provider failed", "{}");
+	return desk_sign_in_page(
+		a, err->code == E_DENIED ? 403 : 502, &v,
+		err->code == E_DENIED ? arena_strdup(&a->request->arena, bytes_str(err->text))
+				      : "The identity provider could not be asked. The log of the "
+					"edge has the reason.");
+}
+
+/* --- Out -------------------------------------------------------------------------------------------- */
+
+static void start(void *arg)
+{
+	struct errand *e = arg;
+
+	oauth_start(e->flow->oauth);
+}
+
+static void on_started(void *arg)
+{
+	struct errand *e = arg;
+	struct ask a = { .control = e->control, .request = e->request };
+	struct flow *f = e->flow;
+
+	if (!e->control) {
+		errand_free(e);
+		return;
+	}
+	if (f->oauth->url) {
+		struct bytes state = bytes_str(f->oauth->state);
+
+		answer_field(a.request, "Location",
+			     arena_copy(&a.request->arena, bytes_str(f->oauth->url)));
+		(void)answer(a.request, 302, "text/plain; charset=utf-8",
+			     BYTES_LIT("See the Location field\n"));
+		cache_put(e->control->flows, state, TAKE(e->flow));
+	} else {
+		(void)went_wrong(&a, f);
+	}
+	a.request->answered(a.request);
+	errand_free(e);
+}
+
+/* The browser's mark. */
+static struct bytes browser_of(struct ask *a)
+{
+	struct control_request *r = a->request;
+	struct bytes have = access_cookie(&r->head.fields, SESSION_COOKIE);
+	char token[SIGNIN_TOKEN_SIZE];
+
+	if (have.len == SIGNIN_TOKEN_SIZE - 1)
+		return have;
+	signin_random_token(token);
+	answer_field(r, "Set-Cookie",
+		     arena_printf(&r->arena,
+				  SESSION_COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Lax; "
+						 "Max-Age=14400",
+				  token));
+	return arena_copy(&r->arena, bytes_str(token));
+}
+
+enum ask_result desk_oauth_post(struct ask *a, const struct desk_visit *v,
+				const struct access_provider *p)
+{
+	struct control *c = a->control;
+	char *redirect_uri = mem_printf("%s/cdn-cgi/access/callback", c->public_url);
+	struct flow *f = mem_alloc(sizeof(*f));
+
+	f->oauth = oauth_new(p->kind, p->config, redirect_uri);
+	f->provider = mem_strdup(p->id);
+	f->browser = mem_strndup(browser_of(a));
+	f->aud = mem_strdup(v->app->aud);
+	f->host = mem_strdup(v->host);
+	f->redirect = mem_strdup(v->redirect);
+	f->state = mem_strdup(v->state);
+	f->until = clock_now() + FLOW_LIFE;
+	mem_free(redirect_uri);
+	loop_work(c->loop, start, on_started, errand_new(a, f));
+	return ASK_PARKED;
+}
+
+/* --- Back ------------------------------------------------------------------------------------------- */
+
+static void finish(void *arg)
+{
+	struct errand *e = arg;
+
+	oauth_finish(e->flow->oauth);
+}
+
+static enum ask_result arrive(struct ask *a, struct flow *f)
+{
+	struct desk_visit v = visit_of(a->control, f);
+	json_t *identity = f->oauth->identity;
+	const char *given = json_string_value(json_object_get(identity, "email"));
+	char email[NAME_EMAIL_BYTES + 1];
+
+	if (!identity || !v.app)
+		return went_wrong(a, f);
+	if (!given || name_email(given, email, &f->oauth->err) < 0)
+		return went_wrong(a, f);
+	const char *name = json_string_value(json_object_get(identity, "name"));
+	const char *shown = arena_strdup(&a->request->arena, bytes_str(name));
+	return desk_signed_in(a, &v, email, shown, f->provider, json_incref(identity));
+}
+
+static void on_finished(void *arg)
+{
+	struct errand *e = arg;
+	struct ask a = { .control = e->control, .request = e->request };
+
+	if (e->control) {
+		(void)arrive(&a, e->flow);
+		a.request->answered(a.request);
+	}
+	errand_free(e);
+}
+
+static bool is_of_browser(struct ask *a, const struct flow *f)
+{
+	struct bytes have = access_cookie(&a->request->head.fields, SESSION_COOKIE);
+
+	return secret_bytes_eq(have, bytes_str(f->browser));
+}
+
+/* Moves what the provider's answer belongs to out of the cache: once only. */
+static struct flow *take_flow(struct ask *a, const char *state)
+{
+	struct flow *f = state ? cache_find(a->control->flows, bytes_str(state)) : NULL, *taken;
+
+	if (!f || clock_now() >= f->until || !is_of_browser(a, f))
+		return NULL;
+	taken = mem_alloc(sizeof(*taken));
+	*taken = *f;
+	*f = (struct flow){ 0 };
+	cache_remove(a->control->flows, bytes_str(state));
+	return taken;
+}
+
+enum ask_result desk_callback(struct ask *a)
+{
+	const char *code = query_find(&a->query, "code"), *why = query_find(&a->query, "error");
+	struct flow *f = take_flow(a, query_find(&a->query, "state"));
+	enum ask_result result;
+
+	if (!f)
+		return desk_message(
+			a, 403, "This sign-in did not begin in this browser",
+			"It took too long, was finished already, or the link was made for "
+			"somebody else. Open the application again.",
+			"/", "About this edge");
+	if (!code || !code[0]) {
+		err_set(&f->oauth->err, E_DENIED, "The identity provider refused: %.100s",
+			why ? why : "no reason was given");
+		result = went_wrong(a, f);
+		desk_flow_drop(f);
+		return result;
+	}
+	f->oauth->code = mem_strdup(code);
+	loop_work(a->control->loop, finish, on_finished, errand_new(a, f));
+	return ASK_PARKED;
+}
