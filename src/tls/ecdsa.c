@@ -51,8 +51,8 @@ static int load_point(struct ecdsa_key *k)
 	if (ret == 0 && curve != GNUTLS_ECC_CURVE_SECP256R1)
 		ret = GNUTLS_E_ECC_UNSUPPORTED_CURVE;
 	k->point[0] = 4;
-	if (ret == 0 && (!put_number(&x, k->point + 1) ||
-			 !put_number(&y, k->point + 1 + ECDSA_NUMBER_BYTES)))
+	if (ret == 0 &&
+	    (!put_number(&x, k->point + 1) || !put_number(&y, k->point + 1 + ECDSA_NUMBER_BYTES)))
 		ret = GNUTLS_E_ECC_UNSUPPORTED_CURVE;
 	if (secret.data)
 		secret_wipe(secret.data, secret.size);

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import subprocess
 import urllib.parse
 
 import pytest
@@ -300,3 +301,29 @@ def test_who_may_not_come_in_gets_the_same_page_and_no_code(site, post):
     cut = lambda page, email: re.sub(r'(value="|state=)[^"]*"', "", page.text.replace(email, ""))  # noqa: E731
     assert cut(bad, "joe@evil.test") == cut(good, "joe@example.com") and bad.status == good.status
     assert [to for to, _ in post.mails] == [["joe@example.com"]]
+
+
+def test_a_short_lived_ssh_certificate(site, tmp_path):
+    browser = Browser(site.edge)
+    browser.sign_in(site.url(), "ann@example.com", "sesame")
+    token = browser.jar(site.url())["CF_Authorization"]
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", key], check=True)
+    ask = {"public_key": (tmp_path / "key.pub").read_text(), "jwt": token, "issuer": site.edge.public_url}
+
+    def sign(**changed):
+        return browser.post_json(f"{site.edge.public_url}/cdn-cgi/access/cert_sign", {**ask, **changed})
+
+    assert sign().status == 404  # no authority yet
+    line = site.guard.do("POST", f"access/apps/{site.app['id']}/ca")["public_key"]
+    (tmp_path / "ca.pub").write_text(line)
+    answer = sign()
+    assert answer.status == 200
+    (tmp_path / "key-cert.pub").write_text(json.loads(answer.body)["certificate"])
+    said = subprocess.run(["ssh-keygen", "-L", "-f", tmp_path / "key-cert.pub"], check=True, capture_output=True).stdout
+    assert b'Key ID: "ann@example.com"' in said and re.search(rb"Principals:\s+ann\n", said)
+    for wrong in ({"jwt": "x"}, {"jwt": browser.jar(site.edge.public_url)["CF_Authorization"]}):
+        assert sign(**wrong).status == 401
+    assert sign(public_key="ssh-rsa AAAA").status == 400
+    site.guard.do("POST", "people/ann@example.com/revoke")
+    assert sign().status == 401

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "edge/access/api_access.h"
+#include "edge/access/desk.h"
 #include "edge/access/objects.h"
 #include "store/store_access.h"
 
@@ -170,6 +171,27 @@ enum ask_result api_access_delete(struct ask *a)
 		return answer_failure(a, &err);
 	changed(a, "delete", kind, id);
 	return answer_result(a, json_pack("{s:s}", "id", id));
+}
+
+enum ask_result api_access_ca(struct ask *a)
+{
+	struct err err = { 0 };
+	const struct access_view *view = desk_view(a->control->desk, &err);
+	const struct access_app *app =
+		view ? access_set_app(access_view_set(view), a->args[0]) : NULL;
+	enum ask_result result;
+	char *line;
+
+	if (view && !app)
+		err_set(&err, E_NOT_FOUND, "there is no application " BYTES_FMT,
+			BYTES_ARG(bytes_first(a->args[0], 80)));
+	line = app ? desk_ssh_authority(a->control, app, &err) : NULL;
+	if (!line)
+		return answer_failure(a, &err);
+	result = answer_result(a, json_pack("{s:s, s:s, s:s}", "id", app->id, "aud", app->aud,
+					    "public_key", line));
+	mem_free(line);
+	return result;
 }
 
 /* --- People -------------------------------------------------------------------------------------- */

@@ -9,6 +9,9 @@ enum ask_result api_access_get(struct ask *a);
 enum ask_result api_access_update(struct ask *a);
 enum ask_result api_access_delete(struct ask *a);
 
+/* The SSH authority of an application (access/apps/:/ca). */
+enum ask_result api_access_ca(struct ask *a);
+
 enum ask_result api_people_list(struct ask *a);
 enum ask_result api_people_add(struct ask *a);
 enum ask_result api_people_revoke(struct ask *a);

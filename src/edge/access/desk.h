@@ -87,3 +87,7 @@ enum ask_result desk_callback(struct ask *a);
 void desk_flow_drop(void *flow);
 /* Whoever waits for an identity provider is told that the edge stops. */
 void desk_errands_end(struct control *c);
+/* desk_ssh.c: the public half of an application's SSH authority, which is made when there is none; owned by the
+ * caller. */
+char *desk_ssh_authority(struct control *c, const struct access_app *app, struct err *err);
+enum ask_result desk_cert_sign(struct ask *a);

@@ -634,6 +634,7 @@ static const struct endpoint endpoints[] = {
 	{ "GET", "cdn-cgi/access/logout", logout },
 	{ "GET", "cdn-cgi/access/certs", certs },
 	{ "GET", "cdn-cgi/access/callback", desk_callback },
+	{ "POST", "cdn-cgi/access/cert_sign", desk_cert_sign },
 };
 
 static bool asks_metadata(const struct head *h)

@@ -14,7 +14,7 @@ char *ssh_authority_line(const struct ecdsa_key *ca, const char *comment);
 struct ssh_certificate {
 	const char *public_key; /* as in an authorized_keys file: ecdsa-sha2-nistp256 or ssh-ed25519 */
 	const char *key_id;     /* what sshd logs: the e-mail address */
-	const char *principal;  /* the Unix user it is good for */
+	const char *principal; /* the Unix user it is good for */
 	uint64_t serial;
 	usec valid_after, valid_before; /* wall time */
 };

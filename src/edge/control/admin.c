@@ -273,6 +273,7 @@ static const struct endpoint endpoints[] = {
 	{ "POST", "people/:/revoke", api_people_revoke },
 	{ "GET", "access/:", api_access_list },
 	{ "POST", "access/:", api_access_create },
+	{ "POST", "access/apps/:/ca", api_access_ca },
 	{ "GET", "access/:/:", api_access_get },
 	{ "PUT", "access/:/:", api_access_update },
 	{ "DELETE", "access/:/:", api_access_delete },

@@ -84,6 +84,9 @@ class Browser:
     def jar(self, url):
         return self.jars.setdefault(urllib.parse.urlsplit(url).hostname, {})
 
+    def post_json(self, url, body):
+        return self.ask(url, "POST", json.dumps(body), {"Content-Type": "application/json"})
+
     def ask(self, url, method="GET", data=None, headers=()):
         parts = urllib.parse.urlsplit(url)
         context = ssl.create_default_context(cafile=str(self.edge.ca))
@@ -94,7 +97,7 @@ class Browser:
         jar = self.jar(url)
         if jar and "Cookie" not in fields:
             fields["Cookie"] = "; ".join(f"{n}={v}" for n, v in jar.items())
-        if data is not None:
+        if isinstance(data, dict):
             data = urllib.parse.urlencode(data)
             fields["Content-Type"] = "application/x-www-form-urlencoded"
         connection.request(method, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), data, fields)

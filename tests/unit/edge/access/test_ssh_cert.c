@@ -161,9 +161,9 @@ static void a_principal_is_a_unix_user(void **state)
 	static const struct {
 		const char *email, *user;
 	} cases[] = {
-		{ "joe@example.com", "joe" },   { "Joe.Doe@example.com", "joe.doe" },
+		{ "joe@example.com", "joe" },    { "Joe.Doe@example.com", "joe.doe" },
 		{ "joe+x@example.com", "joex" }, { "-r@example.com", "r" },
-		{ "$(reboot)@x", "reboot" },	 { "@example.com", NULL },
+		{ "$(reboot)@x", "reboot" },     { "@example.com", NULL },
 		{ "+@example.com", NULL },
 	};
 

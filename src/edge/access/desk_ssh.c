@@ -1,0 +1,183 @@
+/* Short-lived SSH certificates: an authority for each application, and what it signs (CONTROL §5.8, cert_sign). */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "base/secret.h"
+#include "edge/access/desk.h"
+#include "edge/access/identity.h"
+#include "edge/access/ssh_cert.h"
+#include "tls/ecdsa.h"
+
+#define COMPONENT "edge/access"
+/* Long enough to open a connection, which lasts as long as it likes. */
+#define CERTIFICATE_LIFE (240 * USEC_PER_SEC)
+/* Clocks of servers may be behind. */
+#define CERTIFICATE_LEEWAY (60 * USEC_PER_SEC)
+
+static char *setting_name(const struct access_app *app)
+{
+	return mem_printf("access.ssh-ca %s", app->id);
+}
+
+/* NULL with E_NOT_FOUND: this application has none. */
+static struct ecdsa_key *load_authority(struct control *c, const struct access_app *app,
+					struct err *err)
+{
+	char *name = setting_name(app), *pem = store_setting_get(c->store, name, err);
+	struct ecdsa_key *ca = pem ? ecdsa_key_parse(pem, err) : NULL;
+
+	if (pem)
+		secret_wipe(pem, strlen(pem));
+	mem_free(pem);
+	mem_free(name);
+	return ca;
+}
+
+static struct ecdsa_key *make_authority(struct control *c, const struct access_app *app,
+					struct err *err)
+{
+	struct ecdsa_key *ca = ecdsa_key_new(err);
+	char *name, *pem;
+
+	if (!ca)
+		return NULL;
+	name = setting_name(app);
+	pem = ecdsa_key_pem(ca);
+	if (store_setting_put(c->store, name, pem, true, err) < 0)
+		ca = ecdsa_key_free(ca);
+	secret_wipe(pem, strlen(pem));
+	mem_free(pem);
+	mem_free(name);
+	return ca;
+}
+
+char *desk_ssh_authority(struct control *c, const struct access_app *app, struct err *err)
+{
+	struct err why = { 0 };
+	struct ecdsa_key *ca = load_authority(c, app, &why);
+	char *line;
+
+	if (!ca && why.code == E_NOT_FOUND)
+		ca = make_authority(c, app, &why);
+	if (!ca) {
+		*err = why;
+		return NULL;
+	}
+	line = ssh_authority_line(ca, app->name);
+	ecdsa_key_free(ca);
+	return line;
+}
+
+/* --- Signing ---------------------------------------------------------------------------------------- */
+
+/* As stock clients read it: both members. */
+static enum ask_result refuse(struct ask *a, int status, const char *message)
+{
+	return answer(a->request, status, "application/json",
+		      arena_printf(&a->request->arena, "{\"status\":%d,\"message\":\"%s\"}\n",
+				   status, message));
+}
+
+/* The application that a token is for, and its session if that is alive. */
+static const struct access_app *app_of_token(struct ask *a, const char *jwt,
+					     struct desk_session *ret)
+{
+	struct access_desk *d = a->control->desk;
+	struct arena *arena = &a->request->arena;
+	const struct access_view *view = desk_view(d, NULL);
+	const struct key_set *keys = desk_key_set(d, NULL);
+	const struct access_app *apps;
+	struct access_claims claims;
+	size_t count = 0;
+
+	if (!view || !keys)
+		return NULL;
+	apps = access_set_apps(access_view_set(view), &count);
+	for (size_t i = 0; i < count; i++) {
+		if (access_token_check(keys, bytes_str(jwt), TOKEN_APP, a->control->public_url,
+				       apps[i].aud, clock_wall_now(), arena, &claims, NULL) < 0)
+			continue;
+		if (claims.issued_at < access_view_revoked(view, apps[i].id) ||
+		    claims.session.len == 0 ||
+		    !desk_session_find(d, arena_strdup(arena, claims.session), ret))
+			return NULL;
+		return &apps[i];
+	}
+	return NULL;
+}
+
+static enum ask_result sign(struct ask *a, const struct access_app *app,
+			    const struct desk_session *s, const char *public_key)
+{
+	struct arena *arena = &a->request->arena;
+	usec now = clock_wall_now();
+	struct err err = { 0 };
+	struct ecdsa_key *ca = load_authority(a->control, app, &err);
+	char *principal = ssh_principal(s->email), *line = NULL, until[40];
+	struct ssh_certificate c = {
+		.public_key = public_key,
+		.key_id = s->email,
+		.principal = principal,
+		.valid_after = now - CERTIFICATE_LEEWAY,
+		.valid_before = now + CERTIFICATE_LIFE,
+	};
+	enum ask_result result;
+
+	random_bytes(&c.serial, sizeof(c.serial));
+	if (ca)
+		line = ssh_certificate_sign(ca, &c, &err);
+	if (line) {
+		log_info(COMPONENT, "SSH certificate signed", LOG_STR("user", s->email),
+			 LOG_STR("principal", principal), LOG_STR("app", app->name),
+			 LOG_BYTES("ip", a->request->client_ip));
+		desk_audit(a, "ssh.certificate", s->email, app->name, "signed", "{}");
+		result = answer(a->request, 200, "application/json",
+				arena_printf(arena,
+					     "{\"id\":\"%016llx\",\"certificate\":\"%s\","
+					     "\"expires_at\":\"%s\"}\n",
+					     (unsigned long long)c.serial, line,
+					     clock_rfc3339(c.valid_before, until, sizeof(until))));
+	} else if (!ca && err.code == E_NOT_FOUND) {
+		result = refuse(a, 404,
+				"this application has no SSH authority: adit-edge access ssh-ca");
+	} else if (err.code == E_PARSE || err.code == E_INVALID) {
+		result = refuse(a, 400, "the public key must be ecdsa-sha2-nistp256 or ssh-ed25519");
+	} else {
+		log_error(COMPONENT, "no SSH certificate", LOG_STR("error", err.text));
+		result = refuse(a, 500, "the certificate could not be signed");
+	}
+	mem_free(line);
+	mem_free(principal);
+	ecdsa_key_free(ca);
+	return result;
+}
+
+enum ask_result desk_cert_sign(struct ask *a)
+{
+	struct bytes text = a->request->body;
+	json_t *body = json_loadb(text.len ? (const char *)text.ptr : "", text.len,
+				  JSON_REJECT_DUPLICATES, NULL);
+	const char *key = json_string_value(json_object_get(body, "public_key"));
+	const char *jwt = json_string_value(json_object_get(body, "jwt"));
+	const struct access_app *app;
+	struct desk_session s;
+	struct access_verdict verdict;
+	enum ask_result result;
+
+	app = key && jwt ? app_of_token(a, jwt, &s) : NULL;
+	if (!app) {
+		json_decref(body);
+		return refuse(a, 401,
+			      "sign in first: the token is missing, over, or not of a person");
+	}
+	verdict = desk_decide(a, app, s.identity);
+	if (verdict.outcome == ACCESS_ALLOWED)
+		result = sign(a, app, &s, key);
+	else
+		result = refuse(a, 403, "no policy of the application lets you in");
+	desk_session_done(&s);
+	json_decref(body);
+	return result;
+}
