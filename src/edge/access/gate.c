@@ -14,6 +14,7 @@
 #include "edge/access/view.h"
 #include "edge/control/gateway.h"
 #include "edge/worker.h"
+#include "tls/tls.h"
 
 /* Each with its identity, a kibibyte or so. */
 #define SESSIONS_MAX 8192
@@ -324,6 +325,10 @@ static void gather_facts(struct judging *j)
 		j->facts.has_address = network_of_address(&address, &j->facts.address);
 	if (j->service)
 		j->facts.service_token = bytes_str(j->service->id);
+	if (j->x->certificate && !j->x->certificate->refused) {
+		j->facts.has_certificate = true;
+		j->facts.common_name = bytes_str(j->x->certificate->common_name);
+	}
 }
 
 /* --- Answers ----------------------------------------------------------------------------------- */
