@@ -67,7 +67,7 @@ struct worker {
 	struct listener **listeners; /* owned */
 	size_t listener_count;
 	struct gate *gate; /* owned; who is let in */
-	struct hold hold; /* requests that wait for connectors */
+	struct hold hold;  /* requests that wait for connectors */
 	struct moving moving;
 	struct quic_listener **quic; /* owned; fixed before threads start */
 	size_t quic_count;

@@ -1,7 +1,7 @@
 /* Endpoints of the administration for Access, below access/. Arguments: the kind and the id, or an e-mail address. */
 #pragma once
 
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 
 enum ask_result api_access_list(struct ask *a);
 enum ask_result api_access_create(struct ask *a);

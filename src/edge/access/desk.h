@@ -8,7 +8,7 @@
 
 #include "edge/access/token.h"
 #include "edge/access/view.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 
 struct access_desk;
 

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "edge/access/api_access.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 
 /* Long enough to open it on another machine, short enough for a link in a terminal's scrollback. */
 #define LINK_SECONDS (24 * 3600)

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/nearest.h"
 #include "base/random.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 #include "edge/dns/publish.h"
 #include "edge/dns/tsig.h"
 #include "store/names.h"

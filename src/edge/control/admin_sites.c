@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 #include "store/names.h"
 #include "tls/tls.h"
 

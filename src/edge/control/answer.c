@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 
 void answer_field(struct control_request *r, const char *name, struct bytes value)
 {

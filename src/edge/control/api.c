@@ -4,7 +4,7 @@
 #include "base/encode.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 
 #define PER_PAGE_DEFAULT 20
 #define PAGE_MAX 1000000

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 #include "edge/tunnels/balance.h"
 
 /* --- JSON ----------------------------------------------------------------------------------- */

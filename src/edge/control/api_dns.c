@@ -7,7 +7,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/nearest.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 #include "edge/dns/zone.h"
 #include "store/names.h"
 

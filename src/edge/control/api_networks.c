@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 
 static json_t *route_json(const struct store_network_route *r)
 {

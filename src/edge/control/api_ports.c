@@ -3,7 +3,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 #include "edge/ports/port_target.h"
 #include "edge/ports/ports.h"
 

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "edge/certificates.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 #include "tls/pem.h"
 #include "tls/request.h"
 #include "tls/tls.h"

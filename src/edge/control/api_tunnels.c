@@ -5,7 +5,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/random.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 #include "wire/token.h"
 
 #define SECRET_BYTES_MIN TOKEN_SECRET_MIN_BYTES

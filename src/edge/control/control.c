@@ -9,7 +9,7 @@
 #include "edge/access/cache.h"
 #include "edge/access/desk.h"
 #include "edge/access/pins.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 #include "edge/control/login_store.h"
 #include "edge/control/signin.h"
 

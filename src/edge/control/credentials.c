@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 #include "wire/token.h"
 
 static struct token_place place_of(struct control *c, char *ca, char *api_url)

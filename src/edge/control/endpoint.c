@@ -1,4 +1,4 @@
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 
 /* Longest pattern: accounts/:/teamnet/routes/ip/:. */
 #define SEGMENTS_MAX 6

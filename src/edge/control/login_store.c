@@ -6,7 +6,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/secret.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 #include "io/loop.h"
 
 #define MAGIC_LOGIN_STORE 0x4c4f4753

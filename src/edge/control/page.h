@@ -6,7 +6,7 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 
 struct page_value {
 	const char *name;

@@ -6,7 +6,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
-#include "edge/control/control_internal.h"
+#include "edge/control/control_parts.h"
 
 void control_status_add(struct control *c, const char *name, struct json_t *(*make)(void *ctx),
 			void *ctx)
