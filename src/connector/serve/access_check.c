@@ -2,7 +2,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
-#include "connector/serve/access_keys.h"
+#include "connector/serve/issuer_keys.h"
 #include "connector/serve/serve_internal.h"
 #include "jose/jwt.h"
 
@@ -183,5 +183,5 @@ enum handled access_check_handle(struct exchange *x, void *ctx)
 		return refuse(x, "there is more than one");
 	if (access->audience_count == 0)
 		return forbid(x, "the rule names no audTag");
-	return check(x, access_team_get(s->access_keys, access->issuer), token, true);
+	return check(x, access_team_get(s->issuer_keys, access->issuer), token, true);
 }

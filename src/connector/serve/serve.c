@@ -13,7 +13,7 @@
 #include "connector/origin/origin.h"
 #include "connector/origin/origin_udp.h"
 #include "connector/serve/access_check.h"
-#include "connector/serve/access_keys.h"
+#include "connector/serve/issuer_keys.h"
 #include "connector/serve/access_log.h"
 #include "connector/serve/serve_internal.h"
 
@@ -474,7 +474,7 @@ struct server *server_new(struct loop *loop, const struct connector_config *conf
 	s->config = config;
 	uuid_text(connector, s->connector_id);
 	take_origins(s, origins);
-	s->access_keys = access_keys_new(loop);
+	s->issuer_keys = issuer_keys_new(loop);
 	s->chain = (struct handler_chain){ .handlers = handlers,
 					   .count = ARRAY_LEN(handlers),
 					   .ctx = s };
@@ -497,7 +497,7 @@ struct server *server_free(struct server *s)
 	if (!s)
 		return NULL;
 	origin_udp_free(s->udp);
-	access_keys_free(s->access_keys);
+	issuer_keys_free(s->issuer_keys);
 	health_free(s->health);
 	origin_set_unref(s->origins);
 	mem_free(s->rule_requests);

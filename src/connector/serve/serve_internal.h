@@ -10,7 +10,7 @@ struct server {
 	char connector_id[UUID_TEXT_SIZE];
 	struct origin_set *origins;      /* counted */
 	struct metric **rule_requests;   /* owned array; one per rule of `origins` */
-	struct access_keys *access_keys; /* owned */
+	struct issuer_keys *issuer_keys; /* owned */
 	struct handler_chain chain;
 	struct health *health; /* owned: of `origins` */
 	bool (*on_health)(void *ctx);

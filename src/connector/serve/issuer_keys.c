@@ -1,4 +1,4 @@
-#include "connector/serve/access_keys.h"
+#include "connector/serve/issuer_keys.h"
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -18,17 +18,17 @@
 #define FETCH_AGAIN_WITHOUT (5 * USEC_PER_SEC)
 
 struct access_team {
-	struct access_keys *owner; /* borrowed */
+	struct issuer_keys *owner; /* borrowed */
 	char *issuer, *url;        /* owned */
 	struct key_set *keys;      /* owned; NULL: none */
 	struct list waiting;       /* struct access_wait */
-	struct list queued;        /* in access_keys.queue, until a thread may be had */
+	struct list queued;        /* in issuer_keys.queue, until a thread may be had */
 	bool is_fetching, was_tried;
 	usec fetched_at, tried_at;
 	struct err err;
 };
 
-struct access_keys {
+struct issuer_keys {
 	struct loop *loop;
 	struct map *teams; /* owned, and its values; by issuer */
 	struct list queue;
@@ -46,9 +46,9 @@ struct job {
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
-struct access_keys *access_keys_new(struct loop *loop)
+struct issuer_keys *issuer_keys_new(struct loop *loop)
 {
-	struct access_keys *k = mem_alloc(sizeof(*k));
+	struct issuer_keys *k = mem_alloc(sizeof(*k));
 
 	k->loop = loop;
 	k->teams = map_new();
@@ -56,7 +56,7 @@ struct access_keys *access_keys_new(struct loop *loop)
 	return k;
 }
 
-static void destroy(struct access_keys *k)
+static void destroy(struct issuer_keys *k)
 {
 	size_t cursor = 0;
 	struct bytes issuer;
@@ -73,7 +73,7 @@ static void destroy(struct access_keys *k)
 	mem_free(k);
 }
 
-struct access_keys *access_keys_free(struct access_keys *k)
+struct issuer_keys *issuer_keys_free(struct issuer_keys *k)
 {
 	size_t cursor = 0;
 	struct bytes issuer;
@@ -93,7 +93,7 @@ struct access_keys *access_keys_free(struct access_keys *k)
 	return NULL;
 }
 
-struct access_team *access_team_get(struct access_keys *k, const char *issuer)
+struct access_team *access_team_get(struct issuer_keys *k, const char *issuer)
 {
 	struct access_team *team = map_find(k->teams, bytes_str(issuer));
 	struct bytes base = bytes_str(issuer);
@@ -114,7 +114,7 @@ struct access_team *access_team_get(struct access_keys *k, const char *issuer)
 
 /* --- Fetching --------------------------------------------------------------------------------- */
 
-static void start_next(struct access_keys *k);
+static void start_next(struct issuer_keys *k);
 
 static void fetch_keys(void *arg)
 {
@@ -171,7 +171,7 @@ static void on_fetched(void *arg)
 {
 	struct job *job = arg;
 	struct access_team *team = job->team;
-	struct access_keys *k = team->owner;
+	struct issuer_keys *k = team->owner;
 
 	k->running--;
 	team->is_fetching = false;
@@ -187,7 +187,7 @@ static void on_fetched(void *arg)
 	mem_free(job);
 }
 
-static void start_next(struct access_keys *k)
+static void start_next(struct issuer_keys *k)
 {
 	struct list *node;
 
@@ -237,7 +237,7 @@ const struct err *access_team_error(const struct access_team *team)
 
 bool access_team_wait(struct access_team *team, struct access_wait *w)
 {
-	struct access_keys *k = team->owner;
+	struct issuer_keys *k = team->owner;
 
 	if (k->waiting == LIMIT_ACCESS_WAITING || !start_fetch(team))
 		return false;

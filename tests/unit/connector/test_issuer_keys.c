@@ -5,7 +5,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "connector/serve/access_keys.h"
+#include "connector/serve/issuer_keys.h"
 
 /* Nobody listens at port 1. */
 #define NOBODY "https://127.0.0.1:1"
@@ -15,7 +15,7 @@ struct waiter {
 	int told;
 };
 
-static struct access_keys *keys;
+static struct issuer_keys *keys;
 static int told;
 
 static void on_done(struct access_wait *w)
@@ -32,13 +32,13 @@ static int start(void **state)
 {
 	told = 0;
 	make_loop(state);
-	keys = access_keys_new(loop);
+	keys = issuer_keys_new(loop);
 	return 0;
 }
 
 static int stop(void **state)
 {
-	keys = access_keys_free(keys);
+	keys = issuer_keys_free(keys);
 	return free_loop(state);
 }
 
@@ -105,7 +105,7 @@ static void it_may_end_while_somebody_waits(void **state)
 		snprintf(issuer, sizeof(issuer), NOBODY "/%zu", i);
 		assert_true(wait_for_keys(access_team_get(keys, issuer), &waiters[i]));
 	}
-	keys = access_keys_free(keys);
+	keys = issuer_keys_free(keys);
 	access_wait_cancel(&waiters[0].wait);
 	free_loop(state);
 	make_loop(state);

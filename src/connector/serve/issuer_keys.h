@@ -11,16 +11,16 @@
 #include "io/loop.h"
 #include "jose/key_set.h"
 
-struct access_keys;
+struct issuer_keys;
 struct access_team;
 
-struct access_keys *access_keys_new(struct loop *loop);
+struct issuer_keys *issuer_keys_new(struct loop *loop);
 /* Nobody who waits is told. A fetch that runs ends on its own, within LIMIT_ACCESS_WAIT_MS, before
  * loop_free() returns. NULL is fine; returns NULL. */
-struct access_keys *access_keys_free(struct access_keys *k);
+struct issuer_keys *issuer_keys_free(struct issuer_keys *k);
 
 /* Found or made; lives as long as `k`. */
-struct access_team *access_team_get(struct access_keys *k, const char *issuer);
+struct access_team *access_team_get(struct issuer_keys *k, const char *issuer);
 /* NULL when none were fetched. Borrowed for this turn. */
 const struct key_set *access_team_keys(struct access_team *team);
 /* How the last fetch ended; text "" when well, or when there was none. */
