@@ -23,6 +23,7 @@ edges = []  # every Edge that may run
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: more than a few seconds; left out of quick runs")
+    config.addinivalue_line("markers", "bulk: a gigabyte; ./dev test has it on the optimised build")
     config.addinivalue_line("markers", "long: runs with ADIT_LONG=1 only (./dev test --long)")
     try:
         net.isolate()

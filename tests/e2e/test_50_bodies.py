@@ -13,7 +13,7 @@ from testenv.wait import wait_settled, wait_until
 
 MIB, GIB = 1 << 20, 1 << 30
 QUICK = 64 * MIB
-SIZES = [pytest.param(QUICK, id="64MiB"), pytest.param(GIB, id="1GiB", marks=pytest.mark.slow)]
+SIZES = [pytest.param(QUICK, id="64MiB"), pytest.param(GIB, id="1GiB", marks=(pytest.mark.slow, pytest.mark.bulk))]
 # What a program may grow by while a body of any size passes: stream window (512 KiB), the queues on
 # both sides of it, TLS and socket buffers, and a sanitizer's quarantine on top.
 GROWTH = 48 * MIB
@@ -91,7 +91,7 @@ def test_slow_reader_stops_the_origin(site, stage, visitor, origin, size):
     wait_until(lambda: sent[0], "first block from the origin")
     blocked_at = wait_settled(lambda: sent[0])
     print(f"the origin was stopped after {blocked_at / MIB:.0f} MiB")
-    assert blocked_at < 40 * MIB
+    assert blocked_at < 56 * MIB  # of sockets on the way, three, the kernel lets grow most
     reader.go()
     reader.join(250)
     assert reader.size == size and reader.digest.hexdigest() == pattern_sha256(size)
@@ -116,7 +116,7 @@ def test_slow_origin_stops_the_visitor(site, stage, visitor, origin, tmp_path, s
         origin.wait_request(path)
         blocked_at = wait_settled(lambda: position(curl.pid))
         print(f"the visitor was stopped after {blocked_at / MIB:.0f} MiB")
-        assert blocked_at < 40 * MIB
+        assert blocked_at < 56 * MIB  # the same
         gate.set()
         assert curl.stdout.read().decode() == pattern_sha256(size)
         assert curl.wait(10) == 0

@@ -28,7 +28,7 @@ def test_a_body_goes_there_and_back(site, stage, h3_visitor):
         assert len(response.body) >= size
 
 
-@pytest.mark.parametrize("size", (5 * MIB, pytest.param(1024 * MIB, marks=pytest.mark.slow)))
+@pytest.mark.parametrize("size", (5 * MIB, pytest.param(1024 * MIB, marks=(pytest.mark.slow, pytest.mark.bulk))))
 def test_a_download_is_whole_and_memory_stays(site, stage, origin, h3_visitor, size):
     path = origin.on(lambda r: (r.head(200, [("Content-Length", str(size))]), r.send_pattern(size)))
     digest, total = hashlib.sha256(), 0

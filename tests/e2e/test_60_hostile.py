@@ -140,8 +140,9 @@ def test_http1(ours, stage, raw, origin, case):
     origin.forget()
     connection = raw(host)
     following = f"GET /smuggled HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    text = HTTP1[case].replace("/hostile", f"/hostile/{case}", 1)
     with contextlib.suppress(OSError):  # it may close before it has read everything
-        connection.send(HTTP1[case].replace("{host}", host).replace("{next}", following))
+        connection.send(text.replace("{host}", host).replace("{next}", following))
     said = everything(connection)
     heads = said.count(b"HTTP/1.1 ")
     assert heads <= 1, f"more than one answer: {said[:2000]}"
@@ -153,7 +154,9 @@ def test_http1(ours, stage, raw, origin, case):
     after.request("GET", "/echo")
     assert after.read().status == 200
     assert not origin.requests("/smuggled"), "the origin was asked twice"
-    assert len([r for r in origin.seen if r.target != "/echo"]) <= 1
+    # What was cut off in an earlier case may reach the origin only now.
+    late = tuple(f"/hostile/{other}" for other in HTTP1 if other != case)
+    assert len([r for r in origin.seen if r.target != "/echo" and r.target not in late]) <= 1
     for r in origin.seen:
         assert "smuggled" not in r.raw_head.decode("latin-1")
 
