@@ -35,6 +35,9 @@ enum source { FROM_DEFAULT, FROM_FILE, FROM_FLAG };
 #define BUFFERS_MIN ((int64_t)64 * 1024 * 1024)
 #define TIMEOUT_MIN (USEC_PER_SEC / 10)
 #define TIMEOUT_MAX (3600 * USEC_PER_SEC)
+#define PORT_DNS 53
+/* A week: who keeps records longer than that is not waited for. */
+#define TTL_MAX (7 * 24 * 3600 * USEC_PER_SEC)
 
 static const struct edge_setting settings[] = {
 	{ "https", "ADDR", ":443", "where visitors and the control host are served",
@@ -144,6 +147,15 @@ static const struct edge_setting settings[] = {
 	  EDGE_SETTING_EMAIL, offsetof(struct edge_config, dns_contact) },
 	{ "dns-sign", "SWITCH", "on", "zones are signed (DNSSEC)", EDGE_SETTING_SWITCH,
 	  offsetof(struct edge_config, dns_sign) },
+	{ "dns-ttl", "DURATION", "1h",
+	  "how long resolvers may keep name servers and DNSSEC keys of zones", EDGE_SETTING_TTL,
+	  offsetof(struct edge_config, dns_ttl) },
+	{ "dns-ds-ttl", "DURATION", "24h",
+	  "how long they may keep DS records that parent zones have: what rolls of keys wait for",
+	  EDGE_SETTING_TTL, offsetof(struct edge_config, dns_ds_ttl) },
+	{ "dns-resolver", "IP[:PORT]", NULL,
+	  "is asked whether parent zones have a new DS record, or off (the system's)",
+	  EDGE_SETTING_RESOLVER, offsetof(struct edge_config, dns_resolver) },
 	{ "limit-dns-rate", "COUNT", "50",
 	  "the same DNS answer per second to one network (IPv4 /24, IPv6 /56) without a cookie, or off",
 	  EDGE_SETTING_LIMIT, offsetof(struct edge_config, limits.dns_rate) },
@@ -354,6 +366,35 @@ static int timeout_set(usec *at, const char *value, struct err *err)
 	return 0;
 }
 
+static int ttl_set(usec *at, const char *value, struct err *err)
+{
+	usec duration;
+
+	if (!duration_parse(bytes_str(value), &duration) || duration < USEC_PER_SEC ||
+	    duration > TTL_MAX)
+		return err_set(err, E_INVALID,
+			       "a duration from 1s to 168h expected, '%.100s' found", value);
+	*at = duration;
+	return 0;
+}
+
+static int resolver_set(char **at, const char *value, struct err *err)
+{
+	struct address address;
+	char text[ADDRESS_TEXT_SIZE];
+
+	if (strcmp(value, "off") == 0) {
+		text_set(at, value);
+		return 0;
+	}
+	if (!address_from_ip(bytes_str(value), PORT_DNS, &address) &&
+	    (value[0] == ':' || address_parse(bytes_str(value), &address, NULL) < 0 ||
+	     address.any.sa_family == AF_UNIX))
+		return err_set(err, E_INVALID, "'%.100s' is neither an IP address nor off", value);
+	text_set(at, address_text(&address, text));
+	return 0;
+}
+
 /* "https://host[:port]"; a slash at the end is dropped by the caller. */
 static int url_check(struct bytes url, struct bytes *ret_host, struct err *err)
 {
@@ -492,6 +533,10 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 		return limit_set(at, value, err);
 	case EDGE_SETTING_TIMEOUT:
 		return timeout_set(at, value, err);
+	case EDGE_SETTING_TTL:
+		return ttl_set(at, value, err);
+	case EDGE_SETTING_RESOLVER:
+		return resolver_set(at, value, err);
 	case EDGE_SETTING_PATH:
 		if (!value[0])
 			return err_set(err, E_INVALID, "a path is not empty");
@@ -641,6 +686,7 @@ void edge_config_done(struct edge_config *c)
 	texts_clear(&c->dns_name_servers);
 	texts_clear(&c->dns_addresses);
 	mem_free(c->dns_contact);
+	mem_free(c->dns_resolver);
 	texts_clear(&c->limits.exempt);
 	texts_clear(&c->proxy_from);
 	mem_free(c->data_dir);

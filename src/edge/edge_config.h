@@ -82,8 +82,11 @@ struct edge_config {
 	struct edge_texts dns_name_servers;
 	struct edge_texts
 		dns_addresses; /* IP literals: what hostnames resolve to; none: see edge/dns/settings.h */
-	char *dns_contact; /* owned; e-mail; NULL: hostmaster@ZONE */
-	bool dns_sign;     /* DNSSEC */
+	char *dns_contact;  /* owned; e-mail; NULL: hostmaster@ZONE */
+	bool dns_sign;      /* DNSSEC */
+	usec dns_ttl;       /* of records that are the zones' own */
+	usec dns_ds_ttl;    /* of DS records in parent zones */
+	char *dns_resolver; /* owned; IP:PORT, or "off"; NULL: the system's */
 
 	int workers;      /* at least 1 */
 	char location[9]; /* what connectors and CF-Ray call this node: 1 to 8 of a-z 0-9 - */
@@ -104,6 +107,8 @@ enum edge_setting_type {
 	EDGE_SETTING_ADDRESSES,    /* list; "off" alone: none */
 	EDGE_SETTING_HOST_PORTS,   /* list */
 	EDGE_SETTING_PORTS,        /* list of "2222", "20000-20100/udp" */
+	EDGE_SETTING_TTL,          /* a duration */
+	EDGE_SETTING_RESOLVER,     /* IP, IP:PORT or off */
 	EDGE_SETTING_IPS,          /* list of IP literals */
 	EDGE_SETTING_DNS,          /* addresses; "off" or "wildcard" alone: none */
 	EDGE_SETTING_NAME_SERVERS, /* list of "NAME" or "NAME=IP" */

@@ -71,6 +71,26 @@ int resolve_host(const char *host, uint16_t port, int family, struct address *re
 	return is_local ? count : ask_system(host, port, family, ret, max, err);
 }
 
+int resolve_server(struct address *ret, struct err *err)
+{
+	struct __res_state state = { 0 };
+	const struct sockaddr_in6 *v6;
+
+	*ret = (struct address){ 0 };
+	if (res_ninit(&state) != 0)
+		return err_set(err, E_NOT_FOUND, "the system's resolver is not set up");
+	v6 = state._u._ext.nsaddrs[0];
+	if (state.nscount > 0 && state.nsaddr_list[0].sin_family == AF_INET) {
+		ret->v4 = state.nsaddr_list[0];
+		ret->len = sizeof(ret->v4);
+	} else if (state.nscount > 0 && v6) {
+		ret->v6 = *v6;
+		ret->len = sizeof(ret->v6);
+	}
+	res_nclose(&state);
+	return ret->len ? 0 : err_set(err, E_NOT_FOUND, "the system has no name server");
+}
+
 /* --- Services -------------------------------------------------------------------------------- */
 
 /* A name in the message, which may point elsewhere in it; moves the cursor past it. */

@@ -21,6 +21,9 @@
 int resolve_host(const char *host, uint16_t port, int family, struct address *ret, size_t max,
 		 struct err *err) MUST_USE;
 
+/* The first name server of the system. E_NOT_FOUND. Does not block. */
+int resolve_server(struct address *ret, struct err *err) MUST_USE;
+
 /* One SRV record (RFC 2782). */
 struct resolve_service {
 	char host[RESOLVE_NAME_BYTES];

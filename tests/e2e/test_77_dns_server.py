@@ -416,6 +416,8 @@ def test_settings_are_checked(own, tmp_path):
         ("dns-nameserver: 'ns1 x'\n", "edge.yml"),
         ("dns-nameserver: ns1.example.com=x\n", "no IP address"),
         ("dns-address: example.com\n", "no IP address"),
+        ("dns-ttl: 0s\n", "from 1s to 168h"),
+        ("dns-resolver: example.com\n", "neither an IP address nor off"),
         ("dns-sgin: off\n", "did you mean 'dns-sign'"),
     ):
         done = check(more)

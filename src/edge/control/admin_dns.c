@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "edge/control/control_parts.h"
 #include "edge/dns/publish.h"
+#include "edge/dns/roll.h"
 #include "edge/dns/tsig.h"
 #include "store/names.h"
 
@@ -286,6 +287,59 @@ static int add_ds(struct store *store, const struct store_zone *zone, json_t *li
 enum ask_result admin_dns_ds(struct ask *a)
 {
 	return for_zones(a, add_ds);
+}
+
+static int add_roll(struct store *store, const struct store_zone *zone, json_t *list,
+		    struct err *err)
+{
+	json_t *o = dns_roll_status(store, zone->name, err);
+
+	if (!o)
+		return err->code;
+	(void)json_array_append_new(list, o);
+	return 0;
+}
+
+enum ask_result admin_dnssec_list(struct ask *a)
+{
+	return for_zones(a, add_roll);
+}
+
+static enum ask_result answer_roll(struct ask *a, int r, const struct err *err)
+{
+	const char *zone = (const char *)a->args[0].ptr;
+	struct err why = { 0 };
+
+	if (r < 0)
+		return answer_store_error(a, err);
+	control_changed(a->control);
+	json_t *o = dns_roll_status(a->control->store, zone, &why);
+	return o ? answer_result(a, o) : answer_store_error(a, &why);
+}
+
+enum ask_result admin_dnssec_roll(struct ask *a)
+{
+	struct err err = { 0 };
+
+	return answer_roll(a, dns_roll_begin(a->control->store, (const char *)a->args[0].ptr, &err),
+			   &err);
+}
+
+enum ask_result admin_dnssec_seen(struct ask *a)
+{
+	struct err err = { 0 };
+	int r = dns_roll_seen(a->control->store, (const char *)a->args[0].ptr, DNS_SEEN_BY_OPERATOR,
+			      &err);
+
+	return answer_roll(a, r, &err);
+}
+
+enum ask_result admin_dnssec_cancel(struct ask *a)
+{
+	struct err err = { 0 };
+
+	return answer_roll(
+		a, dns_roll_cancel(a->control->store, (const char *)a->args[0].ptr, &err), &err);
 }
 
 /* --- Keys ------------------------------------------------------------------------------------- */

@@ -23,7 +23,8 @@ struct dns_ask {
 	struct timer timer;
 	unsigned attempts_left, attempts;
 	int64_t wait_ms;
-	struct err why; /* the last thing that went wrong */
+	ldns_pkt *answer; /* owned */
+	struct err why;   /* the last thing that went wrong */
 	void (*done)(void *ctx, int rcode, const struct err *err);
 	void *ctx;
 };
@@ -106,6 +107,8 @@ static void on_datagram(void *ctx, struct bytes data, bool is_cut)
 		return;
 	switch (dns_reply_read(data, &a->asked, clock_wall_now(), &reply)) {
 	case DNS_REPLY_GOOD:
+		if (ldns_wire2pkt(&a->answer, data.ptr, data.len) != LDNS_STATUS_OK)
+			a->answer = NULL;
 		finish(a, reply.rcode, NULL);
 		return;
 	case DNS_REPLY_UNSIGNED: {
@@ -197,11 +200,18 @@ struct dns_ask *dns_ask_new(struct loop *l, const struct dns_asking *how, ldns_p
 	return a;
 }
 
+const ldns_pkt *dns_ask_answer(const struct dns_ask *a)
+{
+	return a->answer;
+}
+
 struct dns_ask *dns_ask_free(struct dns_ask *a)
 {
 	if (!a)
 		return NULL;
 	timer_stop(&a->timer);
 	udp_peer_free(a->peer);
+	if (a->answer)
+		ldns_pkt_free(a->answer);
 	return mem_free(a);
 }

@@ -28,6 +28,9 @@ struct dns_ask *dns_ask_new(struct loop *l, const struct dns_asking *how, ldns_p
 /* Nothing is called afterwards. NULL is fine; returns NULL. */
 struct dns_ask *dns_ask_free(struct dns_ask *a);
 
+/* What was answered, in `done`: borrowed until its return, or the object is freed; NULL: nothing was. */
+const ldns_pkt *dns_ask_answer(const struct dns_ask *a);
+
 /* --- Answers ---------------------------------------------------------------------------------- */
 
 enum dns_reply_verdict {

@@ -8,13 +8,16 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "edge/dns/parent.h"
 #include "edge/dns/publish.h"
+#include "edge/dns/roll.h"
 #include "edge/dns/server.h"
 #include "edge/dns/settings.h"
 #include "edge/edge_config.h"
 #include "edge/listen/sockets.h"
 #include "edge/worker.h"
 #include "io/conn.h"
+#include "io/resolve.h"
 #include "io/udp.h"
 #include "store/store.h"
 
@@ -25,6 +28,9 @@
 /* Signatures last for days: nobody has to hit the second, and timers take no more. */
 #define RENEW_MAX_MS (3600 * 1000)
 #define RENEW_MIN_MS 1000
+/* Parent zones change rarely. */
+#define ASK_MIN_MS 1000
+#define ASK_MAX_MS (3600 * 1000)
 /* Whoever asks has just been told of a new one. */
 #define CHALLENGE_TTL 1
 #define CHALLENGES_MAX 200
@@ -60,8 +66,9 @@ struct dns_control {
 	char **hosts; /* owned, and each */
 	size_t host_count;
 	struct dns_publisher *publisher;
-	struct dns_zones *zones; /* counted: the newest */
-	struct dns_peers *peers; /* counted */
+	struct dns_zones *zones;     /* counted: the newest */
+	struct dns_peers *peers;     /* counted */
+	struct dns_parents *parents; /* NULL: there is no resolver */
 	struct timer renew;
 	struct round *round; /* borrowed: under way */
 	bool is_paused, has_started;
@@ -103,6 +110,15 @@ static void set_timer(struct dns_control *c)
 	timer_set(&c->renew, wait_ms < RENEW_MAX_MS ? wait_ms : RENEW_MAX_MS);
 }
 
+static void watch_parents(struct dns_control *c)
+{
+	size_t count;
+	const struct dns_roll_wait *list = dns_publisher_waits(c->publisher, &count);
+
+	if (c->parents)
+		dns_parents_set(c->parents, list, c->is_paused ? 0 : count);
+}
+
 static int publish(struct dns_control *c, struct err *err)
 {
 	struct dns_peers *peers = dns_peers_load(c->options.store, err);
@@ -120,6 +136,7 @@ static int publish(struct dns_control *c, struct err *err)
 	spread(c);
 	show_serials(c);
 	set_timer(c);
+	watch_parents(c);
 	if (c->options.published)
 		c->options.published(c->options.ctx, zones, peers);
 	return 0;
@@ -147,6 +164,48 @@ void dns_control_pause(struct dns_control *c, bool is_paused)
 		timer_stop(&c->renew);
 	else
 		set_timer(c);
+	watch_parents(c);
+}
+
+/* --- Parent zones ------------------------------------------------------------------------------ */
+
+static void on_told(void *ctx, const char *zone, bool has_ds)
+{
+	struct dns_control *c = ctx;
+	struct err err = { 0 };
+
+	if (dns_roll_seen(c->options.store, zone,
+			  has_ds ? DNS_SEEN_BY_RESOLVER : DNS_SEEN_BY_NOBODY, &err) < 0)
+		log_error(COMPONENT, "a key's roll does not go on", LOG_STR("zone", zone),
+			  LOG_STR("error", err.text));
+	else
+		dns_control_update(c);
+}
+
+/* Often enough for the shortest step, and for nobody to mind. */
+static int64_t asking_interval_ms(const struct edge_config *config)
+{
+	int64_t ms = config->dns_ds_ttl / USEC_PER_MSEC / 24;
+
+	return ms < ASK_MIN_MS ? ASK_MIN_MS : ms > ASK_MAX_MS ? ASK_MAX_MS : ms;
+}
+
+static void make_parents(struct dns_control *c)
+{
+	const struct edge_config *config = c->options.config;
+	struct address resolver;
+	struct err err = { 0 };
+	int r;
+
+	if (config->dns_resolver && strcmp(config->dns_resolver, "off") == 0)
+		return;
+	r = config->dns_resolver ? address_parse(bytes_str(config->dns_resolver), &resolver, &err)
+				 : resolve_server(&resolver, &err);
+	if (r == 0)
+		c->parents = dns_parents_new(c->options.loop, &resolver, asking_interval_ms(config),
+					     on_told, c);
+	else
+		log_debug(COMPONENT, "parent zones are not watched", LOG_STR("error", err.text));
 }
 
 /* --- Challenges ------------------------------------------------------------------------------- */
@@ -277,6 +336,10 @@ static json_t *zones_json(const struct dns_control *c)
 			(void)json_object_set_new(
 				item, "signed_again_at",
 				json_string(clock_rfc3339(at, text, sizeof(text))));
+		enum dns_roll_step step = dns_publisher_roll_step(c->publisher, dns_zone_name(z));
+		if (step != DNS_ROLL_NONE)
+			(void)json_object_set_new(item, "key_roll",
+						  json_string(dns_roll_step_name(step)));
 		(void)json_array_append_new(list, item);
 	}
 	return list;
@@ -489,8 +552,11 @@ int dns_control_new(const struct dns_control_options *options, struct dns_contro
 		.address_count = c->settings.address_count,
 		.contact = config->dns_contact,
 		.is_signed = config->dns_sign,
+		.ttl = (uint32_t)(config->dns_ttl / USEC_PER_SEC),
+		.ds_ttl = (uint32_t)(config->dns_ds_ttl / USEC_PER_SEC),
 	};
 	c->publisher = dns_publisher_new(options->store, &publisher);
+	make_parents(c);
 	r = publish(c, err);
 	for (size_t i = 0; i < config->dns.count && r == 0; i++)
 		r = listen_at(c, config->dns.list[i], err);
@@ -504,6 +570,7 @@ struct dns_control *dns_control_free(struct dns_control *c)
 		return NULL;
 	give_up_round(c);
 	timer_stop(&c->renew);
+	dns_parents_free(c->parents);
 	dns_publisher_free(c->publisher);
 	dns_zones_unref(c->zones);
 	dns_peers_unref(c->peers);

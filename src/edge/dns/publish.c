@@ -4,9 +4,18 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "store/store.h"
 
 #define COMPONENT "edge/dns"
+
+static struct metric_set metric_roll = {
+	.name = "adit_edge_dns_key_roll",
+	.help = "Step of each zone's key roll: 0 none, 2 new key published, 3 DS record awaited, 4 old key retiring",
+	.type = METRIC_GAUGE,
+	.label_names = { "zone" },
+	.max = 1000,
+};
 
 struct dns_publisher {
 	struct store *store;
@@ -15,7 +24,14 @@ struct dns_publisher {
 	usec renew_at;
 	struct dns_record *challenges; /* owned, names and data as well */
 	size_t challenge_count;
-	struct err failure; /* of the last time; code 0: none */
+	struct err failure;          /* of the last time; code 0: none */
+	struct dns_roll_wait *rolls; /* owned, and each */
+	size_t roll_count;
+	struct step {
+		char *zone;
+		enum dns_roll_step step;
+	} * steps; /* owned, and each: of rolls that are under way */
+	size_t step_count;
 };
 
 struct dns_publisher *dns_publisher_new(struct store *store,
@@ -40,11 +56,14 @@ static void drop_challenges(struct dns_publisher *p)
 	p->challenge_count = 0;
 }
 
+static void drop_rolls(struct dns_publisher *p);
+
 struct dns_publisher *dns_publisher_free(struct dns_publisher *p)
 {
 	if (!p)
 		return NULL;
 	drop_challenges(p);
+	drop_rolls(p);
 	dns_zones_unref(p->zones);
 	return mem_free(p);
 }
@@ -75,43 +94,16 @@ usec dns_publisher_renew_at(const struct dns_publisher *p)
 	return p->renew_at;
 }
 
-/* --- Keys ------------------------------------------------------------------------------------ */
-
-/* Kept sealed, by the zone's id: a zone that is removed and added again gets a new one. */
-static struct dns_key *key_of(struct store *store, const struct store_zone *zone, struct err *err)
-{
-	char id[UUID_TEXT_SIZE];
-	char *name = mem_printf("dns.key.%s", uuid_text(&zone->id, id));
-	struct err reason = { 0 };
-	char *text = store_setting_get(store, name, &reason);
-	struct dns_key *key = NULL;
-
-	if (text) {
-		key = dns_key_parse(text, err);
-	} else if (reason.code == E_NOT_FOUND) {
-		key = dns_key_new(err);
-		text = key ? dns_key_text(key) : NULL;
-		if (key && store_setting_put(store, name, text, true, err) < 0)
-			key = dns_key_free(key);
-	} else {
-		err_set(err, reason.code, "%s", reason.text);
-	}
-	if (text)
-		secret_wipe(text, strlen(text));
-	mem_free(text);
-	mem_free(name);
-	return key;
-}
-
 char *dns_publisher_ds(struct store *store, const char *name, struct err *err)
 {
 	struct store_zone zone = { 0 };
+	struct dns_keys keys = { 0 };
 
 	if (store_zone_find(store, name, &zone, err) < 0)
 		return NULL;
-	struct dns_key *key = key_of(store, &zone, err);
-	char *ds = key ? dns_key_ds(key, zone.name) : NULL;
-	dns_key_free(key);
+	int r = dns_keys_load(store, &zone.id, &keys, err);
+	char *ds = r == 0 ? dns_key_ds(dns_keys_signing(&keys), zone.name) : NULL;
+	dns_keys_done(&keys);
 	store_zone_done(&zone);
 	return ds;
 }
@@ -275,26 +267,141 @@ static int collect_delegations(struct dns_publisher *p, const struct source *src
 	for (size_t i = 0; i < src->zone_count; i++) {
 		const struct store_zone *child = &src->zones[i];
 		const char *above = strchr(child->name, '.');
-		struct dns_key *key = NULL;
+		struct dns_keys keys = { 0 };
 		if (!above || !is_of_zone(src, above + 1, zone))
 			continue;
-		if (p->options.is_signed && !(key = key_of(p->store, child, err)))
+		if (p->options.is_signed && dns_keys_load(p->store, &child->id, &keys, err) < 0)
 			return err ? err->code : E_INTERNAL;
 		struct dns_delegation *d = &l->delegations[l->delegation_count++];
 		d->name = child->name;
 		d->name_servers = (const char *const *)servers_of(&p->options, child->name,
 								  &d->name_server_count);
-		d->ds = key ? dns_key_ds(key, child->name) : NULL;
-		dns_key_free(key);
+		d->ds = keys.current ? dns_key_ds(dns_keys_signing(&keys), child->name) : NULL;
+		dns_keys_done(&keys);
 	}
 	f->delegations = l->delegations;
 	f->delegation_count = l->delegation_count;
 	return 0;
 }
 
+/* --- Keys ------------------------------------------------------------------------------------ */
+
+/* The zone around it that is ours, as it was published last; NULL: the parent is somebody else's. */
+static const struct dns_zone *zone_above(const struct dns_publisher *p, const char *name)
+{
+	const struct dns_zone *z = NULL;
+
+	while (!z && (name = strchr(name, '.')))
+		z = dns_zones_by_name(p->zones, ++name);
+	return z;
+}
+
+static bool advance_keys(const struct dns_publisher *p, const char *zone, struct dns_keys *keys,
+			 usec now)
+{
+	const struct dns_publisher_options *o = &p->options;
+	const struct dns_zone *before = dns_zones_by_name(p->zones, zone);
+	const struct dns_zone *above = zone_above(p, zone);
+	struct dns_roll_times times = {
+		.key_ttl = o->ttl,
+		.zone_ttl = before ? dns_zone_ttl_max(before) : o->ttl,
+		.ds_ttl = o->ds_ttl,
+		.margin = dns_zone_lag(o->ttl),
+	};
+
+	/* The DS record was replaced with the first publication after the switch. */
+	if (keys->step == DNS_ROLL_DS && above &&
+	    dns_zone_vouches(above, zone, keys->next, &times.ds_ttl))
+		keys->seen_by = DNS_SEEN_BY_US;
+	return dns_keys_advance(keys, &times, now);
+}
+
+static void tell_step(const char *zone, const struct dns_keys *keys)
+{
+	char *ds = dns_key_ds(dns_keys_signing(keys), zone);
+
+	switch (keys->step) {
+	case DNS_ROLL_NONE:
+		log_info(COMPONENT, "the old DNSSEC key is gone", LOG_STR("zone", zone),
+			 LOG_INT("keyTag", dns_key_tag(keys->current)));
+		break;
+	case DNS_ROLL_NEW:
+	case DNS_ROLL_PUBLISHED:
+		log_info(COMPONENT, "a new DNSSEC key is published", LOG_STR("zone", zone),
+			 LOG_INT("keyTag", dns_key_tag(keys->next)));
+		break;
+	case DNS_ROLL_DS:
+		log_warn(COMPONENT, "the parent zone needs a new DS record in place of the old one",
+			 LOG_STR("zone", zone), LOG_STR("ds", ds));
+		break;
+	case DNS_ROLL_RETIRING:
+		log_info(COMPONENT, "the parent zone has the new DS record", LOG_STR("zone", zone),
+			 LOG_STR("ds", ds));
+		break;
+	}
+	mem_free(ds);
+}
+
+static void note_roll(struct dns_publisher *p, const char *zone, const struct dns_keys *keys)
+{
+	usec due = dns_keys_due(keys);
+
+	if (due < p->renew_at)
+		p->renew_at = due;
+	if (keys->next) {
+		p->steps = mem_resize(p->steps, (p->step_count + 1) * sizeof(p->steps[0]));
+		p->steps[p->step_count++] = (struct step){ mem_strdup(zone), keys->step };
+	}
+	if (keys->step != DNS_ROLL_DS && keys->step != DNS_ROLL_RETIRING)
+		return;
+	const struct dns_zone *above = zone_above(p, zone);
+	if (above) {
+		if (keys->step == DNS_ROLL_DS)
+			p->renew_at = 0;
+		return;
+	}
+	p->rolls = mem_resize(p->rolls, (p->roll_count + 1) * sizeof(p->rolls[0]));
+	p->rolls[p->roll_count++] = (struct dns_roll_wait){
+		.zone = mem_strdup(zone),
+		.ds = dns_key_ds(keys->next, zone),
+		.is_seen = keys->seen_by != DNS_SEEN_BY_NOBODY,
+		.is_final = keys->seen_by == DNS_SEEN_BY_OPERATOR,
+	};
+}
+
+static void drop_rolls(struct dns_publisher *p)
+{
+	for (size_t i = 0; i < p->roll_count; i++) {
+		mem_free(p->rolls[i].zone);
+		mem_free(p->rolls[i].ds);
+	}
+	for (size_t i = 0; i < p->step_count; i++)
+		mem_free(p->steps[i].zone);
+	p->rolls = mem_free(p->rolls);
+	p->steps = mem_free(p->steps);
+	p->roll_count = p->step_count = 0;
+}
+
+enum dns_roll_step dns_publisher_roll_step(const struct dns_publisher *p, const char *zone)
+{
+	for (size_t i = 0; i < p->step_count; i++)
+		if (strcasecmp(p->steps[i].zone, zone) == 0)
+			return p->steps[i].step;
+	return DNS_ROLL_NONE;
+}
+
+const struct dns_roll_wait *dns_publisher_waits(const struct dns_publisher *p, size_t *ret_count)
+{
+	*ret_count = p->roll_count;
+	return p->rolls;
+}
+
+/* --- One zone, built ------------------------------------------------------------------------- */
+
 /* NULL: it could not be built. The old one when nothing has changed. */
-static struct dns_zone *publish(struct dns_publisher *p, const struct source *src,
-				const struct store_zone *zone, struct err *err)
+static struct dns_zone *build(struct dns_publisher *p, const struct source *src,
+			      const struct store_zone *zone, const struct dns_keys *keys, usec now,
+			      struct err *err)
 {
 	const struct dns_publisher_options *o = &p->options;
 	struct dns_zone *before = dns_zones_by_name(p->zones, zone->name);
@@ -304,14 +411,13 @@ static struct dns_zone *publish(struct dns_publisher *p, const struct source *sr
 		.contact = o->contact,
 		.addresses = o->addresses,
 		.address_count = o->address_count,
-		.now = clock_wall_now(),
+		.key = keys ? dns_keys_signing(keys) : NULL,
+		.other_key = keys ? dns_keys_other(keys) : NULL,
+		.ttl = o->ttl,
+		.now = now,
 	};
 	struct lists lists = { 0 };
-	struct dns_key *key = o->is_signed ? key_of(p->store, zone, err) : NULL;
 
-	if (o->is_signed && !key)
-		return NULL;
-	f.key = key;
 	collect(p, src, zone, &lists, &f);
 	struct dns_zone *z = collect_delegations(p, src, zone, &lists, &f, err) < 0
 				     ? NULL
@@ -331,7 +437,31 @@ static struct dns_zone *publish(struct dns_publisher *p, const struct source *sr
 			dns_zone_follow(z, before);
 	}
 	lists_done(&lists);
-	dns_key_free(key);
+	return z;
+}
+
+static struct dns_zone *publish(struct dns_publisher *p, const struct source *src,
+				const struct store_zone *zone, struct err *err)
+{
+	struct dns_keys keys = { 0 };
+	usec now = clock_wall_now();
+
+	if (!p->options.is_signed)
+		return build(p, src, zone, NULL, now, err);
+	if (dns_keys_load(p->store, &zone->id, &keys, err) < 0)
+		return NULL;
+	bool has_advanced = advance_keys(p, zone->name, &keys, now);
+	struct dns_zone *z = build(p, src, zone, &keys, now, err);
+	/* What could not be published has not happened. */
+	if (z && has_advanced && dns_keys_save(p->store, &zone->id, &keys, err) < 0)
+		z = dns_zone_unref(z);
+	if (z && has_advanced)
+		tell_step(zone->name, &keys);
+	if (z)
+		note_roll(p, zone->name, &keys);
+	metric_set(metric_of(&metric_roll, bytes_str(zone->name), BYTES_NONE),
+		   z && keys.next ? keys.step : 0);
+	dns_keys_done(&keys);
 	return z;
 }
 
@@ -349,6 +479,7 @@ struct dns_zones *dns_publisher_zones(struct dns_publisher *p, struct err *err)
 	struct dns_zone **list = mem_alloc_array(src.zone_count + 1, sizeof(struct dns_zone *));
 	p->renew_at = INT64_MAX;
 	p->failure = (struct err){ 0 };
+	drop_rolls(p);
 	for (size_t i = 0; i < src.zone_count; i++) {
 		const struct store_zone *zone = &src.zones[i];
 		struct err reason = { 0 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "edge/dns/answer.h"
+#include "edge/dns/roll.h"
 
 struct dns_publisher;
 struct store;
@@ -21,6 +22,8 @@ struct dns_publisher_options {
 	size_t address_count;
 	const char *contact; /* e-mail; NULL: hostmaster@ZONE */
 	bool is_signed;      /* keys are made for zones that have none */
+	uint32_t ttl,
+		ds_ttl; /* seconds: of records that are the zone's own; of DS records at parents */
 };
 
 struct dns_publisher *dns_publisher_new(struct store *store,
@@ -30,6 +33,17 @@ struct dns_publisher *dns_publisher_free(struct dns_publisher *p);
 /* The zones as they should be now, owned by the caller; those that did not change are the same objects as last
  * time. A zone that cannot be built is served as it was, and logged. NULL: the store failed. */
 struct dns_zones *dns_publisher_zones(struct dns_publisher *p, struct err *err);
+/* A zone whose parent, not one of ours, is to get a new DS record, or has just got it. */
+struct dns_roll_wait {
+	char *zone;
+	char *ds;      /* as dns_key_ds() gives it */
+	bool is_seen;  /* it is there */
+	bool is_final; /* somebody said so: not to be doubted */
+};
+/* Borrowed until the next dns_publisher_zones(). */
+const struct dns_roll_wait *dns_publisher_waits(const struct dns_publisher *p, size_t *ret_count);
+/* Of the zone's key, as it was published last: the step of its roll. */
+enum dns_roll_step dns_publisher_roll_step(const struct dns_publisher *p, const char *zone);
 /* TXT records beside those of the store, from the next dns_publisher_zones() on; copied. Names outside of all zones
  * are left out. */
 void dns_publisher_set_challenges(struct dns_publisher *p, const struct dns_record *list,

@@ -6,16 +6,13 @@
 #include "base/mem.h"
 #include "edge/dns/zone_internal.h"
 
-#define SOA_TTL 3600
 #define SOA_REFRESH 1200
 #define SOA_RETRY 180
 #define SOA_EXPIRE (14 * 86400)
 /* For how long "there is no such name" is believed: a new route should be seen soon. */
 #define NEGATIVE_TTL 60
-#define NS_TTL 3600
 /* A node that leaves is out of the answers after this. */
 #define ADDRESS_TTL 60
-#define KEY_TTL 3600
 
 /* --- Names ----------------------------------------------------------------------------------- */
 
@@ -212,7 +209,8 @@ struct building {
 	struct dns_zone *zone;
 	const struct dns_zone_facts *facts;
 	const struct dns_zone *previous;
-	struct dns_signer *signer;
+	struct dns_signer *signer, *other; /* NULL: none */
+	uint32_t ttl;
 	struct item *items;
 	size_t count, room;
 };
@@ -252,6 +250,16 @@ static int add_text(struct building *b, const char *name, uint32_t ttl, const ch
 	return 0;
 }
 
+static uint32_t shorter(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+uint32_t dns_zone_lag(uint32_t ttl)
+{
+	return shorter(ttl, SOA_REFRESH) + shorter(ttl, SOA_RETRY);
+}
+
 static int add_addresses(struct building *b, const char *name, struct err *err)
 {
 	const struct dns_zone_facts *f = b->facts;
@@ -260,8 +268,9 @@ static int add_addresses(struct building *b, const char *name, struct err *err)
 
 	for (size_t i = 0; i < f->address_count && r == 0; i++) {
 		const struct address *a = &f->addresses[i];
-		r = add_text(b, name, ADDRESS_TTL, a->any.sa_family == AF_INET ? "A" : "AAAA",
-			     address_ip_text(a, ip), err);
+		r = add_text(b, name, shorter(b->ttl, ADDRESS_TTL),
+			     a->any.sa_family == AF_INET ? "A" : "AAAA", address_ip_text(a, ip),
+			     err);
 	}
 	return r;
 }
@@ -310,14 +319,15 @@ static int add_apex(struct building *b, struct err *err)
 	const struct dns_zone_facts *f = b->facts;
 	char *contact = mailbox(f);
 	char *soa = mem_printf("%s. %s %u %u %u %u %u", f->name_servers[0], contact, f->serial,
-			       SOA_REFRESH, SOA_RETRY, SOA_EXPIRE, NEGATIVE_TTL);
-	int r = add_text(b, f->name, SOA_TTL, "SOA", soa, err);
+			       shorter(b->ttl, SOA_REFRESH), shorter(b->ttl, SOA_RETRY), SOA_EXPIRE,
+			       shorter(b->ttl, NEGATIVE_TTL));
+	int r = add_text(b, f->name, b->ttl, "SOA", soa, err);
 
 	mem_free(soa);
 	mem_free(contact);
 	for (size_t i = 0; i < f->name_server_count && r == 0; i++) {
 		char *target = mem_printf("%s.", f->name_servers[i]);
-		r = add_text(b, f->name, NS_TTL, "NS", target, err);
+		r = add_text(b, f->name, b->ttl, "NS", target, err);
 		mem_free(target);
 		if (r == 0 && is_in_zone(f->name, f->name_servers[i]) &&
 		    !has_own_address(f, f->name_servers[i]))
@@ -352,15 +362,17 @@ static int add_delegations(struct building *b, struct err *err)
 		const struct dns_delegation *d = &f->delegations[i];
 		for (size_t k = 0; k < d->name_server_count && r == 0; k++) {
 			char *target = mem_printf("%s.", d->name_servers[k]);
-			r = add_text(b, d->name, NS_TTL, "NS", target, err);
+			r = add_text(b, d->name, b->ttl, "NS", target, err);
 			mem_free(target);
 		}
 		ldns_rr *rr = NULL;
 		if (r == 0 && d->ds && f->key &&
 		    ldns_rr_new_frm_str(&rr, d->ds, 0, NULL, NULL) != LDNS_STATUS_OK)
 			return err_set(err, E_INTERNAL, "%s: its DS record cannot be read", d->name);
-		if (rr)
+		if (rr) {
+			ldns_rr_set_ttl(rr, b->ttl);
 			add(b, rr);
+		}
 	}
 	return r;
 }
@@ -475,8 +487,9 @@ static int check_nodes(const struct dns_zone *z, struct err *err)
 
 /* --- Signing --------------------------------------------------------------------------------- */
 
-static ldns_rr *make_nsec(const struct dns_zone *z, const struct dns_node *n, size_t at)
+static ldns_rr *make_nsec(const struct building *b, const struct dns_node *n, size_t at)
 {
+	const struct dns_zone *z = b->zone;
 	ldns_rr_type types[64];
 	size_t count = 0, next = at;
 
@@ -490,7 +503,7 @@ static ldns_rr *make_nsec(const struct dns_zone *z, const struct dns_node *n, si
 	ldns_rr *rr = ldns_rr_new();
 	ldns_rr_set_type(rr, LDNS_RR_TYPE_NSEC);
 	ldns_rr_set_owner(rr, ldns_rdf_clone(n->owner));
-	ldns_rr_set_ttl(rr, NEGATIVE_TTL);
+	ldns_rr_set_ttl(rr, shorter(b->ttl, NEGATIVE_TTL));
 	ldns_rr_push_rdf(rr, ldns_rdf_clone(z->nodes[next].owner));
 	ldns_rr_push_rdf(rr, ldns_dnssec_create_nsec_bitmap(types, count, LDNS_RR_TYPE_NSEC));
 	return rr;
@@ -521,17 +534,33 @@ static const struct dns_set *former_set(const struct building *b, const struct d
 	return former && former->sigs && is_same_set(former->rrs, set->rrs) ? former : NULL;
 }
 
+static void sign_by(struct building *b, struct dns_signer *signer, const struct dns_set *former,
+		    struct dns_set *set)
+{
+	ldns_rr *sig = NULL;
+
+	for (size_t i = 0; former && !sig && i < ldns_rr_list_rr_count(former->sigs); i++)
+		if (dns_signer_accepts(signer, ldns_rr_list_rr(former->sigs, i)))
+			sig = ldns_rr_clone(ldns_rr_list_rr(former->sigs, i));
+	if (!sig)
+		sig = dns_signer_sign(signer, set->rrs);
+	ldns_rr_list_push_rr(set->sigs, sig);
+	usec renew_at = dns_signature_renew_at(sig);
+	if (renew_at < b->zone->resign_at)
+		b->zone->resign_at = renew_at;
+}
+
 static void sign_set(struct building *b, const struct dns_node *n, struct dns_set *set)
 {
 	const struct dns_set *former = former_set(b, n, set);
+	/* Whichever of the two the parent vouches for: it says that the other is one, too (RFC 7344 §4.1). */
+	bool is_about_keys = set->type == LDNS_RR_TYPE_DNSKEY ||
+			     set->type == LDNS_RR_TYPE_CDNSKEY || set->type == LDNS_RR_TYPE_CDS;
 
-	if (former && dns_signer_accepts(b->signer, ldns_rr_list_rr(former->sigs, 0)))
-		set->sigs = ldns_rr_list_clone(former->sigs);
-	else
-		set->sigs = dns_signer_sign(b->signer, set->rrs);
-	usec renew_at = dns_signature_renew_at(ldns_rr_list_rr(set->sigs, 0));
-	if (renew_at < b->zone->resign_at)
-		b->zone->resign_at = renew_at;
+	set->sigs = ldns_rr_list_new();
+	sign_by(b, b->signer, former, set);
+	if (b->other && is_about_keys)
+		sign_by(b, b->other, former, set);
 }
 
 static void sign(struct building *b)
@@ -542,7 +571,7 @@ static void sign(struct building *b)
 		struct dns_node *n = &z->nodes[i];
 		if (n->set_count == 0)
 			continue;
-		put(n, make_nsec(z, n, i));
+		put(n, make_nsec(b, n, i));
 		/* What another zone says of itself is signed there (RFC 4035 §2.2). */
 		for (size_t k = 0; k < n->set_count; k++)
 			if (i == 0 || n->sets[k].type != LDNS_RR_TYPE_NS)
@@ -551,9 +580,9 @@ static void sign(struct building *b)
 	z->is_signed = true;
 }
 
-static void add_key_records(struct building *b)
+static void add_key_records(struct building *b, const struct dns_signer *s, bool for_parent)
 {
-	ldns_rr_list *records = dns_signer_records(b->signer, KEY_TTL);
+	ldns_rr_list *records = dns_signer_records(s, b->ttl, for_parent);
 
 	for (size_t i = 0; i < ldns_rr_list_rr_count(records); i++)
 		add(b, ldns_rr_list_rr(records, i));
@@ -580,7 +609,11 @@ static int build(struct building *b, struct err *err)
 	if (r == 0) {
 		if (f->key) {
 			b->signer = dns_signer_new(f->key, apex, f->now);
-			add_key_records(b);
+			add_key_records(b, b->signer, true);
+		}
+		if (f->key && f->other_key) {
+			b->other = dns_signer_new(f->other_key, apex, f->now);
+			add_key_records(b, b->other, false);
 		}
 		add_non_terminals(b, apex_len);
 		make_nodes(b);
@@ -596,7 +629,10 @@ struct dns_zone *dns_zone_build(const struct dns_zone_facts *f, const struct dns
 				struct err *err)
 {
 	struct dns_zone *z = mem_alloc(sizeof(*z));
-	struct building b = { .zone = z, .facts = f, .previous = previous };
+	struct building b = { .zone = z,
+			      .facts = f,
+			      .previous = previous,
+			      .ttl = f->ttl ? f->ttl : DNS_TTL };
 
 	BUG_IF(f->name_server_count == 0);
 	z->refs = 1;
@@ -611,6 +647,7 @@ struct dns_zone *dns_zone_build(const struct dns_zone_facts *f, const struct dns
 	}
 	mem_free(b.items);
 	dns_signer_free(b.signer);
+	dns_signer_free(b.other);
 	return r < 0 ? dns_zone_unref(z) : z;
 }
 
@@ -654,6 +691,41 @@ uint32_t dns_zone_serial(const struct dns_zone *z)
 size_t dns_zone_name_count(const struct dns_zone *z)
 {
 	return z->count;
+}
+
+uint32_t dns_zone_ttl_max(const struct dns_zone *z)
+{
+	uint32_t most = 0;
+
+	for (size_t i = 0; i < z->count; i++) {
+		const struct dns_node *n = &z->nodes[i];
+		for (size_t k = 0; k < n->set_count; k++) {
+			uint32_t ttl = ldns_rr_ttl(ldns_rr_list_rr(n->sets[k].rrs, 0));
+			most = ttl > most ? ttl : most;
+		}
+	}
+	return most;
+}
+
+bool dns_zone_vouches(const struct dns_zone *z, const char *child, const struct dns_key *k,
+		      uint32_t *ret_ttl)
+{
+	char *text = dns_key_ds(k, child);
+	uint8_t key[DNS_NAME_KEY_BYTES];
+	ldns_rr *ds = NULL;
+	bool has = false;
+	size_t at;
+
+	BUG_IF(ldns_rr_new_frm_str(&ds, text, 0, NULL, NULL) != LDNS_STATUS_OK);
+	mem_free(text);
+	const struct dns_node *n = dns_zone_find(z, key, dns_name_key(ldns_rr_owner(ds), key), &at);
+	const struct dns_set *set = n ? dns_node_set(n, LDNS_RR_TYPE_DS) : NULL;
+	for (size_t i = 0; set && i < ldns_rr_list_rr_count(set->rrs) && !has; i++)
+		has = ldns_rr_compare(ldns_rr_list_rr(set->rrs, i), ds) == 0;
+	if (has)
+		*ret_ttl = ldns_rr_ttl(ldns_rr_list_rr(set->rrs, 0));
+	ldns_rr_free(ds);
+	return has;
 }
 
 usec dns_zone_resign_at(const struct dns_zone *z)

@@ -31,6 +31,9 @@ struct dns_delegation {
 	const char *ds; /* as dns_key_ds() gives it; NULL: it is not signed */
 };
 
+/* Of records that are the zone's own, in seconds. */
+#define DNS_TTL 3600
+
 struct dns_zone_facts {
 	const char *name; /* "example.com" */
 	uint32_t serial;
@@ -47,7 +50,10 @@ struct dns_zone_facts {
 	const struct dns_delegation *delegations;
 	size_t delegation_count;
 	const struct dns_key *key; /* NULL: not signed */
-	usec now;                  /* wall time: signatures count from here */
+	/* NULL: none. While one key takes the place of another it stands beside `key`, and signs the keys, too. */
+	const struct dns_key *other_key;
+	uint32_t ttl; /* of name servers, keys and the like; seconds; what is shorter anyway stays so. 0: DNS_TTL */
+	usec now; /* wall time: signatures count from here */
 };
 
 /* Would the zone take the record? Checks name, type and data; E_INVALID says what is wrong with which. */
@@ -72,6 +78,13 @@ size_t dns_zone_name_count(const struct dns_zone *z);
 bool dns_zone_has_same_records(const struct dns_zone *a, const struct dns_zone *b);
 /* Before it is published: what it has changed since `before` is kept for secondaries, beside what `before` kept. */
 void dns_zone_follow(struct dns_zone *z, const struct dns_zone *before);
+/* The longest of all records; seconds. */
+uint32_t dns_zone_ttl_max(const struct dns_zone *z);
+/* For how long secondaries may have an older version of a zone with that `ttl`, if nobody tells them; seconds. */
+uint32_t dns_zone_lag(uint32_t ttl);
+/* Has the zone the DS record of `child` for that key? *ret_ttl is its TTL then. */
+bool dns_zone_vouches(const struct dns_zone *z, const char *child, const struct dns_key *k,
+		      uint32_t *ret_ttl);
 /* Wall time at which the first signatures should be renewed; INT64_MAX for a zone without. */
 usec dns_zone_resign_at(const struct dns_zone *z);
 
@@ -83,5 +96,6 @@ struct dns_key *dns_key_parse(const char *text, struct err *err);
 /* The private key, for the store; owned by the caller, who wipes it. */
 char *dns_key_text(const struct dns_key *k);
 struct dns_key *dns_key_free(struct dns_key *k);
+uint16_t dns_key_tag(const struct dns_key *k);
 /* The DS record that the parent zone needs (RFC 4509), with its owner; owned by the caller. */
 char *dns_key_ds(const struct dns_key *k, const char *zone);

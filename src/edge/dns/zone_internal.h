@@ -64,9 +64,10 @@ void dns_change_unref(struct dns_change *c);
 struct dns_signer;
 struct dns_signer *dns_signer_new(const struct dns_key *k, const ldns_rdf *zone, usec now);
 struct dns_signer *dns_signer_free(struct dns_signer *s);
-/* DNSKEY, CDNSKEY and CDS of the zone (RFC 7344), as one list to be taken over. */
-ldns_rr_list *dns_signer_records(const struct dns_signer *s, uint32_t ttl);
-ldns_rr_list *dns_signer_sign(struct dns_signer *s, ldns_rr_list *set);
+/* DNSKEY, and, `for_parent`, CDNSKEY and CDS (RFC 7344), as one list to be taken over. */
+ldns_rr_list *dns_signer_records(const struct dns_signer *s, uint32_t ttl, bool for_parent);
+/* One signature. */
+ldns_rr *dns_signer_sign(struct dns_signer *s, ldns_rr_list *set);
 /* Whether a signature was made by this key and lasts long enough to be used again. */
 bool dns_signer_accepts(const struct dns_signer *s, const ldns_rr *sig);
 /* When the first of them should be renewed. */

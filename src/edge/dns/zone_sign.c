@@ -21,6 +21,7 @@
 struct dns_key {
 	ldns_key *key;
 	char *text;
+	uint16_t tag;
 };
 
 struct dns_signer {
@@ -39,6 +40,9 @@ static struct dns_key *take(ldns_key *key, char *text)
 	ldns_key_set_flags(key, FLAGS_ZONE_AND_ENTRY);
 	k->key = key;
 	k->text = text;
+	ldns_rr *public = ldns_key2rr(key);
+	k->tag = ldns_calc_keytag(public);
+	ldns_rr_free(public);
 	return k;
 }
 
@@ -76,6 +80,11 @@ struct dns_key *dns_key_parse(const char *text, struct err *err)
 	return take(key, mem_strdup(text));
 }
 
+uint16_t dns_key_tag(const struct dns_key *k)
+{
+	return k->tag;
+}
+
 char *dns_key_text(const struct dns_key *k)
 {
 	return mem_strdup(k->text);
@@ -101,9 +110,7 @@ static ldns_key *key_for(const struct dns_key *k, const ldns_rdf *zone)
 	fclose(f);
 	ldns_key_set_flags(key, FLAGS_ZONE_AND_ENTRY);
 	ldns_key_set_pubkey_owner(key, ldns_rdf_clone(zone));
-	ldns_rr *public = ldns_key2rr(key);
-	ldns_key_set_keytag(key, ldns_calc_keytag(public));
-	ldns_rr_free(public);
+	ldns_key_set_keytag(key, k->tag);
 	return key;
 }
 
@@ -157,21 +164,24 @@ struct dns_signer *dns_signer_free(struct dns_signer *s)
 	return mem_free(s);
 }
 
-ldns_rr_list *dns_signer_records(const struct dns_signer *s, uint32_t ttl)
+ldns_rr_list *dns_signer_records(const struct dns_signer *s, uint32_t ttl, bool for_parent)
 {
 	ldns_rr_list *list = ldns_rr_list_new();
 	ldns_rr *public = public_of(ldns_key_list_key(s->keys, 0), ttl);
+
+	ldns_rr_list_push_rr(list, public);
+	if (!for_parent)
+		return list;
 	ldns_rr *child = ldns_rr_clone(public), *ds = ldns_key_rr2ds(public, LDNS_SHA256);
 
 	ldns_rr_set_type(child, LDNS_RR_TYPE_CDNSKEY);
 	ldns_rr_set_type(ds, LDNS_RR_TYPE_CDS);
-	ldns_rr_list_push_rr(list, public);
 	ldns_rr_list_push_rr(list, child);
 	ldns_rr_list_push_rr(list, ds);
 	return list;
 }
 
-ldns_rr_list *dns_signer_sign(struct dns_signer *s, ldns_rr_list *set)
+ldns_rr *dns_signer_sign(struct dns_signer *s, ldns_rr_list *set)
 {
 	ldns_key *key = ldns_key_list_key(s->keys, 0);
 
@@ -179,7 +189,9 @@ ldns_rr_list *dns_signer_sign(struct dns_signer *s, ldns_rr_list *set)
 	ldns_key_set_expiration(key, s->now + VALID_SEC + (uint32_t)random_below(SPREAD_SEC));
 	ldns_rr_list *sigs = ldns_sign_public(set, s->keys);
 	BUG_IF(!sigs || ldns_rr_list_rr_count(sigs) != 1);
-	return sigs;
+	ldns_rr *sig = ldns_rr_list_pop_rr(sigs);
+	ldns_rr_list_free(sigs);
+	return sig;
 }
 
 static uint32_t expiration_of(const ldns_rr *sig)
