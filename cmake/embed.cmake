@@ -1,9 +1,10 @@
 # Writes a C file that carries the bytes of INPUTS (joined with |) as string literals.
 #
-#   cmake -DKIND=schema|assets -DINPUTS=a|b -DOUTPUT=out.c -P embed.cmake
+#   cmake -DKIND=schema|assets|service -DINPUTS=a|b -DOUTPUT=out.c -P embed.cmake
 #
 # schema: const struct schema_step schema_steps[] = {{name, sql}}, schema_step_count
 # assets: const struct asset control_assets[] = {{name, data, len}}, control_asset_count
+# service: const struct service_file service_files[] = {{name, text}}, service_file_count
 #
 # Entries keep the order of INPUTS (sorted by file name); data ends with a NUL that len does not
 # count. The types come from the header of the module that uses them.
@@ -23,8 +24,14 @@ elseif(KIND STREQUAL "assets")
   set(array "control_assets")
   set(count "control_asset_count")
   set(struct "asset")
+elseif(KIND STREQUAL "service")
+  set(header "connector/cli/service_files.h")
+  set(type "struct service_file {\n\tconst char *name;\n\tconst char *text;\n};")
+  set(array "service_files")
+  set(count "service_file_count")
+  set(struct "service_file")
 else()
-  message(FATAL_ERROR "KIND must be schema or assets, not '${KIND}'")
+  message(FATAL_ERROR "KIND must be schema, assets or service, not '${KIND}'")
 endif()
 
 set(entries "")
@@ -34,15 +41,15 @@ foreach(input IN LISTS inputs)
   file(READ ${input} hex HEX)
   string(LENGTH "${hex}" hex_length)
   math(EXPR size "${hex_length} / 2")
-  if(KIND STREQUAL "schema" AND "${hex}" MATCHES "^(..)*00")
-    message(FATAL_ERROR "${input}: a NUL byte in SQL would cut it short")
+  if(NOT KIND STREQUAL "assets" AND "${hex}" MATCHES "^(..)*00")
+    message(FATAL_ERROR "${input}: a NUL byte in text would cut it short")
   endif()
   # Lines of 24 bytes: "\x41\x42..."; every escape is ended by the next backslash or the quote.
   string(REGEX REPLACE "(................................................)" "\\1\n" lines "${hex}")
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "\\\\x\\1" lines "${lines}")
   string(REGEX REPLACE "\n$" "" lines "${lines}")
   string(REPLACE "\n" "\"\n\t\t\"" lines "${lines}")
-  if(KIND STREQUAL "schema")
+  if(NOT KIND STREQUAL "assets")
     string(APPEND entries "\t{\n\t\t\"${name}\",\n\t\t\"${lines}\",\n\t},\n")
   else()
     string(APPEND entries

@@ -14,6 +14,7 @@
 #include "connector/serve/serve.h"
 #include "io/loop.h"
 #include "io/notify.h"
+#include "io/watchdog.h"
 #include "tls/tls.h"
 
 #define COMPONENT "connector"
@@ -123,8 +124,10 @@ int connector_run(const struct connector_config *cfg)
 		if (c.api)
 			server_set_own_api(server, local_api_address(c.api));
 		struct reloader *reloader = reloader_new(c.loop, cfg, server);
+		struct watchdog *watchdog = watchdog_new(c.loop, NULL, 0);
 		dialer_start(c.dialer);
 		loop_run(c.loop);
+		watchdog_free(watchdog);
 		reloader_free(reloader);
 		local_api_close(c.api);
 		loop_signal_free(term);

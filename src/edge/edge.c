@@ -46,6 +46,7 @@
 #include "edge/worker.h"
 #include "io/conn.h"
 #include "io/notify.h"
+#include "io/watchdog.h"
 #include "store/store.h"
 #include "tls/tls.h"
 
@@ -76,6 +77,7 @@ struct edge {
 	struct taker *taker;         /* of the edge before, until its sockets are ours */
 	struct giver *giver;         /* NULL when there can be no successor */
 	struct successor *successor; /* whom SIGUSR2 starts */
+	struct watchdog *watchdog;   /* NULL: the service manager has none */
 	struct quic_relay *relay;    /* to the edges before, and from the one after */
 	int64_t generation;          /* how many edges handed on to each other, this one counted */
 	struct worker **workers;
@@ -656,6 +658,7 @@ static void on_signal(void *arg, int signum)
 		return;
 	}
 	e->is_stopping = true;
+	e->watchdog = watchdog_free(e->watchdog);
 	log_info(COMPONENT, "stopping",
 		 LOG_STR("signal", signum == SIGINT ? "interrupt" : "terminated"));
 	acme_manager_pause(e->acme, true);
@@ -779,6 +782,7 @@ static void on_handed_over(void *ctx, pid_t successor)
 	log_info(COMPONENT, "a successor has taken over, finishing what runs here",
 		 LOG_INT("pid", successor));
 	e->is_taken_over = true;
+	e->watchdog = watchdog_free(e->watchdog);
 	(void)snprintf(word, sizeof(word), "MAINPID=%d", (int)successor);
 	notify_service_manager(word);
 	successor_forget(e->successor);
@@ -1092,6 +1096,17 @@ static void register_metrics(void)
 	metric_register(&metric_log_dropped);
 }
 
+/* Once somebody has asked for it: all loops that carry traffic. */
+static void watch(struct edge *e)
+{
+	struct loop **loops = mem_alloc_array(e->worker_count, sizeof(*loops));
+
+	for (size_t i = 0; i < e->worker_count; i++)
+		loops[i] = e->workers[i]->loop;
+	e->watchdog = watchdog_new(e->loop, loops, e->worker_count);
+	mem_free(loops);
+}
+
 int edge_run(const struct edge_config *cfg)
 {
 	struct edge e = { .config = cfg, .started_at = clock_now() };
@@ -1114,7 +1129,9 @@ int edge_run(const struct edge_config *cfg)
 			 LOG_STR("control", cfg->public_url), LOG_INT("workers", e.worker_count),
 			 LOG_STR("tls", tls_library_version()));
 		notify_service_manager("READY=1");
+		watch(&e);
 		loop_run(e.loop);
+		e.watchdog = watchdog_free(e.watchdog);
 		loop_signal_free(term);
 		loop_signal_free(interrupt);
 		loop_signal_free(hangup);

@@ -65,6 +65,8 @@ int cmd_ready(struct cli *cli);
 int cmd_diag(struct cli *cli);
 int cmd_ingress_validate(struct cli *cli);
 int cmd_ingress_rule(struct cli *cli);
+int cmd_service_install(struct cli *cli);
+int cmd_service_uninstall(struct cli *cli);
 int cmd_access_tcp(struct cli *cli);
 int cmd_access_ssh_config(struct cli *cli);
 int cmd_access_not_yet(struct cli *cli);

@@ -8,29 +8,6 @@
 #include "connector/cli/cli.h"
 #include "connector/cli/files.h"
 
-/* Where this program is: as the kernel knows it, else where the shell finds it. Owned. */
-static char *own_path(const struct cli *cli)
-{
-	struct bytes rest = bytes_str(getenv("PATH")), folder;
-	char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-
-	if (n > 0) {
-		path[n] = 0;
-		/* An update may have replaced the file. */
-		if (file_exists(path))
-			return mem_strdup(path);
-	}
-	while (bytes_split(&rest, ':', &folder)) {
-		char *candidate = mem_printf("%.*s/%s", (int)folder.len, (const char *)folder.ptr,
-					     cli->program);
-		if (file_exists(candidate))
-			return candidate;
-		mem_free(candidate);
-	}
-	return mem_strdup(cli->program);
-}
-
 /* For the shell that ssh runs ProxyCommand with, and for ssh, which expands '%'. */
 static void print_word(const char *word)
 {
@@ -69,7 +46,7 @@ int cmd_access_ssh_config(struct cli *cli)
 	arena_init(&arena);
 	int r = *hostname ? access_parse_hostname(&arena, hostname, &host, &port, &path, &err) : 0;
 	if (r == 0) {
-		char *program = own_path(cli);
+		char *program = file_own_program(cli->program);
 		/* ssh's %h is a bare name: a port or a path have to be written out. */
 		bool is_bare = port == 443 && bytes_eq(path, BYTES_LIT("/"));
 		(void)printf("\nAdd to your %s/.ssh/config:\nHost " BYTES_FMT "\n  ProxyCommand ",

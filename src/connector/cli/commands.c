@@ -442,6 +442,37 @@ static const struct command access_command = {
 		 &access_token_command, &access_curl_command, &access_ssh_gen_command),
 };
 
+static const struct command service_install_command = {
+	.name = "install",
+	.summary = "Install the connector as a service of this machine",
+	.usage = "[options] [TOKEN]",
+	.description =
+		"Starts the connector now and with the machine, by systemd, OpenRC or SysV, as a user of its\n"
+		"own where the init system has that.\n\n"
+		"With a token it serves that tunnel, and /etc/@/token keeps it. The token is better given by\n"
+		"--token-file or in $TUNNEL_TOKEN, where other users do not see it.\n\n"
+		"Without one it is the tunnel of the configuration, which is copied to /etc/@/config.yml,\n"
+		"and its credentials to /etc/@/service-credentials.json.\n\n"
+		"  $ sudo @ service install --token-file my-tunnel.token",
+	FLAGS(FLAG_TOKEN, FLAG_TOKEN_FILE, FLAG_CREDENTIALS_FILE, FLAG_NO_UPDATE_SERVICE),
+	.reads_config = true,
+	.run = cmd_service_install,
+};
+
+static const struct command service_uninstall_command = {
+	.name = "uninstall",
+	.summary = "Stop the service and remove it",
+	.description = "Removes what `@ service install` wrote, but for /etc/@/config.yml.",
+	.run = cmd_service_uninstall,
+};
+
+static const struct command service_command = {
+	.name = "service",
+	.summary = "Run the connector as a service of this machine",
+	.usage = "COMMAND",
+	CHILDREN(&service_install_command, &service_uninstall_command),
+};
+
 const struct command command_root = {
 	.name = "",
 	.summary = "Your own tunnels",
@@ -449,5 +480,6 @@ const struct command command_root = {
 	FLAGS(FLAG_CONFIG, FLAG_ORIGINCERT, FLAG_API_URL, FLAG_CACERT, FLAG_LOGLEVEL, FLAG_LOGFILE,
 	      FLAG_LOG_DIRECTORY, FLAG_LOG_OUTPUT, FLAG_TRANSPORT_LOGLEVEL, FLAG_MAX_FETCH_SIZE,
 	      FLAG_NO_AUTOUPDATE, FLAG_AUTOUPDATE_FREQ, FLAG_VERSION),
-	CHILDREN(&tunnel_command, &access_command, &top_login_command, &version_command),
+	CHILDREN(&tunnel_command, &access_command, &service_command, &top_login_command,
+		 &version_command),
 };

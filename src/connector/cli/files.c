@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,44 @@ bool file_exists(const char *path)
 	struct stat st;
 
 	return stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+}
+
+/* The file of that name in the absolute folders of PATH: owned, NULL: there is none. */
+static char *find_in_path(const char *name)
+{
+	struct bytes rest = bytes_str(getenv("PATH")), folder;
+
+	while (bytes_split(&rest, ':', &folder)) {
+		char *path = mem_printf("%.*s/%s", (int)folder.len, (const char *)folder.ptr, name);
+		if (path[0] == '/' && file_exists(path))
+			return path;
+		mem_free(path);
+	}
+	return NULL;
+}
+
+static bool is_same_file(const char *a, const char *b)
+{
+	struct stat one, other;
+
+	return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
+	       one.st_ino == other.st_ino;
+}
+
+char *file_own_program(const char *name)
+{
+	char exe[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	char *found = find_in_path(name);
+
+	exe[n > 0 ? n : 0] = 0;
+	/* An update may have replaced the file that the kernel knows; a link may have given it another name. */
+	if (!file_exists(exe))
+		return found ? found : mem_strdup(name);
+	if (found && is_same_file(found, exe))
+		return found;
+	mem_free(found);
+	return mem_strdup(exe);
 }
 
 static char *find_in(const char *directory, const char *name)

@@ -20,6 +20,8 @@ char *file_own_directory(void);
 char *file_find(const char *name);
 char *file_find_config(void); /* config.yml, then config.yaml, in each */
 bool file_exists(const char *path);
+/* Where this program is, under the name that it was started by, where that can be found. Owned by the caller. */
+char *file_own_program(const char *name);
 
 /* All of a file, at most `max` bytes: E_NOT_FOUND, E_IO, E_LIMIT. `ret` is initialised here, and ended
  * by the caller only on success. */

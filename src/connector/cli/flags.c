@@ -117,6 +117,13 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "NO_AUTOUPDATE",
 		.help = "Accepted; @ never updates itself.",
 	},
+	[FLAG_NO_UPDATE_SERVICE] = {
+		.name = "no-update-service",
+		.type = FLAG_BOOL,
+		.effect = FLAG_MOOT,
+		.is_hidden = true,
+		.help = "Accepted; @ never updates itself.",
+	},
 	[FLAG_AUTOUPDATE_FREQ] = {
 		.name = "autoupdate-freq",
 		.type = FLAG_DURATION,
