@@ -49,6 +49,7 @@ struct snapshot {
 	struct map *exact, *below;   /* "a.b" -> snapshot_route, and "b" -> that of "*.b" */
 	struct snapshot_site *sites; /* owned, with their policies */
 	size_t site_count;
+	bool has_passthrough;
 	struct map *site_exact, *site_below; /* as the routes' -> snapshot_site */
 	struct map *site_zone;               /* name of a zone -> snapshot_site */
 	struct map *by_name;                 /* name in the store -> held_certificate */
@@ -415,6 +416,8 @@ static int add_site(struct snapshot *s, const struct store_site *p, struct map *
 	struct snapshot_site *site = &s->sites[s->site_count++];
 
 	site->hsts = p->hsts && p->hsts[0] ? arena_strdup(&s->arena, bytes_str(p->hsts)) : NULL;
+	site->is_passthrough = p->passthrough && strcmp(p->passthrough, "on") == 0;
+	s->has_passthrough |= site->is_passthrough;
 	site->asks_certificate = p->client_auth && strcmp(p->client_auth, "off") != 0;
 	if (site->asks_certificate || (p->min_tls && strcmp(p->min_tls, "1.3") == 0)) {
 		site->policy = make_policy(p, err);
@@ -710,6 +713,22 @@ const struct snapshot_site *snapshot_site(const struct snapshot *s, struct bytes
 	if (!site)
 		site = map_find(s->site_zone, host);
 	return site ? site : find_above(s->site_zone, host);
+}
+
+bool snapshot_has_passthrough(const struct snapshot *s)
+{
+	CHECK(s, MAGIC_SNAPSHOT);
+	return s->has_passthrough;
+}
+
+const struct snapshot_route *snapshot_passthrough(const struct snapshot *s, struct bytes host)
+{
+	const struct snapshot_site *site = s->has_passthrough ? snapshot_site(s, host) : NULL;
+
+	/* A wildcard's does not take the control host away. */
+	if (!site || !site->is_passthrough || bytes_eq(host, bytes_str(s->control_host)))
+		return NULL;
+	return snapshot_route(s, host);
 }
 
 const struct snapshot_tunnel *snapshot_tunnel(const struct snapshot *s, const struct uuid *id)

@@ -61,6 +61,7 @@ struct snapshot_site {
 	const char *hsts;          /* value of Strict-Transport-Security; NULL: none */
 	struct tls_policy *policy; /* NULL: nothing special is asked */
 	bool asks_certificate;
+	bool is_passthrough; /* TLS ends at the service: never here */
 };
 
 /* A public port and where it leads. */
@@ -110,6 +111,9 @@ const struct snapshot_port *snapshot_ports(const struct snapshot *s, size_t *ret
 /* Of a hostname (lower case, no port): its own, then the longest wildcard's, then its zone's; NULL: nothing is set. A
  * zone's certificates of clients are not for the control host, where command lines go. */
 const struct snapshot_site *snapshot_site(const struct snapshot *s, struct bytes host);
+/* Whether any hostname's TLS is passed through; and the route of one whose is, NULL: it ends here. */
+bool snapshot_has_passthrough(const struct snapshot *s);
+const struct snapshot_route *snapshot_passthrough(const struct snapshot *s, struct bytes host);
 /* The i-th certificate, without a staple, NULL after the last; borrowed. */
 struct tls_certificate *snapshot_each_certificate(const struct snapshot *s, size_t i);
 /* For listeners that visitors reach: exact name, then "*." of its parent, among certificates that people brought,

@@ -10,6 +10,7 @@
 #include "edge/guard.h"
 #include "edge/listen/announced.h"
 #include "edge/listen/arrival.h"
+#include "edge/listen/peek.h"
 #include "edge/listen/visitor.h"
 #include "edge/ports/open_port.h"
 #include "edge/route/error_page.h"
@@ -52,6 +53,7 @@ struct worker *worker_new(const struct worker_start *start, struct err *err)
 	list_init(&w->open_ports);
 	list_init(&w->port_conns);
 	list_init(&w->announced);
+	list_init(&w->peeks);
 	list_init(&w->handshakes);
 	w->gate = gate_new(w);
 	hold_init(w, start->hold_until);
@@ -246,7 +248,8 @@ void worker_check_drained(struct worker *w)
 {
 	if (!w->is_draining || w->visitor_count)
 		return;
-	if (w->is_taken_over && (!list_is_empty(&w->handshakes) || !list_is_empty(&w->announced)))
+	if (w->is_taken_over && (!list_is_empty(&w->handshakes) || !list_is_empty(&w->announced) ||
+				 !list_is_empty(&w->peeks)))
 		return;
 	/* The sessions here may still carry requests of other workers' visitors (edge/forward/crossing.c):
 	 * they stay until everybody has been served. */
@@ -287,6 +290,7 @@ static void on_drain(void *arg)
 	w->is_taken_over = false;
 	stop_listening(w);
 	announced_cancel_all(w);
+	peek_cancel_all(w);
 	arrival_cancel_all(w);
 	hold_end(w);
 	moving_start(w, false);

@@ -61,6 +61,7 @@ struct worker {
 	struct list open_ports;        /* public ports (edge/ports/open_port.h) */
 	struct list port_conns;        /* connections to them (edge/ports/port_tcp.c) */
 	struct list announced;         /* waiting for PROXY headers (edge/listen/announced.c) */
+	struct list peeks;             /* before TLS (edge/listen/peek.c) */
 	struct list handshakes;        /* TLS handshakes under way (edge/listen/arrival.c) */
 	size_t visitor_count;
 	size_t session_count;        /* tunnel connections, registered or not */

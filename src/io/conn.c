@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -29,6 +30,8 @@ struct conn {
 	struct loop_watch *watch; /* owned */
 	int interest;
 	struct bufq out;
+	uint8_t *unread; /* owned chunk; NULL: nothing was put back */
+	uint32_t unread_start, unread_end;
 	bool did_read;     /* during the current on_readable() */
 	bool write_short;  /* a write was cut: on_writable() is owed */
 	bool write_failed; /* the peer takes nothing more; reading will say why */
@@ -36,6 +39,7 @@ struct conn {
 	bool saw_hangup;   /* while paused: of no more interest then */
 	bool wants_shutdown, is_shut, is_closing, is_reset;
 	struct deferred flush;
+	struct deferred wake; /* tells of what was put back */
 	struct timer linger;
 	uint64_t delivered; /* at the last look while it lingers: is_measured */
 	bool is_measured;
@@ -62,6 +66,8 @@ static void conn_destroy(struct conn *c)
 {
 	timer_stop(&c->linger);
 	deferred_cancel(&c->flush);
+	deferred_cancel(&c->wake);
+	bufq_chunk_return(c->unread);
 	loop_watch_free(c->watch);
 	close(c->fd);
 	bufq_done(&c->out);
@@ -215,7 +221,29 @@ static void on_ready(void *arg, int events)
 	}
 }
 
+static void on_wake(struct deferred *d)
+{
+	struct conn *c = CONTAINER_OF(d, struct conn, wake);
+
+	CHECK(c, CONN_MAGIC);
+	if (c->unread && c->base.events)
+		c->base.events->on_readable(c->base.ctx);
+}
+
 /* --- The byte stream ------------------------------------------------------------------------- */
+
+static ssize_t read_unread(struct conn *c, uint8_t *dst, size_t cap)
+{
+	size_t len = c->unread_end - c->unread_start;
+
+	if (len > cap)
+		len = cap;
+	memcpy(dst, c->unread + c->unread_start, len);
+	c->unread_start += (uint32_t)len;
+	if (c->unread_start == c->unread_end)
+		bufq_chunk_return(TAKE(c->unread));
+	return (ssize_t)len;
+}
 
 static ssize_t conn_read(struct byte_stream *s, uint8_t *dst, size_t cap, struct err *err)
 {
@@ -223,6 +251,8 @@ static ssize_t conn_read(struct byte_stream *s, uint8_t *dst, size_t cap, struct
 	ssize_t n;
 
 	c->did_read = true;
+	if (c->unread)
+		return read_unread(c, dst, cap);
 	do
 		n = read(c->fd, dst, cap);
 	while (n < 0 && errno == EINTR);
@@ -248,6 +278,8 @@ static void conn_want_read(struct byte_stream *s)
 	struct conn *c = conn_of(s);
 
 	c->did_read = true; /* asked from within on_readable() it counts like a read */
+	if (c->unread)
+		loop_defer(s->loop, &c->wake);
 	set_interest(c, c->interest | LOOP_READABLE);
 }
 
@@ -328,6 +360,7 @@ static void conn_close(struct byte_stream *s)
 
 	c->base.events = NULL;
 	c->is_closing = true;
+	deferred_cancel(&c->wake);
 	if (bufq_len(&c->out))
 		c->is_measured = delivered_bytes(c->fd, &c->delivered);
 	timer_set(&c->linger, LIMIT_LINGER_MS);
@@ -383,6 +416,21 @@ struct byte_stream *conn_reset(struct byte_stream *s)
 	return NULL;
 }
 
+void conn_unread(struct byte_stream *s, uint8_t *chunk, size_t len)
+{
+	BUG_IF(s->ops != &conn_ops || len > BUFQ_CHUNK_BYTES);
+	struct conn *c = conn_of(s);
+	BUG_IF(c->unread);
+	if (len == 0) {
+		bufq_chunk_return(chunk);
+		return;
+	}
+	c->unread = chunk;
+	c->unread_start = 0;
+	c->unread_end = (uint32_t)len;
+	loop_defer(s->loop, &c->wake);
+}
+
 void conn_set_peer(struct byte_stream *s, const struct address *peer)
 {
 	BUG_IF(s->ops != &conn_ops);
@@ -408,6 +456,7 @@ struct byte_stream *conn_adopt(struct loop *l, int fd, const struct address *pee
 	c->base = (struct byte_stream){ .ops = &conn_ops, .loop = l, .peer = &c->peer };
 	bufq_init(&c->out, LIMIT_WRITE_BACKLOG_BYTES);
 	deferred_init(&c->flush, on_flush);
+	deferred_init(&c->wake, on_wake);
 	timer_init(&c->linger, l, on_linger_timeout);
 	if (peer->any.sa_family != AF_UNIX) {
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));

@@ -14,6 +14,9 @@ struct byte_stream *conn_adopt(struct loop *l, int fd, const struct address *pee
 void conn_set_keepalive(struct byte_stream *s, int seconds);
 /* Who it is from now on, where a balancer in between has said so; copied. */
 void conn_set_peer(struct byte_stream *s, const struct address *peer);
+/* Puts what was read back, to be read first, once; on_readable() says so. `chunk` is one of bufq_chunk_take() and taken
+ * over. Only on a stream with nothing put back. */
+void conn_unread(struct byte_stream *s, uint8_t *chunk, size_t len);
 /* Our own address of such a stream; len 0 when the connection is gone already. */
 void conn_local_address(struct byte_stream *s, struct address *ret);
 

@@ -394,6 +394,7 @@ struct store_site {
 	char *min_tls;     /* "1.2", "1.3" */
 	char *client_auth; /* "off", "optional", "require" */
 	char *client_ca;   /* PEM */
+	char *passthrough; /* "on": TLS ends at the service; of hostnames alone */
 };
 void store_site_done(struct store_site *p);
 int store_site_get(struct store *s, const struct uuid *zone, const char *hostname,

@@ -7,7 +7,7 @@
 
 /* --- Sites ------------------------------------------------------------------------------------ */
 
-#define SITE_COLUMNS "zone, hostname, hsts, min_tls, client_auth, client_ca"
+#define SITE_COLUMNS "zone, hostname, hsts, min_tls, client_auth, client_ca, passthrough"
 
 void store_site_done(struct store_site *p)
 {
@@ -16,6 +16,7 @@ void store_site_done(struct store_site *p)
 	p->min_tls = mem_free(p->min_tls);
 	p->client_auth = mem_free(p->client_auth);
 	p->client_ca = mem_free(p->client_ca);
+	p->passthrough = mem_free(p->passthrough);
 }
 
 static void site_item_done(void *item)
@@ -33,6 +34,7 @@ static int on_site(void *ctx, const struct store_value *row)
 	p->min_tls = store_column_text(&row[3]);
 	p->client_auth = store_column_text(&row[4]);
 	p->client_ca = store_column_text(&row[5]);
+	p->passthrough = store_column_text(&row[6]);
 	return r;
 }
 
@@ -67,7 +69,8 @@ int store_site_list(struct store *s, struct store_site **ret, size_t *ret_count,
 int store_site_put(struct store *s, const struct store_site *site, struct err *err)
 {
 	char id[UUID_TEXT_SIZE];
-	bool is_empty = !site->hsts && !site->min_tls && !site->client_auth && !site->client_ca;
+	bool is_empty = !site->hsts && !site->min_tls && !site->client_auth && !site->client_ca &&
+			!site->passthrough;
 	int r = store_begin_write(s, err);
 
 	if (r < 0)
@@ -80,13 +83,14 @@ int store_site_put(struct store *s, const struct store_site *site, struct err *e
 	else
 		r = store_query(
 			s,
-			"INSERT INTO sites (" SITE_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6) "
+			"INSERT INTO sites (" SITE_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7) "
 			"ON CONFLICT (zone, hostname) DO UPDATE SET hsts = excluded.hsts, "
 			"min_tls = excluded.min_tls, client_auth = excluded.client_auth, "
-			"client_ca = excluded.client_ca",
+			"client_ca = excluded.client_ca, passthrough = excluded.passthrough",
 			STORE_PARAMS(store_text(id), store_text(site->hostname),
 				     store_text(site->hsts), store_text(site->min_tls),
-				     store_text(site->client_auth), store_text(site->client_ca)),
+				     store_text(site->client_auth), store_text(site->client_ca),
+				     store_text(site->passthrough)),
 			NULL, NULL, err);
 	r = store_end_write(s, r, "site set", err);
 	return r < 0 ? r : 0;

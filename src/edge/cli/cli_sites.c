@@ -48,6 +48,7 @@ static int read_word(struct cli *c, const char *word, json_t *body)
 		{ "min-tls", "min_tls" },
 		{ "client-cert", "client_cert" },
 		{ "client-ca", "client_ca" },
+		{ "passthrough", "passthrough" },
 	};
 	size_t len = strcspn(word, "="), i = 0;
 	const char *text = word[len] ? word + len + 1 : "";
@@ -58,7 +59,7 @@ static int read_word(struct cli *c, const char *word, json_t *body)
 		i++;
 	if (i == ARRAY_LEN(keys) || !text[0])
 		return cli_usage_error(
-			c, "'%.80s' is none of hsts=, min-tls=, client-cert=, client-ca=", word);
+			c, "'%.80s' is none of hsts=, min-tls=, client-cert=, client-ca=, passthrough=", word);
 	if (strcmp(text, "inherit") == 0)
 		value = json_null();
 	else
@@ -103,6 +104,8 @@ static void print_site(const json_t *site, bool is_zone)
 		      member_text(effective, "min_tls"));
 	print_setting("client-cert", is_zone ? effective : json_object_get(site, "client_cert"),
 		      member_text(effective, "client_cert"));
+	if (json_is_string(json_object_get(site, "passthrough")))
+		printf("  %-24s %s\n", "passthrough", member_text(site, "passthrough"));
 	if (json_is_string(ca))
 		printf("  %-24s %zu\n", "client-ca, certificates",
 		       count_certificates(json_string_value(ca)));

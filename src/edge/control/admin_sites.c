@@ -105,10 +105,11 @@ static json_t *site_json(const struct store_site *p, const char *zone,
 			  "min_tls", either(p->min_tls, above->min_tls, "1.2"), "client_cert",
 			  either(p->client_auth, above->client_auth, "off"));
 
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "zone", zone, "hostname",
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "zone", zone, "hostname",
 			 p->hostname, "hsts", hsts_json(p->hsts), "min_tls", text_json(p->min_tls),
 			 "client_cert", text_json(p->client_auth), "client_ca",
-			 text_json(p->client_ca), "effective", effective);
+			 text_json(p->client_ca), "passthrough", text_json(p->passthrough),
+			 "effective", effective);
 }
 
 static enum ask_result answer_site(struct ask *a, const struct subject *s)
@@ -205,6 +206,14 @@ static bool set_client_ca(struct ask *a, const char *text, char **at)
 	return true;
 }
 
+static bool set_passthrough(struct ask *a, const char *text, char **at)
+{
+	if (strcmp(text, "on") != 0 && strcmp(text, "off") != 0)
+		return refuse(a, "passthrough is on or off");
+	put_text(at, text);
+	return true;
+}
+
 static bool read_body(struct ask *a, struct store_site *p)
 {
 	const struct {
@@ -216,6 +225,7 @@ static bool read_body(struct ask *a, struct store_site *p)
 		{ "min_tls", &p->min_tls, set_min_tls },
 		{ "client_cert", &p->client_auth, set_client_cert },
 		{ "client_ca", &p->client_ca, set_client_ca },
+		{ "passthrough", &p->passthrough, set_passthrough },
 	};
 	json_t *body = ask_body(a), *value;
 	const char *name;
@@ -255,6 +265,12 @@ static bool has_authorities(struct ask *a, const struct subject *s)
 	return refuse(a, "client_cert needs client_ca: who may have issued the certificates?");
 }
 
+static bool is_of_hostname(struct ask *a, const struct subject *s)
+{
+	return s->own.hostname[0] || !s->own.passthrough ||
+	       refuse(a, "passthrough is set for hostnames, *.example.com among them");
+}
+
 static enum ask_result update(struct ask *a, bool is_zone)
 {
 	struct subject s;
@@ -263,7 +279,7 @@ static enum ask_result update(struct ask *a, bool is_zone)
 
 	if (!find_subject(a, is_zone, &s))
 		return ASK_ANSWERED;
-	if (read_body(a, &s.own) && has_authorities(a, &s)) {
+	if (read_body(a, &s.own) && has_authorities(a, &s) && is_of_hostname(a, &s)) {
 		if (store_site_put(a->control->store, &s.own, &err) < 0) {
 			result = answer_store_error(a, &err);
 		} else {

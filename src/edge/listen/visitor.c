@@ -11,6 +11,8 @@
 #include "edge/listen/allowance.h"
 #include "edge/listen/announced.h"
 #include "edge/listen/arrival.h"
+#include "edge/listen/peek.h"
+#include "edge/ports/port_tcp.h"
 #include "edge/tunnels/accept.h"
 #include "edge/worker.h"
 #include "http/h1_server.h"
@@ -322,12 +324,31 @@ static void serve_plain(struct worker *w, struct byte_stream *stream, struct all
 		leave(v);
 }
 
+static void on_peeked(struct worker *w, struct byte_stream *stream, struct allowance *allowance,
+		      struct bytes name)
+{
+	const struct snapshot_route *route = snapshot_passthrough(w->snapshot, name);
+
+	if (route)
+		port_tcp_pass(w, stream, allowance, route, name);
+	else
+		arrival_start_stream(w, stream, w->https_tls, allowance, on_tls);
+}
+
+static void start_tls(struct worker *w, struct byte_stream *stream, struct allowance *allowance)
+{
+	if (snapshot_has_passthrough(w->snapshot))
+		peek_start(w, stream, allowance, on_peeked);
+	else
+		arrival_start_stream(w, stream, w->https_tls, allowance, on_tls);
+}
+
 static void on_announced_https(struct worker *w, struct byte_stream *stream)
 {
 	struct allowance *allowance;
 
 	if (may_enter(w, stream->peer, &allowance))
-		arrival_start_stream(w, stream, w->https_tls, allowance, on_tls);
+		start_tls(w, stream, allowance);
 	else
 		byte_stream_close(stream);
 }
@@ -350,7 +371,7 @@ void visitor_accept_https(void *worker, int fd, const struct address *peer)
 	if (announced_is_due(w, peer))
 		announced_start(w, fd, peer, on_announced_https);
 	else if (may_enter(w, peer, &allowance))
-		arrival_start(w, fd, peer, w->https_tls, allowance, on_tls);
+		start_tls(w, conn_adopt(w->loop, fd, peer), allowance);
 	else
 		close(fd); /* allowed: a socket that never reached a loop */
 }

@@ -2,8 +2,10 @@
  * fields. */
 #include "edge/ports/port_tcp.h"
 
+#include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -66,7 +68,8 @@ struct conn {
 	uint32_t magic;
 	struct list node; /* in worker->port_conns */
 	struct worker *worker;
-	struct port *port; /* counted */
+	struct port *port; /* counted; NULL: TLS that is passed through */
+	uint16_t number;
 	struct address peer, local;
 	struct allowance *allowance; /* owned */
 	struct byte_stream *stream;  /* owned */
@@ -105,7 +108,8 @@ static void conn_free(struct conn *c)
 	c->stream = c->is_broken ? conn_reset(c->stream) : byte_stream_close(c->stream);
 	exchange_release_producer(c->y);
 	allowance_leave(c->allowance);
-	port_leave(c->port, &c->peer);
+	if (c->port)
+		port_leave(c->port, &c->peer);
 	port_unref(c->port);
 	metric_add(&metric_port_connections, -1);
 	c->magic = 0;
@@ -422,7 +426,7 @@ static void on_head(struct exchange *y)
 		log_warn(COMPONENT,
 			 "The service of a port takes no stream: its rule should be tcp://, ssh:// "
 			 "or the like",
-			 LOG_STR("cfRay", y->id), LOG_INT("port", c->port->number),
+			 LOG_STR("cfRay", y->id), LOG_INT("port", c->number),
 			 LOG_BYTES("service", y->host), LOG_INT("status", y->response.status));
 		break_off(c);
 		settle(c);
@@ -462,7 +466,7 @@ static void on_failed(struct exchange *y)
 
 	if (!y->has_head)
 		log_warn(COMPONENT, "A connection to a port reached no service",
-			 LOG_STR("cfRay", y->id), LOG_INT("port", c->port->number),
+			 LOG_STR("cfRay", y->id), LOG_INT("port", c->number),
 			 LOG_BYTES("service", y->host), LOG_STR("hop", exchange_hop_name(f->hop)),
 			 LOG_BYTES("error", f->detail));
 	break_off(c);
@@ -522,7 +526,7 @@ static void on_timer(struct timer *t)
 				"The connector has not answered for %d s.",
 				LIMIT_PORT_ANSWER_MS / 1000);
 		log_warn(COMPONENT, "A connection to a port got no answer in time",
-			 LOG_STR("cfRay", c->y->id), LOG_INT("port", c->port->number),
+			 LOG_STR("cfRay", c->y->id), LOG_INT("port", c->number),
 			 LOG_BYTES("service", c->y->host));
 		break_off(c);
 	} else if (c->is_draining && byte_stream_backlog(c->stream) != c->backlog) {
@@ -571,7 +575,8 @@ static void drop_snapshot(void *snapshot)
 	snapshot_unref(snapshot);
 }
 
-static struct exchange *new_exchange(struct conn *c, const struct snapshot_port *to)
+static struct exchange *new_exchange(struct conn *c, const struct snapshot_port *to,
+				     const struct snapshot_balance *balance)
 {
 	struct worker *w = c->worker;
 	struct exchange *y = exchange_new(w->loop, &producer, c);
@@ -604,7 +609,7 @@ static struct exchange *new_exchange(struct conn *c, const struct snapshot_port 
 			 to->has_proxy_header ? BYTES_LIT("tcp, proxy-v2") : BYTES_LIT("tcp"));
 	route->hostname = "";
 	route->tunnel = to->tunnel;
-	route->balance = to->tunnel->balance;
+	route->balance = *balance;
 	/* A connection carries no cookie: the visitor's address is what is left to recognise it by. */
 	if (route->balance.policy == BALANCE_COOKIE)
 		route->balance.policy = BALANCE_CLIENT_HASH;
@@ -632,6 +637,57 @@ static bool may_enter(struct worker *w, struct port *port, const struct address 
 	return false;
 }
 
+static struct conn *conn_new(struct worker *w, struct port *port, struct byte_stream *stream,
+			     struct allowance *allowance)
+{
+	struct conn *c = mem_alloc(sizeof(*c));
+
+	c->magic = CONN_MAGIC;
+	c->worker = w;
+	c->port = port ? port_ref(port) : NULL;
+	c->peer = *stream->peer;
+	c->allowance = allowance;
+	c->stream = stream;
+	conn_local_address(stream, &c->local);
+	list_append(&w->port_conns, &c->node);
+	w->visitor_count++;
+	metric_add(&metric_port_connections, 1);
+	metric_add(&metric_port_connections_total, 1);
+	websocket_reader_init(&c->reader, WEBSOCKET_CLIENT);
+	timer_init(&c->timer, w->loop, on_timer);
+	timer_set(&c->timer, LIMIT_PORT_ANSWER_MS);
+	byte_stream_set_events(stream, &stream_events, c);
+	return c;
+}
+
+static void start(struct conn *c, const struct snapshot_port *to,
+		  const struct snapshot_balance *balance)
+{
+	c->number = to->port;
+	c->has_proxy_header = to->has_proxy_header;
+	c->is_websocket = !to->target.is_address;
+	c->y = new_exchange(c, to, balance);
+	if (!dispatch_start(c->worker, c->y, c->y->route)) {
+		forward_no_connector(c->y);
+		exchange_fail(c->y);
+	}
+}
+
+void port_tcp_pass(struct worker *w, struct byte_stream *stream, struct allowance *allowance,
+		   const struct snapshot_route *route, struct bytes hostname)
+{
+	struct conn *c = conn_new(w, NULL, stream, allowance);
+	struct snapshot_port to = {
+		.protocol = PORT_TCP,
+		.port = address_port(&c->local),
+		.tunnel = route->tunnel,
+	};
+
+	BUG_IF(hostname.len >= sizeof(to.target.text));
+	memcpy(to.target.text, hostname.ptr, hostname.len);
+	start(c, &to, &route->balance);
+}
+
 void port_tcp_accept(struct worker *w, struct port *port, int fd, const struct address *peer)
 {
 	const struct snapshot_port *to = snapshot_port(w->snapshot, PORT_TCP, port->number);
@@ -643,29 +699,8 @@ void port_tcp_accept(struct worker *w, struct port *port, int fd, const struct a
 		close(fd); /* allowed: a socket that never reached a loop */
 		return;
 	}
-	struct conn *c = mem_alloc(sizeof(*c));
-	c->magic = CONN_MAGIC;
-	c->worker = w;
-	c->port = port_ref(port);
-	c->peer = *peer;
-	c->allowance = allowance;
-	c->has_proxy_header = to->has_proxy_header;
-	c->is_websocket = !to->target.is_address;
-	list_append(&w->port_conns, &c->node);
-	w->visitor_count++;
-	metric_add(&metric_port_connections, 1);
-	metric_add(&metric_port_connections_total, 1);
-	websocket_reader_init(&c->reader, WEBSOCKET_CLIENT);
-	timer_init(&c->timer, w->loop, on_timer);
-	timer_set(&c->timer, LIMIT_PORT_ANSWER_MS);
-	c->stream = conn_adopt(w->loop, fd, peer);
-	conn_local_address(c->stream, &c->local);
-	byte_stream_set_events(c->stream, &stream_events, c);
-	c->y = new_exchange(c, to);
-	if (!dispatch_start(w, c->y, c->y->route)) {
-		forward_no_connector(c->y);
-		exchange_fail(c->y);
-	}
+	struct byte_stream *stream = conn_adopt(w->loop, fd, peer);
+	start(conn_new(w, port, stream, allowance), to, &to->tunnel->balance);
 }
 
 void port_tcp_close_all(struct worker *w)

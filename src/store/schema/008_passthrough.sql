@@ -1,0 +1,3 @@
+-- Hostnames whose TLS ends at the service: 'on'. NULL: at the edge.
+
+ALTER TABLE sites ADD COLUMN passthrough TEXT;
