@@ -22,6 +22,9 @@ static struct tls_certificate *choose_https(void *ctx, struct bytes server_name)
 	/* Some clients send the address they dialled, which RFC 6066 does not allow: no name, then. */
 	if (address_from_ip(server_name, 0, &literal))
 		server_name = BYTES_NONE;
+	/* TLS of others: over TCP it does not get here, over QUIC there is no way to pass it on. */
+	if (snapshot_passthrough(c->snapshot, server_name))
+		return NULL;
 	edge_name_asked(c->edge, c->snapshot, server_name);
 	return snapshot_certificate(c->snapshot, server_name);
 }

@@ -403,6 +403,9 @@ int store_site_get(struct store *s, const struct uuid *zone, const char *hostnam
 int store_site_put(struct store *s, const struct store_site *site, struct err *err);
 /* Those of zones first. Array owned by the caller: *_done() each, then mem_free. */
 int store_site_list(struct store *s, struct store_site **ret, size_t *ret_count, struct err *err);
+/* Whether TLS of the hostname (may be a wildcard itself) is passed through: its own settings say so or, where it has
+ * none at all, those of the longest wildcard above. Pure. */
+bool store_site_passes(const struct store_site *sites, size_t count, const char *hostname);
 
 /* --- OCSP: what authorities say of certificates ----------------------------------------------- */
 

@@ -66,6 +66,33 @@ int store_site_list(struct store *s, struct store_site **ret, size_t *ret_count,
 	return 0;
 }
 
+static bool is_below(const char *hostname, const char *wildcard)
+{
+	size_t len = strlen(hostname), suffix = strlen(wildcard) - 1;
+
+	return wildcard[0] == '*' && len > suffix &&
+	       strcmp(hostname + len - suffix, wildcard + 1) == 0;
+}
+
+bool store_site_passes(const struct store_site *sites, size_t count, const char *hostname)
+{
+	const struct store_site *best = NULL;
+	size_t best_len = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const char *name = sites[i].hostname;
+		if (strcmp(name, hostname) == 0) {
+			best = &sites[i];
+			break;
+		}
+		if (name[0] && strlen(name) > best_len && is_below(hostname, name)) {
+			best = &sites[i];
+			best_len = strlen(name);
+		}
+	}
+	return best && best->passthrough && strcmp(best->passthrough, "on") == 0;
+}
+
 int store_site_put(struct store *s, const struct store_site *site, struct err *err)
 {
 	char id[UUID_TEXT_SIZE];

@@ -53,6 +53,9 @@ int cmd_route_dns(struct cli *cli)
 	struct arena arena;
 	struct err err = { 0 };
 	struct uuid id;
+	bool wants_passthrough = settings_bool(&cli->settings, FLAG_PASSTHROUGH);
+	const bool *passthrough =
+		settings_is_set(&cli->settings, FLAG_PASSTHROUGH) ? &wants_passthrough : NULL;
 
 	if (cli->line.arg_count != 2)
 		return cli_usage(
@@ -68,8 +71,8 @@ int cmd_route_dns(struct cli *cli)
 		r = rest_open(cli, &api, &err);
 	if (r == 0)
 		r = rest_route_dns(&api, &arena, &id, hostname,
-				   settings_bool(&cli->settings, FLAG_OVERWRITE_DNS), &change,
-				   &name, &err);
+				   settings_bool(&cli->settings, FLAG_OVERWRITE_DNS), passthrough,
+				   &change, &name, &err);
 	if (r == 0)
 		report(&id, change, name);
 	arena_done(&arena);

@@ -127,7 +127,7 @@ static const struct command route_dns_command = {
 	.summary = "Route a hostname to a tunnel",
 	.usage = "[options] TUNNEL HOSTNAME",
 	.description = "Makes requests for the hostname go to the tunnel.",
-	FLAGS(FLAG_OVERWRITE_DNS),
+	FLAGS(FLAG_OVERWRITE_DNS, FLAG_PASSTHROUGH),
 	.reads_config = true,
 	.run = cmd_route_dns,
 };

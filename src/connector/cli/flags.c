@@ -802,6 +802,13 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_FORCE_PROVISIONING_DNS",
 		.help = "Take the hostname over if it points elsewhere.",
 	},
+	[FLAG_PASSTHROUGH] = {
+		.name = "passthrough",
+		.type = FLAG_BOOL,
+		.env = "TUNNEL_PASSTHROUGH",
+		.help = "TLS ends at the connector (`tls` of its rule) or at the service: the edge passes the bytes on\n"
+			"and never sees what is in them. --passthrough=false takes it back.",
+	},
 	[FLAG_PROXY_PROTOCOL] = {
 		.name = "proxy-protocol",
 		.type = FLAG_TEXT,

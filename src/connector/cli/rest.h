@@ -94,10 +94,10 @@ int rest_tunnel_cleanup(struct rest *api, const struct uuid *id, const struct uu
 			struct err *err);
 /* Owned by the caller, who wipes it. */
 int rest_tunnel_token(struct rest *api, const struct uuid *id, char **ret, struct err *err);
-/* *ret_change is "new", "updated", "unchanged" or what the API said, *ret_name the name that was routed. */
+/* `passthrough` NULL: as it is. *ret_change is "new", "updated", "unchanged" or what the API said, *ret_name the name that was routed. */
 int rest_route_dns(struct rest *api, struct arena *arena, const struct uuid *id,
-		   const char *hostname, bool overwrite, const char **ret_change,
-		   const char **ret_name, struct err *err);
+		   const char *hostname, bool overwrite, const bool *passthrough,
+		   const char **ret_change, const char **ret_name, struct err *err);
 
 /* What a person calls a tunnel, as a UUID: a UUID itself, else the tunnel of the credentials file that was
  * given, else by the API. `api` is opened when it is needed (zeroed before, ended by the caller). */

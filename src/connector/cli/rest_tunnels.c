@@ -232,14 +232,16 @@ int rest_tunnel_token(struct rest *api, const struct uuid *id, char **ret, struc
 }
 
 int rest_route_dns(struct rest *api, struct arena *arena, const struct uuid *id,
-		   const char *hostname, bool overwrite, const char **ret_change,
-		   const char **ret_name, struct err *err)
+		   const char *hostname, bool overwrite, const bool *passthrough,
+		   const char **ret_change, const char **ret_name, struct err *err)
 {
 	char text[UUID_TEXT_SIZE];
 	char *path = mem_printf("/tunnels/%s/routes", uuid_text(id, text));
 	json_t *envelope = NULL;
 	json_t *body = json_pack("{s:s, s:s, s:b}", "type", "dns", "user_hostname", hostname,
 				 "overwrite_existing", (int)overwrite);
+	if (body && passthrough)
+		(void)json_object_set_new(body, "adit_passthrough", json_boolean(*passthrough));
 	const struct rest_call call = { .operation = "add route",
 					.method = "PUT",
 					.is_zone = true,

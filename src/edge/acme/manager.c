@@ -176,7 +176,8 @@ struct reading {
 	struct store_route *routes;
 	struct store_certificate *certificates;
 	struct store_acme_name *known;
-	size_t zone_count, route_count, certificate_count, known_count;
+	struct store_site *sites;
+	size_t zone_count, route_count, certificate_count, known_count, site_count;
 	char *control_host;
 };
 
@@ -190,6 +191,9 @@ static void reading_done(struct reading *r)
 		store_certificate_done(&r->certificates[i]);
 	for (size_t i = 0; i < r->known_count; i++)
 		store_acme_name_done(&r->known[i]);
+	for (size_t i = 0; i < r->site_count; i++)
+		store_site_done(&r->sites[i]);
+	mem_free(r->sites);
 	mem_free(r->zones);
 	mem_free(r->routes);
 	mem_free(r->certificates);
@@ -208,6 +212,8 @@ static int read_all(struct store *s, struct reading *r, struct err *err)
 	if (rc == 0)
 		rc = store_acme_list(s, &r->known, &r->known_count, err);
 	if (rc == 0)
+		rc = store_site_list(s, &r->sites, &r->site_count, err);
+	if (rc == 0)
 		r->control_host = store_setting_get(s, "control.host", NULL);
 	return rc;
 }
@@ -219,6 +225,8 @@ static struct acme_want_facts facts_of(const struct acme_manager *m, const struc
 		.zone_count = r->zone_count,
 		.routes = r->routes,
 		.route_count = r->route_count,
+		.sites = r->sites,
+		.site_count = r->site_count,
 		.certificates = r->certificates,
 		.certificate_count = r->certificate_count,
 		.known = r->known,

@@ -167,6 +167,8 @@ static bool is_routed(const struct acme_want_facts *f, const char *hostname)
 {
 	if (strcmp(hostname, f->control_host) == 0)
 		return true;
+	if (store_site_passes(f->sites, f->site_count, hostname))
+		return false;
 	for (size_t i = 0; i < f->route_count; i++) {
 		const char *routed = f->routes[i].hostname;
 		if (strcmp(routed, hostname) == 0)
@@ -191,7 +193,7 @@ static void add_routes(struct builder *b)
 
 	for (size_t i = 0; i < f->route_count; i++) {
 		const struct store_zone *zone = map_find(b->zones, uuid_bytes(&f->routes[i].zone));
-		if (!zone)
+		if (!zone || store_site_passes(f->sites, f->site_count, f->routes[i].hostname))
 			continue;
 		/* What visitors have to ask for first: only where a wildcard does not do. */
 		if (f->is_on_demand && !proves_by_dns(b, zone->name))

@@ -20,6 +20,8 @@ struct acme_want_facts {
 	size_t zone_count;
 	const struct store_route *routes;
 	size_t route_count;
+	const struct store_site *sites; /* which hostnames' TLS ends elsewhere */
+	size_t site_count;
 	const struct store_certificate *certificates; /* of people, those that end later than now, count */
 	size_t certificate_count;
 	const struct store_acme_name *known;

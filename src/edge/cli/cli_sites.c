@@ -59,7 +59,9 @@ static int read_word(struct cli *c, const char *word, json_t *body)
 		i++;
 	if (i == ARRAY_LEN(keys) || !text[0])
 		return cli_usage_error(
-			c, "'%.80s' is none of hsts=, min-tls=, client-cert=, client-ca=, passthrough=", word);
+			c,
+			"'%.80s' is none of hsts=, min-tls=, client-cert=, client-ca=, passthrough=",
+			word);
 	if (strcmp(text, "inherit") == 0)
 		value = json_null();
 	else

@@ -83,7 +83,8 @@ int cli_tunnel_list(struct cli *c)
 
 static void print_routes(const json_t *list)
 {
-	static const char *const titles[] = { "HOSTNAME", "TUNNEL", "BALANCE", "EJECT ON 5XX" };
+	static const char *const titles[] = { "HOSTNAME", "TUNNEL", "BALANCE", "EJECT ON 5XX",
+					      "TLS ENDS AT" };
 	size_t columns = ARRAY_LEN(titles), count = json_array_size(list), i;
 	const char **cells = mem_alloc_array((count + 1) * columns, sizeof(*cells));
 	json_t *item;
@@ -96,6 +97,8 @@ static void print_routes(const json_t *list)
 		row[1] = text_of(item, "tunnel_id");
 		row[2] = policy_of(item, "as the tunnel");
 		row[3] = choice_of(item, "as the tunnel");
+		row[4] = json_is_true(json_object_get(item, "passthrough")) ? "the service"
+									    : "the edge";
 	}
 	cli_print_table(cells, count + 1, columns);
 	mem_free((void *)cells);

@@ -131,10 +131,12 @@ const struct command cli_commands[] = {
 	  "  min-tls=1.3     or 1.2, the default: what handshakes must offer\n"
 	  "  client-cert=require     certificates of clients (mTLS): or optional, or off\n"
 	  "  client-ca=FILE  who may have issued those, PEM\n"
+	  "  passthrough=on  TLS ends at the service, which has the certificate: this edge passes the bytes on and\n"
+	  "                  never sees what is in them; the other settings have no effect then. off is the default\n"
 	  "inherit takes a setting back. What is not set for a hostname is as in its zone. It stays set when the route\n"
 	  "goes.",
 	  2,
-	  6,
+	  7,
 	  true,
 	  false,
 	  true,

@@ -67,14 +67,36 @@ json_t *api_tunnel_ours_json(const struct store_tunnel *t, const json_t *connect
 	return ours;
 }
 
-static json_t *route_json(const struct store_route *r)
+static json_t *route_json(const struct store_route *r, const struct store_site *sites, size_t count)
 {
 	char tunnel[UUID_TEXT_SIZE], zone[33];
 
 	zone_id_text(&r->zone, zone);
-	return json_pack("{s:s, s:s, s:s, s:o, s:o}", "hostname", r->hostname, "tunnel_id",
+	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:o}", "hostname", r->hostname, "tunnel_id",
 			 uuid_text(&r->tunnel, tunnel), "zone_id", zone, "created_at",
-			 api_time_json(r->created_at), "adit", balance_json(&r->balance));
+			 api_time_json(r->created_at), "passthrough",
+			 (int)store_site_passes(sites, count, r->hostname), "adit",
+			 balance_json(&r->balance));
+}
+
+static void sites_done(struct store_site *sites, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		store_site_done(&sites[i]);
+	mem_free(sites);
+}
+
+static enum ask_result answer_route(struct ask *a, const struct store_route *r)
+{
+	struct store_site *sites;
+	struct err err = { 0 };
+	size_t count;
+
+	if (store_site_list(a->control->store, &sites, &count, &err) < 0)
+		return answer_store_error(a, &err);
+	json_t *json = route_json(r, sites, count);
+	sites_done(sites, count);
+	return answer_result(a, json);
 }
 
 /* --- Reading --------------------------------------------------------------------------------- */
@@ -223,16 +245,22 @@ static enum ask_result list_routes(struct ask *a, const struct uuid *zone)
 {
 	struct store_route *routes;
 	struct err err = { 0 };
-	size_t count;
+	size_t count, site_count;
+	struct store_site *sites;
 
-	if (store_route_list(a->control->store, &routes, &count, &err) < 0)
+	if (store_site_list(a->control->store, &sites, &site_count, &err) < 0)
 		return answer_store_error(a, &err);
+	if (store_route_list(a->control->store, &routes, &count, &err) < 0) {
+		sites_done(sites, site_count);
+		return answer_store_error(a, &err);
+	}
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++) {
 		if (!zone || uuid_eq(zone, &routes[i].zone))
-			(void)json_array_append_new(list, route_json(&routes[i]));
+			(void)json_array_append_new(list, route_json(&routes[i], sites, site_count));
 		store_route_done(&routes[i]);
 	}
+	sites_done(sites, site_count);
 	mem_free(routes);
 	return answer_result(a, list);
 }
@@ -251,13 +279,13 @@ static enum ask_result ask_route(struct ask *a, struct bytes hostname, const str
 	if (zone && !uuid_eq(zone, &route.zone)) {
 		result = answer_error(a, 404, API_NOT_FOUND, "there is no route for %.253s", name);
 	} else if (!is_update) {
-		result = answer_result(a, route_json(&route));
+		result = answer_route(a, &route);
 	} else if (read_balance(a, &route.balance)) {
 		if (store_route_set_balance(a->control->store, name, &route.balance, &err) < 0) {
 			result = answer_store_error(a, &err);
 		} else {
 			control_changed(a->control);
-			result = answer_result(a, route_json(&route));
+			result = answer_route(a, &route);
 		}
 	}
 	store_route_done(&route);

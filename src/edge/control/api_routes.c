@@ -89,8 +89,32 @@ static bool full_hostname(struct ask *a, const char *given, char ret[NAME_DNS_BY
 	return rc == 0;
 }
 
+/* 1: changed, 0: it was so, negative: an error. */
+static int set_passthrough(struct ask *a, const struct uuid *zone, char *hostname, bool is_on,
+			   struct err *err)
+{
+	struct store_site site = { 0 };
+	int rc = store_site_get(a->control->store, zone, hostname, &site, err);
+
+	if (rc == E_NOT_FOUND) {
+		site.zone = *zone;
+		site.hostname = mem_strdup(hostname);
+		rc = 0;
+	}
+	const char *value = is_on ? "on" : "off";
+	bool is_change = rc == 0 && (!site.passthrough || strcmp(site.passthrough, value) != 0);
+	if (is_change) {
+		mem_free(site.passthrough);
+		site.passthrough = mem_strdup(value);
+		rc = store_site_put(a->control->store, &site, err);
+	}
+	store_site_done(&site);
+	return rc < 0 ? rc : is_change;
+}
+
+/* `passthrough`: true, false, or absent: as it is. */
 static enum ask_result put(struct ask *a, const struct uuid *tunnel, const char *given,
-			   bool overwrite)
+			   bool overwrite, const json_t *passthrough)
 {
 	static const char *const words[] = {
 		[ROUTE_NEW] = "new",
@@ -120,9 +144,12 @@ static enum ask_result put(struct ask *a, const struct uuid *tunnel, const char 
 				    err.text);
 	if (rc == 0 && overwrite)
 		rc = store_dns_updated_allow(a->control->store, &zone, hostname, &err);
+	bool is_changed = change != ROUTE_UNCHANGED || rc > 0;
+	if (rc >= 0 && json_is_boolean(passthrough))
+		rc = set_passthrough(a, &zone, hostname, json_is_true(passthrough), &err);
 	if (rc < 0)
 		return answer_store_error(a, &err);
-	if (change != ROUTE_UNCHANGED || rc > 0)
+	if (is_changed || rc > 0)
 		control_changed(a->control);
 	return answer_result(a, json_pack("{s:s, s:s}", "cname", words[change], "name", hostname));
 }
@@ -130,6 +157,7 @@ static enum ask_result put(struct ask *a, const struct uuid *tunnel, const char 
 static enum ask_result route_body(struct ask *a, const json_t *body, const struct uuid *tunnel)
 {
 	const json_t *overwrite = json_object_get(body, "overwrite_existing");
+	const json_t *passthrough = json_object_get(body, "adit_passthrough"); /* ours alone */
 	const char *type, *hostname;
 
 	if (!ask_string(a, body, "type", &type) || !ask_string(a, body, "user_hostname", &hostname))
@@ -145,7 +173,9 @@ static enum ask_result route_body(struct ask *a, const json_t *body, const struc
 		return answer_error(a, 400, API_INVALID, "user_hostname is missing");
 	if (overwrite && !json_is_boolean(overwrite) && !json_is_null(overwrite))
 		return answer_error(a, 400, API_INVALID, "overwrite_existing is not a boolean");
-	return put(a, tunnel, hostname, json_is_true(overwrite));
+	if (passthrough && !json_is_boolean(passthrough) && !json_is_null(passthrough))
+		return answer_error(a, 400, API_INVALID, "adit_passthrough is not a boolean");
+	return put(a, tunnel, hostname, json_is_true(overwrite), passthrough);
 }
 
 enum ask_result api_route_put(struct ask *a)

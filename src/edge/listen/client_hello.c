@@ -31,7 +31,8 @@ static ssize_t join_records(struct bytes in, uint8_t *dst)
 			return E_INVALID;
 		struct bytes part = bytes_first(bytes_from(in, RECORD_HEAD_BYTES), size);
 		BUG_IF(part.len > CLIENT_HELLO_MAX - len);
-		memcpy(dst + len, part.ptr, part.len);
+		if (part.len)
+			memcpy(dst + len, part.ptr, part.len);
 		len += part.len;
 		in = bytes_from(in, RECORD_HEAD_BYTES + part.len);
 	}
@@ -68,10 +69,10 @@ static bool take_hello(struct bytes message, struct client_hello *ret)
 {
 	struct reader r = reader_of(message);
 
-	reader_take(&r, 2 + 32); /* version, random */
-	reader_take(&r, reader_u8(&r)); /* session id */
+	reader_take(&r, 2 + 32);           /* version, random */
+	reader_take(&r, reader_u8(&r));    /* session id */
 	reader_take(&r, reader_u16be(&r)); /* cipher suites */
-	reader_take(&r, reader_u8(&r)); /* compression */
+	reader_take(&r, reader_u8(&r));    /* compression */
 	if (!reader_ok(&r))
 		return false;
 	if (r.left.len == 0)
@@ -118,8 +119,7 @@ int client_hello_parse(struct bytes in, struct client_hello *ret, size_t *ret_mi
 	*ret_missing = 0;
 	joined = bufq_chunk_take();
 	len = join_records(in, joined);
-	rc = len < 0 ? E_INVALID
-		     : parse_message(bytes_of(joined, (size_t)len), ret, ret_missing);
+	rc = len < 0 ? E_INVALID : parse_message(bytes_of(joined, (size_t)len), ret, ret_missing);
 	bufq_chunk_return(joined);
 	if (rc < 0)
 		ret->name[0] = 0;

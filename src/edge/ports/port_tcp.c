@@ -419,13 +419,15 @@ static void on_head(struct exchange *y)
 	struct conn *c = conn_of(y->producer_ctx);
 
 	if (!y->response.is_upgrade) {
-		exchange_failed(y, FAILURE_ORIGIN, 502, 0, "Not a service for a port",
+		exchange_failed(y, FAILURE_ORIGIN, 502, 0, "Not a service for streams",
 				"The rule of " BYTES_FMT
 				" answered %d instead of opening a stream of bytes.",
 				BYTES_ARG(y->host), y->response.status);
 		log_warn(COMPONENT,
-			 "The service of a port takes no stream: its rule should be tcp://, ssh:// "
-			 "or the like",
+			 c->port ? "The service of a port takes no stream: its rule should be "
+				   "tcp://, ssh:// or the like"
+				 : "TLS cannot be passed through: the rule has a service without "
+				   "TLS, or the connector cannot do it",
 			 LOG_STR("cfRay", y->id), LOG_INT("port", c->number),
 			 LOG_BYTES("service", y->host), LOG_INT("status", y->response.status));
 		break_off(c);
@@ -465,7 +467,9 @@ static void on_failed(struct exchange *y)
 	const struct failure *f = &y->failure;
 
 	if (!y->has_head)
-		log_warn(COMPONENT, "A connection to a port reached no service",
+		log_warn(COMPONENT,
+			 c->port ? "A connection to a port reached no service"
+				 : "TLS that is passed through reached no service",
 			 LOG_STR("cfRay", y->id), LOG_INT("port", c->number),
 			 LOG_BYTES("service", y->host), LOG_STR("hop", exchange_hop_name(f->hop)),
 			 LOG_BYTES("error", f->detail));
@@ -525,7 +529,9 @@ static void on_timer(struct timer *t)
 		exchange_failed(c->y, FAILURE_CONNECTOR, 504, 0, "No answer in time",
 				"The connector has not answered for %d s.",
 				LIMIT_PORT_ANSWER_MS / 1000);
-		log_warn(COMPONENT, "A connection to a port got no answer in time",
+		log_warn(COMPONENT,
+			 c->port ? "A connection to a port got no answer in time"
+				 : "TLS that is passed through got no answer in time",
 			 LOG_STR("cfRay", c->y->id), LOG_INT("port", c->number),
 			 LOG_BYTES("service", c->y->host));
 		break_off(c);
@@ -606,7 +612,9 @@ static struct exchange *new_exchange(struct conn *c, const struct snapshot_port 
 	if (!y->is_tcp)
 		add_websocket_fields(y);
 	(void)fields_add(&y->request.fields, &y->arena, BYTES_LIT(FEATURE_PORTS_FIELD),
-			 to->has_proxy_header ? BYTES_LIT("tcp, proxy-v2") : BYTES_LIT("tcp"));
+			 !c->port               ? BYTES_LIT("tls")
+			 : to->has_proxy_header ? BYTES_LIT("tcp, proxy-v2")
+						: BYTES_LIT("tcp"));
 	route->hostname = "";
 	route->tunnel = to->tunnel;
 	route->balance = *balance;

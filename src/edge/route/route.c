@@ -46,11 +46,13 @@ enum handled route_handle(struct exchange *x, void *worker)
 		return control_gateway_handle(x, w->control, false);
 	}
 	/* A connection to another hostname of the same certificate and address (RFC 9110 §15.5.20). */
-	if (snapshot_passthrough(w->snapshot, x->host))
+	if (snapshot_passthrough(w->snapshot, x->host)) {
+		x->alt_svc = NULL; /* there is no HTTP/3 for it */
 		return exchange_failed(x, FAILURE_VISITOR, 421, 0, "Misdirected request",
 				       "TLS of %.*s ends at its service: it needs a connection of "
 				       "its own.",
 				       BYTES_ARG(x->host));
+	}
 	const struct snapshot_route *route =
 		bytes_eq(x->host, management_host) ? NULL : snapshot_route(w->snapshot, x->host);
 	if (!route)

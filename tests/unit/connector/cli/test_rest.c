@@ -272,12 +272,13 @@ static void routes_below_the_zone(void **state)
 	assert_true(uuid_parse(BYTES_LIT(ID), &id));
 	mock_start(&m, answers);
 	mock_go(&m);
-	assert_int_equal(
-		rest_route_dns(&m.api, &m.arena, &id, "a.example.com", true, &change, &name, &err),
-		0);
+	assert_int_equal(rest_route_dns(&m.api, &m.arena, &id, "a.example.com", true, NULL, &change,
+					&name, &err),
+			 0);
 	assert_string_equal(change, "new");
 	assert_string_equal(name, "a.example.com");
-	assert_true(rest_route_dns(&m.api, &m.arena, &id, "a", false, &change, &name, &err) < 0);
+	assert_true(rest_route_dns(&m.api, &m.arena, &id, "a", false, NULL, &change, &name, &err) <
+		    0);
 	assert_string_equal(err.text, "Failed to add route: code: 1003, reason: exists");
 	assert_non_null(
 		strstr(m.requests, "PUT /client/v4/zones/zon/tunnels/" ID "/routes HTTP/1.1\r\n"));

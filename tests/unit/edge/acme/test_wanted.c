@@ -75,6 +75,26 @@ static void without_a_name_server_every_name_has_its_own(void **state)
 		     "host x.deep.example.com (direct)");
 }
 
+static void what_is_passed_through_needs_none_of_ours(void **state)
+{
+	static struct store_site sites[] = {
+		{ .hostname = (char *)"" },
+		{ .hostname = (char *)"*.example.org", .passthrough = (char *)"on" },
+		{ .hostname = (char *)"www.example.org", .passthrough = (char *)"off" },
+		{ .hostname = (char *)"app.example.com", .passthrough = (char *)"on" },
+	};
+
+	(void)state;
+	facts.is_authoritative = NULL;
+	facts.sites = sites;
+	facts.site_count = ARRAY_LEN(sites);
+	assert_wants("host adit.example.com (direct); host www.example.org (direct); "
+		     "host x.deep.example.com (direct)");
+	assert_false(acme_name_is_served(&facts, "host any.example.org"));
+	assert_true(acme_name_is_served(&facts, "host www.example.org"));
+	assert_false(acme_name_is_served(&facts, "host app.example.com"));
+}
+
 static void dns_alone_says_what_it_cannot_do(void **state)
 {
 	(void)state;
@@ -177,6 +197,7 @@ int main(void)
 		TEST(wildcards_where_our_name_server_answers_names_elsewhere),
 		TEST(without_a_name_server_every_name_has_its_own),
 		TEST(dns_alone_says_what_it_cannot_do),
+		TEST(what_is_passed_through_needs_none_of_ours),
 		TEST(another_method_needs_no_name_server),
 		TEST(a_method_whose_listener_is_off_says_so),
 		TEST(a_wildcard_that_fails_again_and_again_leaves_it_to_names),
