@@ -5,7 +5,7 @@
 
 #include "jose/key_set.h"
 
-enum jose_algorithm { JOSE_RS256, JOSE_ES256 };
+enum jose_algorithm { JOSE_RS256, JOSE_PS256, JOSE_ES256 };
 
 /* False for every other name, "none" among them. */
 bool jose_algorithm_parse(const char *name, enum jose_algorithm *ret);

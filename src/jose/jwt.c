@@ -34,7 +34,7 @@ static int key_choose(const struct key_set *keys, const json_t *header, const cj
 
 	if (!name || !jose_algorithm_parse(name, &algorithm))
 		return err_set(err, E_UNSUPPORTED,
-			       "it is signed with \"%s\"; RS256 and ES256 are accepted",
+			       "it is signed with \"%s\"; RS256, PS256 and ES256 are accepted",
 			       shown(name ? name : "", text));
 	if (json_object_get(header, "crit"))
 		return err_set(err, E_UNSUPPORTED, "it needs extensions that are not known here");

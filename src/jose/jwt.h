@@ -1,6 +1,6 @@
 /* Checking signed tokens (JSON Web Tokens, RFC 7519, in the compact form of RFC 7515).
  *
- * RS256 and ES256 with a key of a known id; every other algorithm is refused, "none" and the symmetric
+ * RS256, PS256 and ES256 with a key of a known id; every other algorithm is refused, "none" and the symmetric
  * ones before a key is looked at (RFC 8725 §3.1). A header that names critical extensions is refused. Pure:
  * the time is an argument. Same thread as the key set.
  */

@@ -30,6 +30,8 @@ bool jose_algorithm_parse(const char *name, enum jose_algorithm *ret)
 {
 	if (strcmp(name, "RS256") == 0)
 		*ret = JOSE_RS256;
+	else if (strcmp(name, "PS256") == 0)
+		*ret = JOSE_PS256;
 	else if (strcmp(name, "ES256") == 0)
 		*ret = JOSE_ES256;
 	else
@@ -148,6 +150,9 @@ static void key_read(struct key_set *set, const json_t *json)
 		return;
 	if (strcmp(type, "RSA") == 0 && is_or_absent(json, "alg", "RS256")) {
 		jwk = rsa_read(json);
+	} else if (strcmp(type, "RSA") == 0 && is_or_absent(json, "alg", "PS256")) {
+		algorithm = JOSE_PS256;
+		jwk = rsa_read(json);
 	} else if (strcmp(type, "EC") == 0 && is_or_absent(json, "alg", "ES256")) {
 		algorithm = JOSE_ES256;
 		jwk = ec_read(json);
@@ -175,7 +180,8 @@ static struct key_set *keys_read(const json_t *keys, struct err *err)
 		key_read(set, json_array_get(keys, i));
 	if (set->count)
 		return set;
-	err_set(err, E_NOT_FOUND, "none of its %zu keys can be used for RS256 or ES256", count);
+	err_set(err, E_NOT_FOUND, "none of its %zu keys can be used for RS256, PS256 or ES256",
+		count);
 	return key_set_free(set);
 }
 

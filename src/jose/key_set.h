@@ -1,7 +1,8 @@
 /* Public keys that sign tokens: a JSON Web Key Set (RFC 7517), as an issuer publishes it.
  *
- * Only what checks RS256 and ES256 signatures is kept: RSA keys of 2048 to 8192 bits and points on P-256,
- * with a key id. Keys for other uses are passed over, as RFC 7517 §5 asks. Immutable after parsing, but
+ * Only what checks RS256, PS256 and ES256 signatures is kept: RSA keys of 2048 to 8192 bits and points on P-256,
+ * with a key id. An RSA key is for RS256 unless it says that it is for PS256 (RFC 8725 §3.1: one
+ * algorithm a key). Keys for other uses are passed over, as RFC 7517 §5 asks. Immutable after parsing, but
  * used by one thread at a time: it may be handed from one to another.
  */
 #pragma once

@@ -12,6 +12,7 @@
 #include "edge/access/credentials.h"
 #include "edge/access/identity.h"
 #include "edge/access/keys.h"
+#include "edge/access/oauth_memory.h"
 #include "edge/access/question.h"
 #include "store/store_access.h"
 
@@ -30,6 +31,7 @@ struct access_desk {
 	struct key_set *key_set;
 	char *aud;
 	struct cache *used; /* hash of a login token -> usec */
+	struct oauth_memory *oauth;
 };
 
 static void drop_used(void *value)
@@ -43,6 +45,7 @@ struct access_desk *access_desk_new(struct control *c)
 
 	d->control = c;
 	d->used = cache_new(NONCES_MAX, drop_used);
+	d->oauth = oauth_memory_new();
 	return d;
 }
 
@@ -59,6 +62,7 @@ struct access_desk *access_desk_free(struct access_desk *d)
 		return NULL;
 	access_desk_changed(d);
 	cache_free(d->used);
+	oauth_memory_free(d->oauth);
 	mem_free(d->aud);
 	return mem_free(d);
 }
@@ -116,6 +120,11 @@ const char *desk_org_aud(struct access_desk *d, struct err *err)
 	if (!d->aud && err)
 		*err = why;
 	return d->aud;
+}
+
+struct oauth_memory *desk_oauth_memory(struct access_desk *d)
+{
+	return d->oauth;
 }
 
 bool desk_use_nonce(struct access_desk *d, struct bytes token, usec expires_at)

@@ -11,6 +11,7 @@
 #include "edge/control/control_parts.h"
 
 struct access_desk;
+struct oauth_memory;
 
 struct access_desk *access_desk_new(struct control *c);
 struct access_desk *access_desk_free(struct access_desk *d); /* NULL is fine */
@@ -42,6 +43,8 @@ const struct access_keys *desk_keys(struct access_desk *d, struct err *err);
 const struct key_set *desk_key_set(struct access_desk *d, struct err *err);
 /* The organisation's AUD. */
 const char *desk_org_aud(struct access_desk *d, struct err *err);
+/* What identity providers said of themselves. */
+struct oauth_memory *desk_oauth_memory(struct access_desk *d);
 /* A login token may be used once. */
 bool desk_use_nonce(struct access_desk *d, struct bytes token, usec expires_at);
 /* By its id. False: it is over. */

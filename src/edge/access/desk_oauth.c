@@ -9,6 +9,7 @@
 #include "edge/access/credentials.h"
 #include "edge/access/desk.h"
 #include "edge/access/oauth.h"
+#include "edge/access/oauth_memory.h"
 #include "edge/control/signin.h"
 #include "io/loop.h"
 #include "store/names.h"
@@ -95,6 +96,7 @@ static enum ask_result went_wrong(struct ask *a, const struct flow *f)
 {
 	struct desk_visit v = visit_of(a->control, f);
 	const struct err *err = &f->oauth->err;
+	const char *told = f->oauth->told;
 
 	log_warn(COMPONENT, "the identity provider did not sign anybody in",
 		 LOG_STR("provider", f->provider), LOG_STR("error", err->text),
@@ -103,11 +105,12 @@ static enum ask_result went_wrong(struct ask *a, const struct flow *f)
 		return desk_message(a, 403, "The sign-in did not work", "The application is gone.",
 				    "/", "About this edge");
 	desk_audit(a, "login", "", v.app->name, "identity provider failed", "{}");
-	return desk_sign_in_page(
-		a, err->code == E_DENIED ? 403 : 502, &v,
-		err->code == E_DENIED ? arena_strdup(&a->request->arena, bytes_str(err->text))
-				      : "The identity provider could not be asked. The log of the "
-					"edge has the reason.");
+	if (!told)
+		told = err->code == E_DENIED
+			       ? arena_strdup(&a->request->arena, bytes_str(err->text))
+			       : "The identity provider could not be asked. The log of the edge has the "
+				 "reason.";
+	return desk_sign_in_page(a, err->code == E_DENIED ? 403 : 502, &v, told);
 }
 
 /* --- Out -------------------------------------------------------------------------------------------- */
@@ -129,6 +132,7 @@ static void on_started(void *arg)
 		errand_free(e);
 		return;
 	}
+	oauth_memory_learn(desk_oauth_memory(e->control->desk), f->oauth, clock_now());
 	if (f->oauth->url) {
 		struct bytes state = bytes_str(f->oauth->state);
 
@@ -178,6 +182,7 @@ enum ask_result desk_oauth_post(struct ask *a, const struct desk_visit *v,
 	f->state = mem_strdup(v->state);
 	f->until = clock_now() + FLOW_LIFE;
 	mem_free(redirect_uri);
+	oauth_memory_lend(desk_oauth_memory(c->desk), f->oauth, clock_now());
 	loop_work(c->loop, start, on_started, errand_new(a, f));
 	return ASK_PARKED;
 }
@@ -213,6 +218,7 @@ static void on_finished(void *arg)
 	struct ask a = { .control = e->control, .request = e->request };
 
 	if (e->control) {
+		oauth_memory_learn(desk_oauth_memory(e->control->desk), e->flow->oauth, clock_now());
 		(void)arrive(&a, e->flow);
 		a.request->answered(a.request);
 	}
@@ -240,9 +246,19 @@ static struct flow *take_flow(struct ask *a, const char *state)
 	return taken;
 }
 
+/* What the provider says came with the browser: its words go to the log, ours to the page. */
+static void refused(struct oauth *o, const char *error)
+{
+	bool is_ours;
+
+	o->told = oauth_error_text(error, &is_ours);
+	err_set(&o->err, is_ours ? E_PROTOCOL : E_DENIED, "it said %.100s", error);
+}
+
 enum ask_result desk_callback(struct ask *a)
 {
 	const char *code = query_find(&a->query, "code"), *why = query_find(&a->query, "error");
+	const char *issuer = query_find(&a->query, "iss");
 	struct flow *f = take_flow(a, query_find(&a->query, "state"));
 	enum ask_result result;
 
@@ -253,13 +269,14 @@ enum ask_result desk_callback(struct ask *a)
 			"somebody else. Open the application again.",
 			"/", "About this edge");
 	if (!code || !code[0]) {
-		err_set(&f->oauth->err, E_DENIED, "The identity provider refused: %.100s",
-			why ? why : "no reason was given");
+		refused(f->oauth, why ? why : "no reason given");
 		result = went_wrong(a, f);
 		desk_flow_drop(f);
 		return result;
 	}
 	f->oauth->code = mem_strdup(code);
+	f->oauth->issuer = issuer ? mem_strdup(issuer) : NULL;
+	oauth_memory_lend(desk_oauth_memory(a->control->desk), f->oauth, clock_now());
 	loop_work(a->control->loop, finish, on_finished, errand_new(a, f));
 	return ASK_PARKED;
 }

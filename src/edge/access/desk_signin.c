@@ -58,9 +58,11 @@ static const struct access_provider *provider_at(struct ask *a, const struct des
 
 /* What stands on the page for each kind. */
 static const char *const forms[] = {
-	[PROVIDER_PIN] = "access_pin.html", [PROVIDER_PASSWORD] = "access_password.html",
-	[PROVIDER_PASSKEY] = NULL,          [PROVIDER_OIDC] = NULL,
-	[PROVIDER_GITHUB] = NULL,
+	[PROVIDER_PIN] = "access_pin.html",
+	[PROVIDER_PASSWORD] = "access_password.html",
+	[PROVIDER_PASSKEY] = NULL,
+	[PROVIDER_OIDC] = "access_provider.html",
+	[PROVIDER_GITHUB] = "access_provider.html",
 };
 
 static struct bytes ways(struct ask *a, const struct desk_visit *v)

@@ -10,7 +10,8 @@
 /* Teams and organisations of one person beyond this are not looked at: a page each has a hundred. */
 #define PAGES_MAX 10
 
-/* An Enterprise Server has both on a host of its own ("github_url", "github_api_url"). */
+/* An Enterprise Server is somewhere else ("github_url"), with its API below /api/v3 unless "github_api_url" says
+ * otherwise. */
 static const char *base_url(const struct oauth *o)
 {
 	const char *given = oauth_config(o, "github_url");
@@ -18,11 +19,16 @@ static const char *base_url(const struct oauth *o)
 	return given[0] ? given : "https://github.com";
 }
 
-static const char *api_url(const struct oauth *o)
+/* Owned. */
+static char *api_url(const struct oauth *o, const char *path)
 {
 	const char *given = oauth_config(o, "github_api_url");
 
-	return given[0] ? given : "https://api.github.com";
+	if (given[0])
+		return mem_printf("%s%s", given, path);
+	if (oauth_config(o, "github_url")[0])
+		return mem_printf("%s/api/v3%s", base_url(o), path);
+	return mem_printf("https://api.github.com%s", path);
 }
 
 int github_start(struct oauth *o)
@@ -32,10 +38,7 @@ int github_start(struct oauth *o)
 
 	buf_init(&url, LIMIT_TARGET_BYTES);
 	r = buf_printf(&url, "%s/login/oauth/authorize", base_url(o));
-	r |= oauth_add(&url, "client_id", oauth_config(o, "client_id"));
-	r |= oauth_add(&url, "redirect_uri", o->redirect_uri);
-	r |= oauth_add(&url, "scope", "read:user user:email read:org");
-	r |= oauth_add(&url, "state", o->state);
+	r |= oauth_add_common(&url, o, "read:user user:email read:org");
 	if (r == 0)
 		o->url = buf_take_str(&url);
 	buf_done(&url);
@@ -44,19 +47,17 @@ int github_start(struct oauth *o)
 
 static json_t *ask(struct oauth *o, const char *token, const char *path)
 {
-	char *url = mem_printf("%s%s", api_url(o), path), *bearer = mem_printf("Bearer %s", token);
+	char *url = api_url(o, path), *bearer = mem_printf("Bearer %s", token);
 	const struct fetch_header headers[] = {
 		{ "Authorization", bearer },
 		{ "Accept", "application/vnd.github+json" },
 		{ "User-Agent", "adit-edge" },
 	};
-	json_t *answer = oauth_fetch(o,
-				     &(struct fetch_request){
-					     .url = url,
-					     .headers = headers,
-					     .header_count = ARRAY_LEN(headers),
-				     },
-				     &o->err);
+	json_t *answer = oauth_fetch(o, &(struct fetch_request){
+						.url = url,
+						.headers = headers,
+						.header_count = ARRAY_LEN(headers),
+					});
 
 	secret_wipe(bearer, strlen(bearer));
 	mem_free(bearer);
@@ -145,7 +146,9 @@ static void ask_who(struct oauth *o, const char *token)
 	const char *name = json_string_value(json_object_get(user, "name"));
 
 	if (teams && !email)
-		err_set(&o->err, E_DENIED, "GitHub has no verified primary e-mail address of yours");
+		err_set(&o->err, E_DENIED,
+			"GitHub has no verified primary e-mail address of yours. Verify it there, then "
+			"sign in again.");
 	if (teams && email)
 		o->identity = json_pack("{s:s, s:s, s:o, s:{s:O?}}", "email", email, "name",
 					name ? name : "", "organizations", memberships(orgs, teams),
@@ -159,14 +162,13 @@ static void ask_who(struct oauth *o, const char *token)
 void github_finish(struct oauth *o)
 {
 	char *url = mem_printf("%s/login/oauth/access_token", base_url(o));
-	json_t *tokens = oauth_exchange(o, url, &o->err);
+	json_t *tokens = oauth_exchange(o, url, false);
 	const char *token = json_string_value(json_object_get(tokens, "access_token"));
-	const char *why = json_string_value(json_object_get(tokens, "error_description"));
 
 	if (token)
 		ask_who(o, token);
 	else if (tokens)
-		err_set(&o->err, E_DENIED, "GitHub gave no token: %.200s", why ? why : "no reason");
+		err_set(&o->err, E_PROTOCOL, "%s gave no token", url);
 	json_decref(tokens);
 	mem_free(url);
 }

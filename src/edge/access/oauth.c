@@ -11,11 +11,21 @@
 #include "base/secret.h"
 #include "edge/access/github.h"
 #include "edge/access/oauth_internal.h"
+#include "edge/access/oidc.h"
 #include "http/fetch.h"
-#include "jose/jwt.h"
 
 /* RFC 7636 §4.1 wants 43 characters at least: 32 bytes in base64url. */
 #define RANDOM_BYTES 32
+/* Of what a provider says of an error: enough for a log. */
+#define SHOWN_BYTES 160
+
+#define TOLD_UNREACHABLE                                                                                   \
+	"The identity provider cannot be reached at the moment. Try again in a minute, or choose another " \
+	"way to sign in."
+#define TOLD_CONFIGURATION                                                                                 \
+	"The identity provider does not accept this edge. Its administrator has to look at how it is set " \
+	"up; the log of the edge has the reason."
+#define TOLD_AGAIN "That sign-in took too long, or was used before. Please sign in again."
 
 /* --- Life ---------------------------------------------------------------------------------------- */
 
@@ -45,6 +55,7 @@ struct oauth *oauth_free(struct oauth *o)
 	if (!o)
 		return NULL;
 	json_decref(o->config);
+	json_decref(o->found);
 	json_decref(o->identity);
 	mem_free(o->kind);
 	mem_free(o->redirect_uri);
@@ -52,11 +63,11 @@ struct oauth *oauth_free(struct oauth *o)
 	mem_free(o->nonce);
 	mem_free(o->verifier);
 	mem_free(o->code);
+	mem_free(o->issuer);
+	mem_free(o->keys);
 	mem_free(o->url);
 	return mem_free(o);
 }
-
-/* --- What is configured --------------------------------------------------------------------------- */
 
 const char *oauth_config(const struct oauth *o, const char *name)
 {
@@ -65,78 +76,101 @@ const char *oauth_config(const struct oauth *o, const char *name)
 	return text ? text : "";
 }
 
-/* Where the provider describes itself; NULL: it does not, all its URLs are configured. */
-static char *issuer_of(const struct oauth *o)
-{
-	const char *given = oauth_config(o, "issuer"), *tenant;
+/* --- Errors ---------------------------------------------------------------------------------------- */
 
-	if (given[0])
-		return mem_strdup(given);
-	if (strncmp(o->kind, "google", 6) == 0)
-		return mem_strdup("https://accounts.google.com");
-	if (strcmp(o->kind, "azureAD") == 0) {
-		tenant = oauth_config(o, "directory_id");
-		return mem_printf("https://login.microsoftonline.com/%s/v2.0",
-				  tenant[0] ? tenant : "common");
+static const struct {
+	const char *error;
+	bool is_ours;
+	const char *told;
+} errors[] = {
+	{ "access_denied", false,
+	  "The identity provider did not let you in, or you said no there. Try again, or choose another "
+	  "way to sign in." },
+	{ "consent_required", false, "The identity provider needs your consent. Please try again." },
+	{ "interaction_required", false,
+	  "The identity provider wants to ask you something first. Please try again." },
+	{ "login_required", false,
+	  "The identity provider wants you to sign in there. Please try again." },
+	{ "account_selection_required", false,
+	  "The identity provider wants you to choose an account. Please try again." },
+	{ "temporarily_unavailable", false, TOLD_UNREACHABLE },
+	{ "server_error", false, TOLD_UNREACHABLE },
+	{ "invalid_grant", false, TOLD_AGAIN },
+	{ "bad_verification_code", false, TOLD_AGAIN },
+};
+
+const char *oauth_error_text(const char *error, bool *ret_is_ours)
+{
+	for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+		if (strcmp(errors[i].error, error) == 0) {
+			*ret_is_ours = errors[i].is_ours;
+			return errors[i].told;
+		}
 	}
-	if (strcmp(o->kind, "okta") == 0 && oauth_config(o, "okta_account")[0])
-		return mem_strdup(oauth_config(o, "okta_account"));
-	return NULL;
+	*ret_is_ours = true;
+	return TOLD_CONFIGURATION;
+}
+
+/* Words of the provider in a log: what is not printable does not get there. */
+static const char *shown(const char *text, char dst[SHOWN_BYTES])
+{
+	size_t i = 0;
+
+	for (; text[i] && i < SHOWN_BYTES - 1; i++)
+		dst[i] = text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?';
+	dst[i] = 0;
+	return dst;
+}
+
+/* {"error": …, "error_description": …} with a bad status, or, at GitHub, with a good one. */
+static bool take_error(struct oauth *o, const char *url, int status, const json_t *answer)
+{
+	const char *error = json_string_value(json_object_get(answer, "error"));
+	const char *why = json_string_value(json_object_get(answer, "error_description"));
+	char error_text[SHOWN_BYTES], why_text[SHOWN_BYTES];
+	bool is_ours;
+
+	if (!error)
+		return false;
+	o->told = oauth_error_text(error, &is_ours);
+	err_set(&o->err, is_ours ? E_PROTOCOL : E_DENIED, "%s answered %d: %s (%s)", url, status,
+		shown(error, error_text), shown(why ? why : "no reason given", why_text));
+	return true;
 }
 
 /* --- Asking the provider ---------------------------------------------------------------------------- */
 
-json_t *oauth_fetch(const struct oauth *o, const struct fetch_request *wanted, struct err *err)
+json_t *oauth_fetch(struct oauth *o, const struct fetch_request *wanted)
 {
 	struct fetch_request req = *wanted;
 	struct fetch_response res;
 	const char *ca = oauth_config(o, "ca_file");
-	json_t *answer = NULL;
+	json_t *answer;
 
 	if (strncmp(req.url, "https://", 8) != 0) {
-		err_set(err, E_INVALID, "%s: an identity provider's URL begins with https://",
+		o->told = TOLD_CONFIGURATION;
+		err_set(&o->err, E_INVALID, "%s: an identity provider's URL begins with https://",
 			req.url);
 		return NULL;
 	}
 	req.ca_file = ca[0] ? ca : NULL;
-	if (fetch(&req, &res, err) < 0)
+	if (fetch(&req, &res, &o->err) < 0) {
+		o->told = TOLD_UNREACHABLE;
 		return NULL;
-	if (res.status == 200)
-		answer = json_loadb((const char *)res.body.ptr, res.body.len,
-				    JSON_REJECT_DUPLICATES, NULL);
-	if (!answer)
-		err_set(err, E_PROTOCOL, "%s answered %d%s", req.url, res.status,
-			res.status == 200 ? " and no JSON" : "");
+	}
+	answer = json_loadb((const char *)res.body.ptr, res.body.len, JSON_REJECT_DUPLICATES, NULL);
+	if (take_error(o, req.url, res.status, answer) || res.status != 200 || !answer) {
+		json_decref(answer);
+		answer = NULL;
+		if (!o->err.code) {
+			o->told = TOLD_UNREACHABLE;
+			err_set(&o->err, E_PROTOCOL, "%s answered %d%s", req.url, res.status,
+				res.status == 200 ? " and no JSON" : "");
+		}
+	}
 	fetch_response_done(&res);
 	return answer;
 }
-
-static json_t *discover(const struct oauth *o, struct err *err)
-{
-	char *issuer = issuer_of(o), *url;
-	json_t *found;
-
-	if (!issuer)
-		return json_object();
-	url = mem_printf("%s/.well-known/openid-configuration", issuer);
-	found = oauth_fetch(o, &(struct fetch_request){ .url = url }, err);
-	mem_free(url);
-	mem_free(issuer);
-	return found;
-}
-
-/* What is configured, else what the provider says of itself; owned, NULL: neither. */
-static char *endpoint(const struct oauth *o, const json_t *found, const char *configured,
-		      const char *discovered)
-{
-	const char *text = oauth_config(o, configured);
-
-	if (!text[0])
-		text = json_string_value(json_object_get(found, discovered));
-	return text && text[0] ? mem_strdup(text) : NULL;
-}
-
-/* --- Start ------------------------------------------------------------------------------------------ */
 
 int oauth_add(struct buf *url, const char *name, const char *value)
 {
@@ -154,256 +188,118 @@ static char *challenge_of(const char *verifier)
 	return base64_text(BASE64_URL_RAW, bytes_of(hash, sizeof(hash)));
 }
 
-/* "scopes": a list; the usual three unless they say otherwise. */
-static char *scopes_of(const struct oauth *o)
+int oauth_add_common(struct buf *url, const struct oauth *o, const char *scopes)
 {
-	json_t *list = json_object_get(o->config, "scopes"), *one;
-	struct buf text;
-	size_t i;
+	char *challenge = challenge_of(o->verifier);
+	int r = oauth_add(url, "response_type", "code");
 
-	if (json_array_size(list) == 0)
-		return mem_strdup("openid email profile");
-	buf_init(&text, 1024);
-	json_array_foreach(list, i, one) if (json_is_string(one) &&
-					     buf_printf(&text, "%s%s", text.len ? " " : "",
-							json_string_value(one)) < 0) break;
-	char *scopes = buf_take_str(&text);
-	buf_done(&text);
-	return scopes;
-}
-
-static int start_oidc(struct oauth *o)
-{
-	json_t *found = discover(o, &o->err);
-	char *to = found ? endpoint(o, found, "auth_url", "authorization_endpoint") : NULL;
-	char *scopes = scopes_of(o), *challenge = challenge_of(o->verifier);
-	struct buf url;
-	int r = 0;
-
-	buf_init(&url, LIMIT_TARGET_BYTES);
-	if (found && !to)
-		err_set(&o->err, E_INVALID,
-			"neither auth_url nor issuer is set for this identity provider");
-	if (to) {
-		r |= buf_append_str(&url, to);
-		r |= oauth_add(&url, "response_type", "code");
-		r |= oauth_add(&url, "client_id", oauth_config(o, "client_id"));
-		r |= oauth_add(&url, "redirect_uri", o->redirect_uri);
-		r |= oauth_add(&url, "scope", scopes);
-		r |= oauth_add(&url, "state", o->state);
-		r |= oauth_add(&url, "nonce", o->nonce);
-		r |= oauth_add(&url, "code_challenge", challenge);
-		r |= oauth_add(&url, "code_challenge_method", "S256");
-		if (r == 0)
-			o->url = buf_take_str(&url);
-	}
-	buf_done(&url);
-	mem_free(scopes);
+	r |= oauth_add(url, "client_id", oauth_config(o, "client_id"));
+	r |= oauth_add(url, "redirect_uri", o->redirect_uri);
+	r |= oauth_add(url, "scope", scopes);
+	r |= oauth_add(url, "state", o->state);
+	r |= oauth_add(url, "code_challenge", challenge);
+	r |= oauth_add(url, "code_challenge_method", "S256");
 	mem_free(challenge);
-	mem_free(to);
-	json_decref(found);
 	return r;
 }
 
-void oauth_start(struct oauth *o)
+/* RFC 6749 §2.3.1: both are form-encoded before they are put together. Owned: wipe it. */
+static char *basic_of(const struct oauth *o)
 {
-	int r = strcmp(o->kind, "github") == 0 ? github_start(o) : start_oidc(o);
+	char *both, *encoded, *field;
+	struct buf text;
+	int r;
 
-	if (r < 0)
-		err_set(&o->err, E_LIMIT, "the URL of the identity provider is too long");
+	buf_init(&text, LIMIT_TARGET_BYTES);
+	r = fetch_escape(&text, bytes_str(oauth_config(o, "client_id")));
+	r |= buf_append_str(&text, ":");
+	r |= fetch_escape(&text, bytes_str(oauth_config(o, "client_secret")));
+	both = r < 0 ? mem_strdup("") : buf_take_str(&text);
+	buf_done(&text);
+	encoded = base64_text(BASE64_STD, bytes_str(both));
+	field = mem_printf("Basic %s", encoded);
+	secret_wipe(both, strlen(both));
+	secret_wipe(encoded, strlen(encoded));
+	mem_free(both);
+	mem_free(encoded);
+	return field;
 }
 
-/* --- Finish: the code becomes an ID token ------------------------------------------------------------ */
-
-json_t *oauth_exchange(const struct oauth *o, const char *url, struct err *err)
+json_t *oauth_exchange(struct oauth *o, const char *url, bool in_header)
 {
-	static const struct fetch_header headers[] = {
+	bool has_secret = oauth_config(o, "client_secret")[0] != 0;
+	char *basic = in_header && has_secret ? basic_of(o) : mem_strdup("");
+	const struct fetch_header headers[] = {
 		{ "Content-Type", "application/x-www-form-urlencoded" },
 		{ "Accept", "application/json" },
+		{ "Authorization", basic },
 	};
 	const char *const fields[][2] = {
 		{ "grant_type", "authorization_code" },
 		{ "code", o->code },
 		{ "redirect_uri", o->redirect_uri },
+		{ "code_verifier", o->verifier },
 		{ "client_id", oauth_config(o, "client_id") },
 		{ "client_secret", oauth_config(o, "client_secret") },
-		{ "code_verifier", o->verifier },
 	};
+	size_t count = basic[0] ? ARRAY_LEN(fields) - 2 : ARRAY_LEN(fields) - !has_secret;
 	struct buf body;
 	json_t *answer = NULL;
 	int r = 0;
 
 	buf_init(&body, LIMIT_TARGET_BYTES);
-	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+	for (size_t i = 0; i < count; i++) {
 		r |= buf_printf(&body, "%s%s=", i ? "&" : "", fields[i][0]);
 		r |= fetch_escape(&body, bytes_str(fields[i][1]));
 	}
 	if (r < 0)
-		err_set(err, E_LIMIT, "what came back from the identity provider is too long");
+		err_set(&o->err, E_LIMIT, "what came back from the identity provider is too long");
 	else
-		answer = oauth_fetch(o,
-				     &(struct fetch_request){
-					     .method = "POST",
-					     .url = url,
-					     .headers = headers,
-					     .header_count = ARRAY_LEN(headers),
-					     .body = buf_bytes(&body),
-				     },
-				     err);
+		answer = oauth_fetch(o, &(struct fetch_request){
+						.method = "POST",
+						.url = url,
+						.headers = headers,
+						.header_count = basic[0] ? 3 : 2,
+						.body = buf_bytes(&body),
+					});
 	secret_wipe(body.ptr, body.len);
+	secret_wipe(basic, strlen(basic));
 	buf_done(&body);
+	mem_free(basic);
 	return answer;
 }
 
-static struct key_set *fetch_keys(const struct oauth *o, const char *url, struct err *err)
-{
-	json_t *keys = oauth_fetch(o, &(struct fetch_request){ .url = url }, err);
-	struct key_set *set;
-	char *text;
+/* --- The steps ---------------------------------------------------------------------------------------- */
 
-	if (!keys)
-		return NULL;
-	text = json_dumps(keys, JSON_COMPACT);
-	set = key_set_parse(bytes_str(text), err);
-	if (!set)
-		err_wrap(err, "the keys of the identity provider");
-	free(text); /* allowed: jansson took it from malloc */
-	json_decref(keys);
-	return set;
+static bool is_github(const struct oauth *o)
+{
+	return strcmp(o->kind, "github") == 0;
 }
 
-/* Microsoft's "common" keys name the tenant in the token: the issuer is a pattern there. */
-static char *expected_issuer(const struct oauth *o, const json_t *found)
+void oauth_start(struct oauth *o)
 {
-	const char *text = json_string_value(json_object_get(found, "issuer"));
-	char *own = issuer_of(o);
+	int r = is_github(o) ? github_start(o) : oidc_start(o);
 
-	if (!text)
-		return own;
-	mem_free(own);
-	return mem_strdup(text);
-}
-
-static json_t *claims_of(struct oauth *o, const json_t *found, const char *id_token)
-{
-	char *certs = endpoint(o, found, "certs_url", "jwks_uri"),
-	     *issuer = expected_issuer(o, found);
-	const char *client = oauth_config(o, "client_id"), *nonce;
-	struct key_set *keys = certs ? fetch_keys(o, certs, &o->err) : NULL;
-	struct jwt_expected expected = {
-		.issuer = issuer ? issuer : "",
-		.audiences = &client,
-		.audience_count = 1,
-		.now = clock_wall_now(),
-	};
-	struct jwt_claims claims;
-	struct arena arena;
-	json_t *all = NULL;
-
-	arena_init(&arena);
-	if (!certs || !issuer)
-		err_set(&o->err, E_INVALID,
-			"certs_url and issuer are not set, and the identity "
-			"provider does not say them");
-	if (keys && issuer &&
-	    jwt_verify(keys, bytes_str(id_token), &expected, &arena, &claims, &o->err) == 0)
-		all = json_loadb((const char *)claims.json.ptr, claims.json.len, 0, NULL);
-	else if (o->err.code)
-		err_wrap(&o->err, "the ID token");
-	nonce = json_string_value(json_object_get(all, "nonce"));
-	if (all && (!nonce || strcmp(nonce, o->nonce) != 0)) {
-		err_set(&o->err, E_DENIED, "the ID token was made for another sign-in");
-		json_decref(all);
-		all = NULL;
-	}
-	arena_done(&arena);
-	key_set_free(keys);
-	mem_free(certs);
-	mem_free(issuer);
-	return all;
-}
-
-/* Claims of the ID token, and those that only the userinfo endpoint has (Core §5.3.2: of the same subject). */
-static void add_userinfo(const struct oauth *o, const json_t *found, const json_t *tokens,
-			 json_t *claims)
-{
-	char *url = endpoint(o, found, "userinfo_url", "userinfo_endpoint");
-	const char *access = json_string_value(json_object_get(tokens, "access_token"));
-	char *bearer = access ? mem_printf("Bearer %s", access) : NULL;
-	const struct fetch_header header = { "Authorization", bearer ? bearer : "" };
-	json_t *more = NULL;
-
-	if (url && bearer)
-		more = oauth_fetch(
-			o,
-			&(struct fetch_request){ .url = url, .headers = &header, .header_count = 1 },
-			NULL);
-	if (json_equal(json_object_get(more, "sub"), json_object_get(claims, "sub")))
-		json_object_update_missing(claims, more);
-	json_decref(more);
-	if (bearer)
-		secret_wipe(bearer, strlen(bearer));
-	mem_free(bearer);
-	mem_free(url);
-}
-
-/* An address that the provider does not call its own proof is nobody's. Not all say "email_verified": those that a
- * company runs for its own people leave it out. */
-static int identity_of(struct oauth *o, json_t *claims)
-{
-	const char *claim = oauth_config(o, "email_claim_name");
-	const char *email = json_string_value(json_object_get(claims, claim[0] ? claim : "email"));
-	const json_t *verified = json_object_get(claims, "email_verified");
-	const char *name = json_string_value(json_object_get(claims, "name"));
-	json_t *groups = json_object_get(claims, "groups"), *amr = json_object_get(claims, "amr");
-
-	if (!email || !email[0])
-		return err_set(&o->err, E_DENIED,
-			       "the identity provider gives no e-mail address (claim %s)",
-			       claim[0] ? claim : "email");
-	if (json_is_false(verified) ||
-	    (json_is_string(verified) && strcmp(json_string_value(verified), "false") == 0))
-		return err_set(&o->err, E_DENIED,
-			       "the identity provider has not verified the e-mail address");
-	o->identity = json_pack("{s:s, s:s, s:O}", "email", email, "name", name ? name : "",
-				"claims", claims);
-	if (json_is_array(groups))
-		json_object_set(o->identity, "groups", groups);
-	if (json_is_array(amr))
-		json_object_set(o->identity, "amr", amr);
-	return 0;
-}
-
-static void finish_oidc(struct oauth *o)
-{
-	json_t *found = discover(o, &o->err), *tokens = NULL, *claims = NULL;
-	char *url = found ? endpoint(o, found, "token_url", "token_endpoint") : NULL;
-	const char *id_token;
-
-	if (found && !url)
-		err_set(&o->err, E_INVALID,
-			"neither token_url nor issuer is set for this identity provider");
-	if (url)
-		tokens = oauth_exchange(o, url, &o->err);
-	id_token = json_string_value(json_object_get(tokens, "id_token"));
-	if (tokens && !id_token)
-		err_set(&o->err, E_PROTOCOL, "the identity provider gave no ID token");
-	if (id_token)
-		claims = claims_of(o, found, id_token);
-	if (claims) {
-		add_userinfo(o, found, tokens, claims);
-		(void)identity_of(o, claims);
-	}
-	json_decref(claims);
-	json_decref(tokens);
-	json_decref(found);
-	mem_free(url);
+	if (r < 0)
+		err_set(&o->err, E_LIMIT, "the URL of the identity provider is too long");
 }
 
 void oauth_finish(struct oauth *o)
 {
-	if (strcmp(o->kind, "github") == 0)
+	if (is_github(o))
 		github_finish(o);
 	else
-		finish_oidc(o);
+		oidc_finish(o);
+}
+
+int oauth_check(const char *kind, const json_t *config, struct err *err)
+{
+	const struct oauth o = {
+		.kind = (char *)(uintptr_t)kind,
+		.config = (json_t *)(uintptr_t)config,
+	};
+
+	if (!oauth_config(&o, "client_id")[0])
+		return err_set(err, E_INVALID, "config.client_id is missing");
+	return is_github(&o) ? 0 : oidc_check(&o, err);
 }

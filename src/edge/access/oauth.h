@@ -6,7 +6,9 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 
 /* A provider as it is configured, and what one sign-in needs until it comes back. */
@@ -16,9 +18,16 @@ struct oauth {
 	char *redirect_uri;             /* owned; of ours */
 	char *state, *nonce, *verifier; /* owned; random */
 	char *code;                     /* owned; what came back; NULL before */
+	char *issuer;                   /* owned; who says it was it (RFC 9207); NULL: nobody */
+	/* What the provider said of itself, to somebody before, or now; owned, NULL: not known. */
+	json_t *found;      /* its configuration document */
+	char *keys;         /* its JSON Web Key Set */
+	bool may_ask_again; /* for newer keys, when a token names one that is not in `keys` */
+	bool has_found, has_keys, has_asked_again; /* what has been fetched for this sign-in */
 	/* The results. */
 	char *url;        /* oauth_start(): where to send the browser */
 	json_t *identity; /* oauth_finish(): {email, name, groups, organizations, claims, amr} */
+	const char *told; /* why not, for the person; static. NULL: err.text is for them */
 	struct err err;
 };
 
@@ -30,3 +39,8 @@ struct oauth *oauth_free(struct oauth *o); /* NULL is fine */
 void oauth_start(struct oauth *o);
 /* Fills in o->identity, or o->err: E_DENIED when the provider does not vouch for an e-mail address. */
 void oauth_finish(struct oauth *o);
+/* What an error of the provider (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6) means, for a person; static.
+ * *ret_is_ours: somebody has to look at the configuration. */
+const char *oauth_error_text(const char *error, bool *ret_is_ours);
+/* Is what is configured enough to sign anybody in? E_INVALID says what is missing. */
+int oauth_check(const char *kind, const json_t *config, struct err *err);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "config/yaml.h"
+#include "edge/access/oauth.h"
 
 #define PLACES_MAX 64 /* of one application */
 #define DAY (24 * 3600 * USEC_PER_SEC)
@@ -135,6 +136,16 @@ static const struct {
 	{ "github", PROVIDER_GITHUB },
 };
 
+/* What cannot sign anybody in is refused when it is set up, not when somebody stands at the door. */
+static int provider_check(const struct access_provider *p, struct err *err)
+{
+	if (p->type != PROVIDER_OIDC && p->type != PROVIDER_GITHUB)
+		return 0;
+	if (oauth_check(p->kind, p->config, err) < 0)
+		return err_wrap(err, "identity provider %s", p->name);
+	return 0;
+}
+
 static int provider_of(struct access_set *s, json_t *body, struct access_provider *p,
 		       struct err *err)
 {
@@ -150,9 +161,15 @@ static int provider_of(struct access_set *s, json_t *body, struct access_provide
 	for (size_t i = 0; i < ARRAY_LEN(provider_kinds); i++) {
 		if (strcmp(provider_kinds[i].kind, p->kind) == 0) {
 			p->type = provider_kinds[i].type;
-			return 0;
+			return provider_check(p, err);
 		}
 	}
+	if (strcmp(p->kind, "saml") == 0)
+		return err_set(
+			err, E_UNSUPPORTED,
+			"identity provider %s: SAML is not supported (docs/access.md says why); "
+			"most that speak it speak OpenID Connect, too: type \"oidc\"",
+			p->name);
 	return err_set(
 		err, E_UNSUPPORTED,
 		"identity provider %s: the type \"%s\" is not supported (onetimepin, password, "

@@ -79,10 +79,14 @@ static int verify(struct bytes token, struct jwt_claims *claims, struct err *err
 
 static void good_tokens_tell_who_comes(void **state)
 {
-	static const char *const names[] = {
-		"good",         "good-second", "good-ec", "good-one-audience", "good-float-dates",
-		"just-expired", "almost"
-	};
+	static const char *const names[] = { "good",
+					     "good-second",
+					     "good-ec",
+					     "good-ps256",
+					     "good-one-audience",
+					     "good-float-dates",
+					     "just-expired",
+					     "almost" };
 	struct jwt_claims claims;
 	struct err err;
 
@@ -121,15 +125,16 @@ static void bad_tokens_say_why(void **state)
 		{ "no-kid", E_INVALID, "it names no key" },
 		{ "none", E_PARSE, form },
 		{ "none-with-signature", E_UNSUPPORTED,
-		  "it is signed with \"none\"; RS256 and ES256 are accepted" },
+		  "it is signed with \"none\"; RS256, PS256 and ES256 are accepted" },
 		{ "no-algorithm", E_UNSUPPORTED,
-		  "it is signed with \"\"; RS256 and ES256 are accepted" },
+		  "it is signed with \"\"; RS256, PS256 and ES256 are accepted" },
 		{ "rs512", E_UNSUPPORTED,
-		  "it is signed with \"RS512\"; RS256 and ES256 are accepted" },
-		{ "ps256", E_UNSUPPORTED,
-		  "it is signed with \"PS256\"; RS256 and ES256 are accepted" },
+		  "it is signed with \"RS512\"; RS256, PS256 and ES256 are accepted" },
+		{ "ps256", E_NOT_FOUND, "its key \"first\" is not among those of the issuer" },
+		{ "rs256-of-a-ps256-key", E_NOT_FOUND,
+		  "its key \"another\" is not among those of the issuer" },
 		{ "hmac-with-public-key", E_UNSUPPORTED,
-		  "it is signed with \"HS256\"; RS256 and ES256 are accepted" },
+		  "it is signed with \"HS256\"; RS256, PS256 and ES256 are accepted" },
 		{ "critical", E_UNSUPPORTED, "it needs extensions that are not known here" },
 		{ "other-issuer", E_INVALID,
 		  "its issuer is \"https://evil.example.com\", not \"https://team.example.com\"" },
@@ -200,7 +205,7 @@ static void anything_else_is_no_token(void **state)
 
 static void only_keys_that_are_of_use_are_kept(void **state)
 {
-	assert_int_equal(key_set_count(keys), 3);
+	assert_int_equal(key_set_count(keys), 4);
 }
 
 static void what_is_no_key_set_says_why(void **state)
@@ -216,10 +221,10 @@ static void what_is_no_key_set_says_why(void **state)
 		{ "[]", E_PARSE, "it has no list of keys" },
 		{ "{\"keys\":{}}", E_PARSE, "it has no list of keys" },
 		{ "{\"keys\":[]}", E_NOT_FOUND,
-		  "none of its 0 keys can be used for RS256 or ES256" },
+		  "none of its 0 keys can be used for RS256, PS256 or ES256" },
 		{ "{\"keys\":[1,null,{\"kty\":1},{\"kid\":\"a\",\"kty\":\"RSA\",\"n\":\"AAAA\","
 		  "\"e\":\"AQAB\"},{\"kid\":\"a\",\"kty\":\"RSA\",\"n\":\"?\",\"e\":5}]}",
-		  E_NOT_FOUND, "none of its 5 keys can be used for RS256 or ES256" },
+		  E_NOT_FOUND, "none of its 5 keys can be used for RS256, PS256 or ES256" },
 	};
 	struct err err;
 
