@@ -41,6 +41,7 @@ OWNERS = {
     r"libpq-fe\.h": "store/postgres",
     r"cjose/.*": "jose",
     r"ldns/.*": "edge/dns",
+    r"fido\.h|fido/.*": "edge/access",
     r"pcre2\.h": "connector/ingress",
     r"zip\.h": "connector/cli",
     r"jansson\.h": "wire jose http acme edge connector",

@@ -74,6 +74,32 @@ int store_session_end(struct store *s, const char *id, struct err *err); /* E_NO
 /* Those that ended before `now`. Returns how many. */
 int store_session_sweep(struct store *s, usec now, struct err *err);
 
+/* --- Passkeys: of people who have a password, too ------------------------------------------------ */
+
+struct store_passkey {
+	char *id; /* base64url of the credential's id */
+	struct uuid person;
+	char *email;              /* of the person */
+	char *name;               /* as they call it */
+	struct secret public_key; /* as edge/access/webauthn.h has it */
+	int algorithm;            /* COSE */
+	uint32_t counter;
+	usec created_at;
+};
+void store_passkey_done(struct store_passkey *k);
+int store_passkey_add(struct store *s, const struct store_passkey *k,
+		      struct err *err); /* E_EXISTS */
+int store_passkey_find(struct store *s, const char *id, struct store_passkey *ret,
+		       struct err *err); /* E_NOT_FOUND */
+/* Of one person, the oldest first. */
+int store_passkey_list(struct store *s, const struct uuid *person, struct store_passkey **ret,
+		       size_t *ret_count, struct err *err);
+/* Once it has been used. */
+int store_passkey_count(struct store *s, const char *id, uint32_t counter, struct err *err);
+/* E_NOT_FOUND: there is none of this person. */
+int store_passkey_remove(struct store *s, const struct uuid *person, const char *id,
+			 struct err *err);
+
 /* --- Revoked applications ---------------------------------------------------------------------- */
 
 struct store_revocation {

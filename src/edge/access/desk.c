@@ -32,6 +32,7 @@ struct access_desk {
 	char *aud;
 	struct cache *used; /* hash of a login token -> usec */
 	struct oauth_memory *oauth;
+	uint8_t challenge_key[32];
 };
 
 static void drop_used(void *value)
@@ -46,6 +47,7 @@ struct access_desk *access_desk_new(struct control *c)
 	d->control = c;
 	d->used = cache_new(NONCES_MAX, drop_used);
 	d->oauth = oauth_memory_new();
+	random_bytes(d->challenge_key, sizeof(d->challenge_key));
 	return d;
 }
 
@@ -64,6 +66,7 @@ struct access_desk *access_desk_free(struct access_desk *d)
 	cache_free(d->used);
 	oauth_memory_free(d->oauth);
 	mem_free(d->aud);
+	secret_wipe(d->challenge_key, sizeof(d->challenge_key));
 	return mem_free(d);
 }
 
@@ -120,6 +123,11 @@ const char *desk_org_aud(struct access_desk *d, struct err *err)
 	if (!d->aud && err)
 		*err = why;
 	return d->aud;
+}
+
+struct bytes desk_challenge_key(const struct access_desk *d)
+{
+	return bytes_of(d->challenge_key, sizeof(d->challenge_key));
 }
 
 struct oauth_memory *desk_oauth_memory(struct access_desk *d)

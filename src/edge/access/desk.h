@@ -69,17 +69,41 @@ enum ask_result desk_sign_in_page(struct ask *a, int status, const struct desk_v
 /* Asks the policies. */
 struct access_verdict desk_decide(struct ask *a, const struct access_app *app,
 				  const struct access_identity *identity);
+/* Somebody who is not signed in: the page, or, where the application wants that, on to its only provider. */
+enum ask_result desk_sign_in(struct ask *a, const struct desk_visit *v);
 /* desk_signin.c: a posted form of the sign-in page. */
 enum ask_result desk_sign_in_post(struct ask *a, const struct desk_visit *v);
 /* What every form must bring back; sets a cookie when there is none. */
 const char *desk_form_token(struct ask *a);
+/* Whether a posted form brings it back. */
+bool desk_form_is_right(struct ask *a, const struct query *form);
+/* The control host's name, without port; and whether this request is to it. */
+const char *desk_host(struct ask *a);
+bool desk_is_control_host(struct ask *a);
+/* Our own failure: the log has the reason. */
+enum ask_result desk_not_ready(struct ask *a, const struct err *err);
+/* desk_passkey.c: the form of a sign-in page, what comes back from it, and the page of one's own keys. */
+struct bytes desk_passkey_way(struct ask *a, const struct access_provider *p);
+enum ask_result desk_passkey_post(struct ask *a, const struct desk_visit *v,
+				  const struct query *form, const struct access_provider *p);
+enum ask_result desk_passkeys(struct ask *a);
+/* Makes challenges that only this process can make. */
+struct bytes desk_challenge_key(const struct access_desk *d);
 /* Counts a try of this address; false after having answered. */
 bool desk_may_try(struct ask *a, const struct desk_visit *v);
 /* desk_pin.c: an address to send a code to, or the code. */
 enum ask_result desk_pin_post(struct ask *a, const struct desk_visit *v, const struct query *form,
 			      const struct access_provider *p);
+/* desk_page.c: a page in the organisation's frame; `has_script`: it asks for passkeys. */
+enum ask_result desk_page(struct ask *a, int status, const char *title, struct bytes body,
+			  bool has_script);
 enum ask_result desk_message(struct ask *a, int status, const char *title, const char *text,
 			     const char *href, const char *link);
+/* What went wrong, as HTML for a page; NULL: nothing. */
+struct bytes desk_notice(struct ask *a, const char *text);
+enum ask_result desk_asset(struct ask *a);
+/* The organisation's name. */
+const char *desk_brand(struct ask *a);
 /* One line of the audit log. */
 void desk_audit(struct ask *a, const char *action, const char *actor, const char *subject,
 		const char *outcome, const char *detail);

@@ -12,7 +12,6 @@
 #include "edge/access/desk.h"
 #include "edge/access/identity.h"
 #include "edge/access/keys.h"
-#include "edge/control/page.h"
 #include "store/store_access.h"
 
 #define COMPONENT "edge/access"
@@ -26,21 +25,7 @@
 
 /* --- Small answers ------------------------------------------------------------------------------ */
 
-enum ask_result desk_message(struct ask *a, int status, const char *title, const char *text,
-			     const char *href, const char *link)
-{
-	const struct page_value values[] = {
-		{ "title", bytes_str(title), false },
-		{ "text", bytes_str(text), false },
-		{ "href", bytes_str(href), false },
-		{ "link", bytes_str(link), false },
-	};
-	struct bytes body = page_fill(&a->request->arena, "message.html", values, ARRAY_LEN(values));
-
-	return page_answer(a, status, title, body, NULL);
-}
-
-static enum ask_result not_ready(struct ask *a, const struct err *err)
+enum ask_result desk_not_ready(struct ask *a, const struct err *err)
 {
 	log_error(COMPONENT, "Access cannot work", LOG_STR("error", err->text));
 	return desk_message(
@@ -100,11 +85,16 @@ static struct bytes host_of(struct ask *a)
 	return head_host(a->request->head.authority, &a->request->arena);
 }
 
-static bool is_control_host(struct ask *a)
+const char *desk_host(struct ask *a)
 {
 	struct bytes url = bytes_from(bytes_str(a->control->public_url), strlen("https://"));
 
-	return bytes_eq(host_of(a), head_host(url, &a->request->arena));
+	return arena_strdup(&a->request->arena, head_host(url, &a->request->arena));
+}
+
+bool desk_is_control_host(struct ask *a)
+{
+	return bytes_eq(host_of(a), bytes_str(desk_host(a)));
 }
 
 /* --- Whom a step is for ------------------------------------------------------------------------- */
@@ -142,7 +132,7 @@ static bool read_visit(struct ask *a, struct bytes host, struct desk_visit *ret)
 	const struct access_view *view = desk_view(a->control->desk, &err);
 
 	if (!view) {
-		(void)not_ready(a, &err);
+		(void)desk_not_ready(a, &err);
 		return false;
 	}
 	*ret = (struct desk_visit){
@@ -173,7 +163,7 @@ static enum ask_result go_back(struct ask *a, const struct desk_visit *v, const 
 	char *token;
 
 	if (!keys)
-		return not_ready(a, &err);
+		return desk_not_ready(a, &err);
 	struct access_mint m = {
 		.type = TOKEN_LOGIN,
 		.issuer = a->control->public_url,
@@ -312,7 +302,7 @@ enum ask_result desk_signed_in(struct ask *a, const struct desk_visit *v, const 
 
 	if (!aud) {
 		json_decref(identity);
-		return not_ready(a, &err);
+		return desk_not_ready(a, &err);
 	}
 	life = access_set_organization(access_view_set(view))->session;
 	json_object_set_new(identity, "email", json_string(email));
@@ -320,7 +310,7 @@ enum ask_result desk_signed_in(struct ask *a, const struct desk_visit *v, const 
 	json_object_set_new(identity, "idp", json_string(provider));
 	if (open_session(a, email, name, provider, identity, clock_wall_now() + life, &s, &err) < 0) {
 		json_decref(identity);
-		return not_ready(a, &err);
+		return desk_not_ready(a, &err);
 	}
 	json_decref(identity);
 	log_info(COMPONENT, "signed in", LOG_STR("user", s.email), LOG_STR("provider", provider),
@@ -340,14 +330,14 @@ static enum ask_result login(struct ask *a)
 	struct desk_session s;
 	enum ask_result result;
 
-	if (!is_control_host(a))
+	if (!desk_is_control_host(a))
 		return answer_text(a->request, 404, "People sign in at the control host\n");
 	if (!read_visit(a, a->args[0], &v))
 		return ASK_ANSWERED;
 	if (bytes_eq(a->request->head.method, BYTES_LIT("POST")))
 		return desk_sign_in_post(a, &v);
 	if (!desk_session_of_cookie(a, &s))
-		return desk_sign_in_page(a, 200, &v, NULL);
+		return desk_sign_in(a, &v);
 	if (allows_provider(v.app, s.provider))
 		result = go_on(a, &v, &s);
 	else
@@ -456,7 +446,7 @@ static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
 	char *token;
 
 	if (!keys)
-		return not_ready(a, &err);
+		return desk_not_ready(a, &err);
 	struct access_mint m = {
 		.type = TOKEN_APP,
 		.issuer = a->control->public_url,
@@ -490,7 +480,7 @@ static enum ask_result authorized(struct ask *a)
 	enum ask_result result;
 
 	if (!view)
-		return not_ready(a, &err);
+		return desk_not_ready(a, &err);
 	if (!read_arrival(a, access_view_set(view), &arrival) ||
 	    !desk_session_find(d, arena_strdup(&a->request->arena, arrival.session), &s))
 		return desk_message(a, 403, "This sign-in did not begin in this browser",
@@ -523,7 +513,7 @@ static bool session_here(struct ask *a, struct desk_session *ret)
 	size_t count;
 
 	*ret = (struct desk_session){ 0 };
-	if (is_control_host(a))
+	if (desk_is_control_host(a))
 		return desk_session_of_cookie(a, ret);
 	if (!view || !keys || token.len == 0)
 		return false;
@@ -585,7 +575,7 @@ static enum ask_result certs(struct ask *a)
 	const char *keys = view ? access_view_keys(view) : "";
 
 	if (!view)
-		return not_ready(a, &err);
+		return desk_not_ready(a, &err);
 	return answer(a->request, 200, "application/json",
 		      arena_copy(&a->request->arena,
 				 keys[0] ? bytes_str(keys) : BYTES_LIT("{\"keys\":[]}")));
@@ -604,7 +594,7 @@ static enum ask_result metadata(struct ask *a)
 	char *token;
 
 	if (!keys)
-		return not_ready(a, &err);
+		return desk_not_ready(a, &err);
 	if (!access_set_find(access_view_set(view), host, a->request->head.path, arena, &app) ||
 	    !app)
 		return answer_text(a->request, 404, "Nothing guards this\n");
@@ -634,6 +624,9 @@ static const struct endpoint endpoints[] = {
 	{ "GET", "cdn-cgi/access/logout", logout },
 	{ "GET", "cdn-cgi/access/certs", certs },
 	{ "GET", "cdn-cgi/access/callback", desk_callback },
+	{ "GET", "cdn-cgi/access/assets/:", desk_asset },
+	{ "GET", "cdn-cgi/access/passkeys", desk_passkeys },
+	{ "POST", "cdn-cgi/access/passkeys", desk_passkeys },
 	{ "POST", "cdn-cgi/access/cert_sign", desk_cert_sign },
 };
 
@@ -646,14 +639,14 @@ static bool asks_metadata(const struct head *h)
 bool access_desk_wants(struct ask *a, struct bytes path)
 {
 	return bytes_starts_with(path, BYTES_LIT("cdn-cgi/access/")) ||
-	       (asks_metadata(&a->request->head) && !is_control_host(a));
+	       (asks_metadata(&a->request->head) && !desk_is_control_host(a));
 }
 
 enum ask_result access_desk_ask(struct ask *a, struct bytes path)
 {
 	const struct endpoint *endpoint;
 
-	if (asks_metadata(&a->request->head) && !is_control_host(a))
+	if (asks_metadata(&a->request->head) && !desk_is_control_host(a))
 		return metadata(a);
 	switch (endpoint_find(endpoints, ARRAY_LEN(endpoints), path, a, &endpoint)) {
 	case ENDPOINT_FOUND:

@@ -120,19 +120,17 @@ static enum ask_result code_page(struct ask *a, int status, const struct desk_vi
 				 const char *problem)
 {
 	struct arena *arena = &a->request->arena;
-	const struct page_value notice[] = { { "text", bytes_str(problem), false } };
 	const struct page_value values[] = {
 		{ "email", bytes_str(email), false },
 		{ "app", bytes_str(v->app->name), false },
-		{ "notice", problem ? page_fill(arena, "notice.html", notice, 1) : BYTES_NONE,
-		  true },
+		{ "notice", desk_notice(a, problem), true },
 		{ "csrf", bytes_str(desk_form_token(a)), false },
 		{ "id", bytes_str(p->id), false },
 		{ "again", a->request->head.path, false },
 	};
 
-	return page_answer(a, status, "Type in the code",
-			   page_fill(arena, "access_code.html", values, ARRAY_LEN(values)), NULL);
+	return desk_page(a, status, "Type in the code",
+			 page_fill(arena, "access_code.html", values, ARRAY_LEN(values)), false);
 }
 
 /* The browser's own mark, for a month: PINs are good in one browser only (CONTROL §5.7). */

@@ -17,6 +17,19 @@
 
 /* --- The page ------------------------------------------------------------------------------------ */
 
+/* What this answer sets already: each form of a page must have the same. */
+static struct bytes form_token_set(const struct control_request *r)
+{
+	for (size_t i = 0; i < r->fields.count; i++) {
+		struct bytes value = r->fields.list[i].value;
+
+		if (bytes_starts_with(value, BYTES_LIT(FORM_COOKIE "=")))
+			return bytes_first(bytes_from(value, strlen(FORM_COOKIE "=")),
+					   SIGNIN_TOKEN_SIZE - 1);
+	}
+	return BYTES_NONE;
+}
+
 /* Before anybody is signed in, a form must bring back what a cookie of this host says. */
 const char *desk_form_token(struct ask *a)
 {
@@ -24,6 +37,8 @@ const char *desk_form_token(struct ask *a)
 	struct bytes have = access_cookie(&r->head.fields, FORM_COOKIE);
 	char token[SIGNIN_TOKEN_SIZE];
 
+	if (have.len != SIGNIN_TOKEN_SIZE - 1)
+		have = form_token_set(r);
 	if (have.len == SIGNIN_TOKEN_SIZE - 1)
 		return arena_strdup(&r->arena, have);
 	signin_random_token(token);
@@ -35,7 +50,7 @@ const char *desk_form_token(struct ask *a)
 	return arena_strdup(&r->arena, bytes_str(token));
 }
 
-static bool form_token_is_right(struct ask *a, const struct query *form)
+bool desk_form_is_right(struct ask *a, const struct query *form)
 {
 	struct bytes have = access_cookie(&a->request->head.fields, FORM_COOKIE);
 	const char *sent = query_find(form, "csrf");
@@ -60,48 +75,68 @@ static const struct access_provider *provider_at(struct ask *a, const struct des
 static const char *const forms[] = {
 	[PROVIDER_PIN] = "access_pin.html",
 	[PROVIDER_PASSWORD] = "access_password.html",
-	[PROVIDER_PASSKEY] = NULL,
 	[PROVIDER_OIDC] = "access_provider.html",
 	[PROVIDER_GITHUB] = "access_provider.html",
+	[PROVIDER_PASSKEY] = NULL,
 };
 
-static struct bytes ways(struct ask *a, const struct desk_visit *v)
+static struct bytes way(struct ask *a, const struct access_provider *p)
 {
-	struct arena *arena = &a->request->arena;
-	const struct access_provider *p;
-	struct bytes html = BYTES_NONE;
+	const struct page_value values[] = {
+		{ "id", bytes_str(p->id), false },
+		{ "name", bytes_str(p->name), false },
+		{ "csrf", bytes_str(desk_form_token(a)), false },
+	};
 
-	for (size_t i = 0; (p = provider_at(a, v, i)); i++) {
-		const struct page_value values[] = {
-			{ "id", bytes_str(p->id), false },
-			{ "name", bytes_str(p->name), false },
-			{ "csrf", bytes_str(desk_form_token(a)), false },
-		};
-		struct bytes one;
-
-		if (!forms[p->type])
-			continue;
-		one = page_fill(arena, forms[p->type], values, ARRAY_LEN(values));
-		html = arena_printf(arena, BYTES_FMT BYTES_FMT, BYTES_ARG(html), BYTES_ARG(one));
-	}
-	return html;
+	if (p->type == PROVIDER_PASSKEY)
+		return desk_passkey_way(a, p);
+	return page_fill(&a->request->arena, forms[p->type], values, ARRAY_LEN(values));
 }
 
 enum ask_result desk_sign_in_page(struct ask *a, int status, const struct desk_visit *v,
 				  const char *problem)
 {
 	struct arena *arena = &a->request->arena;
-	const struct page_value notice[] = { { "text", bytes_str(problem), false } };
+	const struct access_provider *p;
+	struct bytes buttons = BYTES_NONE, others = BYTES_NONE;
+	bool has_script = false;
+
+	/* What takes one press comes before what has to be typed. */
+	for (size_t i = 0; (p = provider_at(a, v, i)); i++) {
+		bool has_fields = p->type == PROVIDER_PIN || p->type == PROVIDER_PASSWORD;
+		struct bytes *html = has_fields ? &others : &buttons, one = way(a, p);
+
+		*html = arena_printf(arena, BYTES_FMT BYTES_FMT, BYTES_ARG(*html), BYTES_ARG(one));
+		has_script = has_script || p->type == PROVIDER_PASSKEY;
+	}
+	if (!buttons.len && !others.len && !problem)
+		problem =
+			"No way to sign in has been set up here. The administrator of this edge can "
+			"add one.";
 	const struct page_value values[] = {
 		{ "app", bytes_str(v->app->name), false },
 		{ "host", bytes_str(v->host), false },
-		{ "notice", problem ? page_fill(arena, "notice.html", notice, 1) : BYTES_NONE,
-		  true },
-		{ "ways", ways(a, v), true },
+		{ "notice", desk_notice(a, problem), true },
+		{ "buttons", buttons, true },
+		{ "others", others, true },
 	};
+	return desk_page(a, status, "Sign in",
+			 page_fill(arena, "access_sign_in.html", values, ARRAY_LEN(values)),
+			 has_script);
+}
 
-	return page_answer(a, status, "Sign in",
-			   page_fill(arena, "access_sign_in.html", values, ARRAY_LEN(values)), NULL);
+static bool is_on_the_web(const struct access_provider *p)
+{
+	return p->type == PROVIDER_OIDC || p->type == PROVIDER_GITHUB;
+}
+
+enum ask_result desk_sign_in(struct ask *a, const struct desk_visit *v)
+{
+	const struct access_provider *only = provider_at(a, v, 0);
+
+	if (v->app->redirects_at_once && only && !provider_at(a, v, 1) && is_on_the_web(only))
+		return desk_oauth_post(a, v, only);
+	return desk_sign_in_page(a, 200, v, NULL);
 }
 
 /* --- Passwords ----------------------------------------------------------------------------------- */
@@ -168,7 +203,7 @@ enum ask_result desk_sign_in_post(struct ask *a, const struct desk_visit *v)
 
 	if (query_parse(a->request->body, &a->request->arena, &form) < 0)
 		return desk_sign_in_page(a, 400, v, "What your browser sent is no form of ours.");
-	if (!form_token_is_right(a, &form))
+	if (!desk_form_is_right(a, &form))
 		return desk_sign_in_page(
 			a, 403, v,
 			"The form was too old, or your browser keeps no cookies. Please try again.");
@@ -177,7 +212,9 @@ enum ask_result desk_sign_in_post(struct ask *a, const struct desk_visit *v)
 		return password(a, v, &form, p);
 	if (p && p->type == PROVIDER_PIN)
 		return desk_pin_post(a, v, &form, p);
-	if (p && (p->type == PROVIDER_OIDC || p->type == PROVIDER_GITHUB))
+	if (p && p->type == PROVIDER_PASSKEY)
+		return desk_passkey_post(a, v, &form, p);
+	if (p && is_on_the_web(p))
 		return desk_oauth_post(a, v, p);
 	return desk_sign_in_page(a, 400, v, "This application does not allow that way to sign in.");
 }

@@ -13,6 +13,7 @@
 #include "edge/access/oauth.h"
 
 #define PLACES_MAX 64 /* of one application */
+#define HOST_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]"
 #define DAY (24 * 3600 * USEC_PER_SEC)
 
 /* A place and whose it is. */
@@ -398,6 +399,20 @@ static int app_of(struct access_set *s, json_t *body, struct access_app *app, st
 
 /* --- The organisation ------------------------------------------------------------------------- */
 
+/* Its origin goes into a Content-Security-Policy. */
+static bool is_logo(const char *url)
+{
+	const char *host = url + strlen("https://");
+
+	if (!url[0])
+		return true;
+	if (url[strcspn(url, " \t\r\n\"'<>")])
+		return false;
+	if (strncmp(url, "data:image/", 11) == 0)
+		return true;
+	return strncmp(url, "https://", 8) == 0 && host[strspn(host, HOST_CHARACTERS)] == '/';
+}
+
 static int organization_of(struct access_set *s, const json_t *body, struct err *err)
 {
 	struct access_organization *o = &s->organization;
@@ -409,6 +424,11 @@ static int organization_of(struct access_set *s, const json_t *body, struct err 
 		r = take_text(s, body, "aud", false, &o->aud, err);
 	if (r == 0)
 		r = take_text(s, body, "logo_url", false, &o->logo_url, err);
+	if (r == 0 && !is_logo(o->logo_url))
+		r = err_set(
+			err, E_INVALID,
+			"the organisation's logo_url begins with https:// or data:image/ and holds "
+			"no blanks or quotes");
 	if (r == 0)
 		r = take_duration(body, "session_duration", DAY, &o->session, err);
 	if (r == 0)
