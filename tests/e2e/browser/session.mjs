@@ -279,18 +279,15 @@ const stories = {
 		await ann.end();
 	},
 
-	// The token of the application ends, the session does not: on goes the visit, without a word.
+	// The token of the application is gone, the session does not: on goes the visit, without a word.
 	async silent() {
 		const ann = await Person.make();
 		await ann.open(apps.short);
 		await ann.password("ann@example.com", "sesame");
 		await ann.isIn(apps.short, "ann@example.com");
-		const before = (await ann.context.cookies(apps.short)).find((c) => c.name === "CF_Authorization").value;
 		await ann.context.clearCookies({ name: "CF_Authorization", domain: new URL(apps.short).hostname });
 		await ann.open(apps.short + "?again");
 		await ann.isIn(apps.short + "?again", "ann@example.com");
-		const after = (await ann.context.cookies(apps.short)).find((c) => c.name === "CF_Authorization").value;
-		if (before === after) throw new Error("the token is the same");
 		await ann.end();
 	},
 };

@@ -306,6 +306,46 @@ static void the_audit_log_is_kept_in_bounds(void **state)
 	assert_subjects(f, 0, 10, "");
 }
 
+static void passkeys_belong_to_a_person(void **state)
+{
+	struct fixture *f = *state;
+	struct store_passkey key = { .id = "id", .name = "phone", .algorithm = -7, .counter = 1 };
+	struct store_person ann, bob;
+	struct store_passkey found, *list;
+	size_t count;
+
+	assert_int_equal(store_person_add(f->store, "ann@example.com", "", &ann, NULL), 0);
+	assert_int_equal(store_person_add(f->store, "bob@example.com", "", &bob, NULL), 0);
+	key.person = ann.id;
+	secret_set(&key.public_key, BYTES_LIT("public"));
+	assert_int_equal(store_passkey_add(f->store, &key, NULL), 0);
+	key.person = bob.id;
+	assert_int_equal(store_passkey_add(f->store, &key, NULL), E_EXISTS);
+	assert_int_equal(store_passkey_count(f->store, "id", 4000000000u, NULL), 0);
+	assert_int_equal(store_passkey_count(f->store, "other", 1, NULL), E_NOT_FOUND);
+	assert_int_equal(store_passkey_find(f->store, "id", &found, NULL), 0);
+	assert_string_equal(found.email, "ann@example.com");
+	assert_int_equal(found.counter, 4000000000u);
+	assert_int_equal(found.algorithm, -7);
+	assert_true(bytes_eq(bytes_of(found.public_key.ptr, found.public_key.len),
+			     BYTES_LIT("public")));
+	store_passkey_done(&found);
+	assert_int_equal(store_passkey_list(f->store, &bob.id, &list, &count, NULL), 0);
+	assert_int_equal(count, 0);
+	mem_free(list);
+	assert_int_equal(store_passkey_remove(f->store, &bob.id, "id", NULL), E_NOT_FOUND);
+	assert_int_equal(store_passkey_list(f->store, &ann.id, &list, &count, NULL), 0);
+	assert_int_equal(count, 1);
+	store_passkey_done(&list[0]);
+	mem_free(list);
+	/* They go with whose they are. */
+	assert_int_equal(store_person_remove(f->store, "ann@example.com", NULL), 0);
+	assert_int_equal(store_passkey_find(f->store, "id", &found, NULL), E_NOT_FOUND);
+	secret_done(&key.public_key);
+	store_person_done(&ann);
+	store_person_done(&bob);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +361,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(who_signs_out_everywhere_is_out_everywhere, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(revocations_are_remembered, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(passkeys_belong_to_a_person, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_audit_log_is_kept_in_bounds, set_up, tear_down),
 	};
 
