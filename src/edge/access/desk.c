@@ -14,6 +14,7 @@
 #include "edge/access/keys.h"
 #include "edge/access/oauth_memory.h"
 #include "edge/access/question.h"
+#include "edge/access/tries.h"
 #include "store/store_access.h"
 
 #define COMPONENT "edge/access"
@@ -32,6 +33,7 @@ struct access_desk {
 	char *aud;
 	struct cache *used; /* hash of a login token -> usec */
 	struct oauth_memory *oauth;
+	struct tries *tries;
 	uint8_t challenge_key[32];
 };
 
@@ -47,6 +49,7 @@ struct access_desk *access_desk_new(struct control *c)
 	d->control = c;
 	d->used = cache_new(NONCES_MAX, drop_used);
 	d->oauth = oauth_memory_new();
+	d->tries = tries_new();
 	random_bytes(d->challenge_key, sizeof(d->challenge_key));
 	return d;
 }
@@ -65,6 +68,7 @@ struct access_desk *access_desk_free(struct access_desk *d)
 	access_desk_changed(d);
 	cache_free(d->used);
 	oauth_memory_free(d->oauth);
+	tries_free(d->tries);
 	mem_free(d->aud);
 	secret_wipe(d->challenge_key, sizeof(d->challenge_key));
 	return mem_free(d);
@@ -123,6 +127,11 @@ const char *desk_org_aud(struct access_desk *d, struct err *err)
 	if (!d->aud && err)
 		*err = why;
 	return d->aud;
+}
+
+struct tries *desk_tries(struct access_desk *d)
+{
+	return d->tries;
 }
 
 struct bytes desk_challenge_key(const struct access_desk *d)

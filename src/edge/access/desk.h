@@ -12,6 +12,7 @@
 
 struct access_desk;
 struct oauth_memory;
+struct tries;
 
 struct access_desk *access_desk_new(struct control *c);
 struct access_desk *access_desk_free(struct access_desk *d); /* NULL is fine */
@@ -89,8 +90,13 @@ enum ask_result desk_passkey_post(struct ask *a, const struct desk_visit *v,
 enum ask_result desk_passkeys(struct ask *a);
 /* Makes challenges that only this process can make. */
 struct bytes desk_challenge_key(const struct access_desk *d);
-/* Counts a try of this address; false after having answered. */
-bool desk_may_try(struct ask *a, const struct desk_visit *v);
+/* Counts a try of this network; false after having answered. `is_costly`: all networks together are counted, too. */
+bool desk_may_try(struct ask *a, const struct desk_visit *v, bool is_costly);
+/* Somebody proved who they are, by what only they know or have; `email` of whom. */
+void desk_try_worked(struct ask *a, const char *email);
+/* The browser's own mark, which is set when it has none (CONTROL §5.7). */
+struct bytes desk_device(struct ask *a);
+struct tries *desk_tries(struct access_desk *d);
 /* desk_pin.c: an address to send a code to, or the code. */
 enum ask_result desk_pin_post(struct ask *a, const struct desk_visit *v, const struct query *form,
 			      const struct access_provider *p);

@@ -15,8 +15,9 @@
 #include "store/names.h"
 
 #define COMPONENT "edge/access"
-/* Binds the end of a sign-in to the browser that began it (CONTROL §5.7). */
-#define SESSION_COOKIE "CF_Session"
+/* Binds the end of a sign-in to the browser that began it (CONTROL §5.7). No service on a neighbouring name can plant one
+ * with this prefix. */
+#define SESSION_COOKIE "__Host-CF_Session"
 #define FLOW_LIFE (900 * USEC_PER_SEC)
 
 /* A sign-in that is at the provider. */

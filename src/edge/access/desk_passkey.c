@@ -11,7 +11,6 @@
 #include "edge/access/identity.h"
 #include "edge/access/webauthn.h"
 #include "edge/control/page.h"
-#include "edge/control/signin.h"
 #include "store/store_access.h"
 
 #define COMPONENT "edge/access"
@@ -148,7 +147,7 @@ enum ask_result desk_passkey_post(struct ask *a, const struct desk_visit *v,
 	struct bytes challenge;
 	enum ask_result result;
 
-	if (!desk_may_try(a, v))
+	if (!desk_may_try(a, v, false))
 		return ASK_ANSWERED;
 	if (!take_challenge(a, form, SIGN_IN, &challenge))
 		return desk_sign_in_page(a, 403, v,
@@ -161,7 +160,7 @@ enum ask_result desk_passkey_post(struct ask *a, const struct desk_visit *v,
 			a, 403, v,
 			"That passkey cannot be used here. Choose another one, or another way.");
 	}
-	signin_try_worked(a->control->signin, a->request->client_ip);
+	desk_try_worked(a, key.email);
 	result = desk_signed_in(a, v, key.email, "", p->id,
 				json_pack("{s:[s, s, s]}", "amr", "pop", "user", "mfa"));
 	store_passkey_done(&key);

@@ -10,6 +10,7 @@
 #include "edge/access/desk.h"
 #include "edge/access/identity.h"
 #include "edge/access/pins.h"
+#include "edge/access/tries.h"
 #include "edge/control/page.h"
 #include "edge/control/signin.h"
 #include "http/mail.h"
@@ -17,8 +18,6 @@
 #include "store/names.h"
 
 #define COMPONENT "edge/access"
-#define DEVICE_COOKIE "CF_Device"
-#define DEVICE_BYTES 43
 #define MAIL_TIMEOUT (30 * USEC_PER_SEC)
 
 /* --- The mail ------------------------------------------------------------------------------------ */
@@ -133,24 +132,6 @@ static enum ask_result code_page(struct ask *a, int status, const struct desk_vi
 			 page_fill(arena, "access_code.html", values, ARRAY_LEN(values)), false);
 }
 
-/* The browser's own mark, for a month: PINs are good in one browser only (CONTROL §5.7). */
-static struct bytes device_of(struct ask *a)
-{
-	struct control_request *r = a->request;
-	struct bytes have = access_cookie(&r->head.fields, DEVICE_COOKIE);
-	char token[SIGNIN_TOKEN_SIZE];
-
-	if (have.len == DEVICE_BYTES)
-		return have;
-	signin_random_token(token);
-	answer_field(r, "Set-Cookie",
-		     arena_printf(&r->arena,
-				  DEVICE_COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Strict; "
-						"Max-Age=2592000",
-				  token));
-	return arena_copy(&r->arena, bytes_str(token));
-}
-
 /* Might this address be let in, were it proven? */
 static bool may_come(struct ask *a, const struct desk_visit *v, const struct access_provider *p,
 		     const char *email)
@@ -171,16 +152,21 @@ static bool may_come(struct ask *a, const struct desk_visit *v, const struct acc
 static enum ask_result ask_for_code(struct ask *a, const struct desk_visit *v,
 				    const struct access_provider *p, const char *email)
 {
-	struct bytes device = device_of(a);
-	char pin[PIN_DIGITS + 1];
+	struct bytes device = desk_device(a), to = bytes_str(email);
+	struct tries *tries = desk_tries(a->control->desk);
+	uint8_t room[16];
+	struct bytes network = signin_network(a->request->client_ip, room);
+	char pin[PIN_DIGITS_LONG + 1] = "";
 
 	if (may_come(a, v, p, email)) {
-		if (pins_make(a->control->pins, device, bytes_str(email), bytes_str(v->app->aud),
-			      clock_now(), pin) == 0)
+		if (tries_code(tries, device, to, network, clock_now())) {
+			pins_make(a->control->pins, device, to, bytes_str(v->app->aud), clock_now(),
+				  tries_is_own(tries, device, to), pin);
 			post(a, v, p, email, pin);
-		else
+		} else {
 			log_warn(COMPONENT, "too many sign-in codes for one address",
 				 LOG_STR("to", email), LOG_BYTES("ip", a->request->client_ip));
+		}
 		secret_wipe(pin, sizeof(pin));
 	} else {
 		log_info(COMPONENT, "no code for who may not come in", LOG_STR("to", email),
@@ -209,16 +195,16 @@ enum ask_result desk_pin_post(struct ask *a, const struct desk_visit *v, const s
 
 	if (!given || name_email(given, email, NULL) < 0)
 		return desk_sign_in_page(a, 400, v, "That is no e-mail address.");
-	if (!desk_may_try(a, v))
+	if (!desk_may_try(a, v, false))
 		return ASK_ANSWERED;
 	if (!code)
 		return ask_for_code(a, v, p, email);
-	if (pins_check(a->control->pins, device_of(a), bytes_str(email), bytes_str(v->app->aud),
+	if (pins_check(a->control->pins, desk_device(a), bytes_str(email), bytes_str(v->app->aud),
 		       digits_of(a, code), clock_now()) < 0) {
 		desk_audit(a, "login", email, v->app->name, "wrong code", "{}");
 		return code_page(a, 403, v, p, email,
 				 "That code is wrong, too old, or was tried too often.");
 	}
-	signin_try_worked(a->control->signin, a->request->client_ip);
+	desk_try_worked(a, email);
 	return desk_signed_in(a, v, email, "", p->id, json_pack("{s:[s]}", "amr", "otp"));
 }

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "edge/access/credentials.h"
 #include "edge/access/desk.h"
+#include "edge/access/tries.h"
 #include "edge/control/page.h"
 #include "edge/control/signin.h"
 #include "store/names.h"
@@ -17,15 +18,14 @@
 
 /* --- The page ------------------------------------------------------------------------------------ */
 
-/* What this answer sets already: each form of a page must have the same. */
-static struct bytes form_token_set(const struct control_request *r)
+/* What this answer sets already: all that is on a page must have the same. `start`: the name and "=". */
+static struct bytes cookie_set(const struct control_request *r, const char *start, size_t len)
 {
 	for (size_t i = 0; i < r->fields.count; i++) {
 		struct bytes value = r->fields.list[i].value;
 
-		if (bytes_starts_with(value, BYTES_LIT(FORM_COOKIE "=")))
-			return bytes_first(bytes_from(value, strlen(FORM_COOKIE "=")),
-					   SIGNIN_TOKEN_SIZE - 1);
+		if (bytes_starts_with(value, bytes_str(start)))
+			return bytes_first(bytes_from(value, strlen(start)), len);
 	}
 	return BYTES_NONE;
 }
@@ -38,7 +38,7 @@ const char *desk_form_token(struct ask *a)
 	char token[SIGNIN_TOKEN_SIZE];
 
 	if (have.len != SIGNIN_TOKEN_SIZE - 1)
-		have = form_token_set(r);
+		have = cookie_set(r, FORM_COOKIE "=", SIGNIN_TOKEN_SIZE - 1);
 	if (have.len == SIGNIN_TOKEN_SIZE - 1)
 		return arena_strdup(&r->arena, have);
 	signin_random_token(token);
@@ -153,18 +153,62 @@ static const struct access_provider *provider_of_form(struct ask *a, const struc
 	return NULL;
 }
 
-/* Counts the try; false after having answered. */
-bool desk_may_try(struct ask *a, const struct desk_visit *v)
+#define DEVICE_COOKIE "__Host-CF_Device"
+#define DEVICE_BYTES (SIGNIN_TOKEN_SIZE - 1)
+
+struct bytes desk_device(struct ask *a)
+{
+	struct control_request *r = a->request;
+	struct bytes have = access_cookie(&r->head.fields, DEVICE_COOKIE);
+	char token[SIGNIN_TOKEN_SIZE];
+
+	if (have.len != DEVICE_BYTES)
+		have = cookie_set(r, DEVICE_COOKIE "=", DEVICE_BYTES);
+	if (have.len == DEVICE_BYTES)
+		return have;
+	signin_random_token(token);
+	answer_field(r, "Set-Cookie",
+		     arena_printf(&r->arena,
+				  DEVICE_COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Strict; "
+						"Max-Age=2592000",
+				  token));
+	return arena_copy(&r->arena, bytes_str(token));
+}
+
+static bool too_many(struct ask *a, const struct desk_visit *v, int wait)
+{
+	log_warn(COMPONENT, "too many sign-in attempts", LOG_BYTES("ip", a->request->client_ip));
+	answer_field(a->request, "Retry-After", arena_printf(&a->request->arena, "%d", wait));
+	(void)desk_sign_in_page(a, 429, v, "Too many attempts. Wait a little, then try again.");
+	return false;
+}
+
+bool desk_may_try(struct ask *a, const struct desk_visit *v, bool is_costly)
 {
 	struct control_request *r = a->request;
 	int wait = 0;
 
-	if (signin_try(a->control->signin, r->client_ip, clock_now(), &wait))
+	if (is_costly ? signin_try(a->control->signin, r->client_ip, clock_now(), &wait)
+		      : signin_try_network(a->control->signin, r->client_ip, clock_now(), &wait))
 		return true;
-	log_warn(COMPONENT, "too many sign-in attempts", LOG_BYTES("ip", r->client_ip));
-	answer_field(r, "Retry-After", arena_printf(&r->arena, "%d", wait));
-	(void)desk_sign_in_page(a, 429, v, "Too many attempts. Wait a little, then try again.");
-	return false;
+	return too_many(a, v, wait);
+}
+
+void desk_try_worked(struct ask *a, const char *email)
+{
+	signin_try_worked(a->control->signin, a->request->client_ip);
+	tries_worked(desk_tries(a->control->desk), desk_device(a), bytes_str(email));
+}
+
+/* In their own browser a person may try whatever others do meanwhile. */
+static bool may_try_password(struct ask *a, const struct desk_visit *v, const char *email)
+{
+	struct tries *tries = desk_tries(a->control->desk);
+	struct bytes who = bytes_str(email), device = desk_device(a);
+
+	if (!tries_is_own(tries, device, who) && !desk_may_try(a, v, true))
+		return false;
+	return tries_password(tries, device, who, clock_now()) || too_many(a, v, 60);
 }
 
 static enum ask_result password(struct ask *a, const struct desk_visit *v, const struct query *form,
@@ -178,11 +222,11 @@ static enum ask_result password(struct ask *a, const struct desk_visit *v, const
 	if (!given || !word || strlen(word) > PASSWORD_BYTES_MAX)
 		return desk_sign_in_page(a, 400, v,
 					 "Both an e-mail address and a password are needed.");
-	if (!desk_may_try(a, v))
-		return ASK_ANSWERED;
 	/* What is no address is looked for all the same: nobody has it, and it takes as long. */
 	if (name_email(given, email, NULL) < 0)
 		email[0] = 0;
+	if (!may_try_password(a, v, email))
+		return ASK_ANSWERED;
 	r = store_person_check(a->control->store, email, word, &err);
 	if (r < 0) {
 		if (r != E_DENIED)
@@ -190,7 +234,7 @@ static enum ask_result password(struct ask *a, const struct desk_visit *v, const
 		desk_audit(a, "login", email, v->app->name, "wrong password", "{}");
 		return desk_sign_in_page(a, 403, v, "The e-mail address or the password is wrong.");
 	}
-	signin_try_worked(a->control->signin, a->request->client_ip);
+	desk_try_worked(a, email);
 	return desk_signed_in(a, v, email, "", p->id, json_pack("{s:[s]}", "amr", "pwd"));
 }
 

@@ -12,13 +12,13 @@
 #define HOUR (3600 * USEC_PER_SEC)
 
 struct pin {
-	char digits[PIN_DIGITS + 1];
+	char digits[PIN_DIGITS_LONG + 1];
 	char *email, *app; /* owned */
 	usec until;
 	int tries; /* left */
 };
 
-/* How many an address was sent. */
+/* How many were sent to an address for browsers that nobody knows. */
 struct sent {
 	usec since;
 	int count;
@@ -62,7 +62,7 @@ struct pins *pins_free(struct pins *p)
 	return mem_free(p);
 }
 
-static bool may_send(struct pins *p, struct bytes email, usec now)
+static bool is_asked_for_too_often(struct pins *p, struct bytes email, usec now)
 {
 	struct sent *s = cache_find(p->by_email, email);
 
@@ -71,10 +71,10 @@ static bool may_send(struct pins *p, struct bytes email, usec now)
 		s->since = now;
 		cache_put(p->by_email, email, s);
 	}
-	return s->count++ < PINS_PER_HOUR;
+	return s->count++ >= PINS_SHORT;
 }
 
-/* Each number is as likely as any other: what is above the last multiple of a million is drawn again. */
+/* Six digits. Each number is as likely as any other: what is above the last multiple of a million is drawn again. */
 static void draw(char ret[PIN_DIGITS + 1])
 {
 	uint32_t number;
@@ -85,22 +85,20 @@ static void draw(char ret[PIN_DIGITS + 1])
 	snprintf(ret, PIN_DIGITS + 1, "%06u", number % 1000000u);
 }
 
-int pins_make(struct pins *p, struct bytes device, struct bytes email, struct bytes app, usec now,
-	      char ret[PIN_DIGITS + 1])
+void pins_make(struct pins *p, struct bytes device, struct bytes email, struct bytes app, usec now,
+	       bool is_own, char ret[PIN_DIGITS_LONG + 1])
 {
-	struct pin *pin;
+	struct pin *pin = mem_alloc(sizeof(*pin));
 
-	if (!may_send(p, email, now))
-		return E_LIMIT;
-	pin = mem_alloc(sizeof(*pin));
 	draw(pin->digits);
+	if (!is_own && is_asked_for_too_often(p, email, now))
+		draw(pin->digits + PIN_DIGITS);
 	pin->email = mem_strndup(email);
 	pin->app = mem_strndup(app);
 	pin->until = now + PIN_LIFE;
 	pin->tries = PIN_TRIES;
 	cache_put(p->by_device, device, pin);
-	memcpy(ret, pin->digits, PIN_DIGITS + 1);
-	return 0;
+	memcpy(ret, pin->digits, sizeof(pin->digits));
 }
 
 int pins_check(struct pins *p, struct bytes device, struct bytes email, struct bytes app,

@@ -175,7 +175,7 @@ static void address_forget(struct signin *s, struct address_tries *t)
 }
 
 /* An IPv6 customer has a /64 at least: the network counts, not the address. */
-static struct bytes address_key(struct bytes ip, uint8_t room[16])
+struct bytes signin_network(struct bytes ip, uint8_t room[16])
 {
 	struct address a;
 
@@ -190,7 +190,7 @@ static struct bytes address_key(struct bytes ip, uint8_t room[16])
 static struct address_tries *address_tries(struct signin *s, struct bytes ip, usec now)
 {
 	uint8_t room[16];
-	struct bytes key = address_key(ip, room);
+	struct bytes key = signin_network(ip, room);
 	struct address_tries *t = map_find(s->by_address, key);
 
 	if (!t) {
@@ -226,7 +226,7 @@ static bool bucket_take(struct signin *s, usec now)
 	return true;
 }
 
-bool signin_try(struct signin *s, struct bytes ip, usec now, int *ret_wait_seconds)
+bool signin_try_network(struct signin *s, struct bytes ip, usec now, int *ret_wait_seconds)
 {
 	struct address_tries *t;
 
@@ -236,12 +236,19 @@ bool signin_try(struct signin *s, struct bytes ip, usec now, int *ret_wait_secon
 		*ret_wait_seconds = (int)((t->window_ends - now + USEC_PER_SEC - 1) / USEC_PER_SEC);
 		return false;
 	}
-	if (!bucket_take(s, now)) {
-		*ret_wait_seconds = 1;
-		return false;
-	}
 	t->count++;
 	return true;
+}
+
+bool signin_try(struct signin *s, struct bytes ip, usec now, int *ret_wait_seconds)
+{
+	if (!signin_try_network(s, ip, now, ret_wait_seconds))
+		return false;
+	if (bucket_take(s, now))
+		return true;
+	address_tries(s, ip, now)->count--;
+	*ret_wait_seconds = 1;
+	return false;
 }
 
 void signin_try_worked(struct signin *s, struct bytes ip)
@@ -250,7 +257,7 @@ void signin_try_worked(struct signin *s, struct bytes ip)
 	struct address_tries *t;
 
 	CHECK(s, MAGIC_SIGNIN);
-	t = map_find(s->by_address, address_key(ip, room));
+	t = map_find(s->by_address, signin_network(ip, room));
 	if (t)
 		address_forget(s, t);
 }

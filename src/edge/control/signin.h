@@ -33,6 +33,11 @@ void signin_close(struct signin *s, struct bytes token);
 /* May this address (IPv6: its /64) try a password now? Counts the try; a sign-in that worked is
  * forgiven with signin_try_worked(). *ret_wait_seconds says when to come back after a refusal. */
 bool signin_try(struct signin *s, struct bytes ip, usec now, int *ret_wait_seconds);
+/* The same without the limit on all addresses together, for what costs us little: strangers who are many keep nobody out
+ * then. */
+bool signin_try_network(struct signin *s, struct bytes ip, usec now, int *ret_wait_seconds);
+/* What counts as one network; in `room`, or in `ip`. */
+struct bytes signin_network(struct bytes ip, uint8_t room[16]);
 void signin_try_worked(struct signin *s, struct bytes ip);
 
 /* The sessions, for the process that takes over on this host; an array, owned by the caller. What signin_load()
