@@ -20,6 +20,7 @@ from testenv.idp import CLIENT, SECRET, GitHub, context_of, query_of
 from testenv.origin import Origin
 from testenv.program import PATIENCE, Program, check, clean_env
 
+pytestmark = pytest.mark.slow
 HERE = pathlib.Path(__file__).parent / "browser"
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = ROOT / "build/npm"

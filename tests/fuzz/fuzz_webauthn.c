@@ -29,8 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					   "0123456789abcdef0123456789abcdef");
 	}
 	/* Nobody can sign without the key. */
-	BUG_IF(webauthn_check(&expected, client_data, auth_data, BYTES_LIT("signature"), &key, &counter,
-			      NULL) == 0);
+	BUG_IF(webauthn_check(&expected, client_data, auth_data, BYTES_LIT("signature"), &key,
+			      &counter, NULL) == 0);
 	arena_done(&arena);
 	return 0;
 }

@@ -116,6 +116,5 @@ bool tries_code(struct tries *t, struct bytes device, struct bytes email, struct
 {
 	if (tries_is_own(t, device, email))
 		return take(t, key_of("code", device, email), CODES_OWN, HOUR / CODES_OWN, now);
-	return take(t, key_of("code of a network", network, email), CODES_NETWORK, CODES_PAUSE,
-		    now);
+	return take(t, key_of("code of a network", network, email), CODES_NETWORK, CODES_PAUSE, now);
 }
