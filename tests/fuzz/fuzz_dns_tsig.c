@@ -36,7 +36,7 @@ static void sign_and_change(struct bytes message, size_t bit)
 	if (!dns_tsig_sign(copy, &len, sizeof(copy), &key, clock_wall_now(), &mac, false))
 		return;
 	/* What stood behind the message is none of its records: then the signature is not found. */
-	if (dns_tsig_find(bytes_of(copy, len), &t) != DNS_TSIG_PRESENT)
+	if (dns_tsig_find(bytes_of(copy, len), &t) != DNS_TSIG_PRESENT || t.at != message.len)
 		return;
 	BUG_IF(verify(bytes_of(copy, len)) != DNS_TSIG_GOOD);
 	bit = 16 + bit % (8 * len - 16);

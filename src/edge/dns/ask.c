@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "edge/dns/shape.h"
 #include "io/udp_peer.h"
 
 #define HEADER_BYTES 12
@@ -77,7 +78,7 @@ enum dns_reply_verdict dns_reply_read(struct bytes packet, const struct dns_aske
 	/* Of most that is not meant for us the header is enough. */
 	if (packet.len < HEADER_BYTES || !(packet.ptr[2] & 0x80) ||
 	    (packet.ptr[0] << 8 | packet.ptr[1]) != asked->id ||
-	    (packet.ptr[2] >> 3 & 15) != asked->opcode ||
+	    (packet.ptr[2] >> 3 & 15) != asked->opcode || !dns_reply_has_shape(packet) ||
 	    ldns_wire2pkt(&p, packet.ptr, packet.len) != LDNS_STATUS_OK)
 		return DNS_REPLY_FOREIGN;
 	*ret = (struct dns_reply){ ldns_pkt_get_rcode(p), dns_tsig_error(packet) };

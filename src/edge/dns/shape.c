@@ -109,3 +109,26 @@ bool dns_query_has_shape(struct bytes packet, struct dns_query_shape *ret)
 	}
 	return true;
 }
+
+bool dns_reply_has_shape(struct bytes packet)
+{
+	struct cursor c = { packet.ptr, 0, packet.len };
+	unsigned counts[6], type, size, options = 0;
+
+	for (size_t i = 0; i < 6; i++)
+		if (!take16(&c, &counts[i]))
+			return false;
+	for (unsigned i = 0; i < counts[2]; i++)
+		if (!take_name(&c) || !skip(&c, 4))
+			return false;
+	unsigned records = counts[3] + counts[4] + counts[5];
+	for (unsigned i = 0; i < records; i++) {
+		bool is_last = counts[5] && i == records - 1;
+		if (!take_name(&c) || !take16(&c, &type) || !skip(&c, 6) || !take16(&c, &size) ||
+		    !skip(&c, size))
+			return false;
+		if ((type == TYPE_TSIG && !is_last) || (type == TYPE_OPT && options++))
+			return false;
+	}
+	return true;
+}

@@ -1,4 +1,4 @@
-/* What a query may look like, before a library reads it: so that no packet makes that expensive. A pure function,
+/* What a query, or the answer to one of ours, may look like, before a library reads it: so that no packet makes that expensive. A pure function,
  * any thread.
  *
  * One question; at most one SOA in the authority section (IXFR, RFC 1995 §3); at most one OPT (RFC 6891 §6.1.1) and
@@ -20,3 +20,7 @@ struct dns_query_shape {
 
 /* Also fills in *ret. False: FORMERR. `packet` has a whole header. */
 bool dns_query_has_shape(struct bytes packet, struct dns_query_shape *ret);
+
+/* An answer: any records whose names point backwards only, at most one OPT and one TSIG, which is the last. Of several
+ * of these the library forgets all but one, and never frees them. False: it is none. */
+bool dns_reply_has_shape(struct bytes packet);
