@@ -19,6 +19,7 @@ from testenv.guard import Browser, Guard
 from testenv.idp import EcKey, GitHub, Oidc, PsKey
 from testenv.origin import Origin
 from testenv.team import Key
+from testenv.wait import wait_until
 
 STAFF = {"email_domain": {"domain": "example.com"}}
 
@@ -364,6 +365,50 @@ def test_github_says_what_is_wrong(place, github):
     answer = sign_in(place, github, wrong)
     assert answer.status == 502 and "does not accept this edge" in said(answer)
     assert not place.origin.seen
+
+
+# --- sessions, and pages ------------------------------------------------------------------------------------
+
+
+def test_a_session_goes_on_without_a_word(place, idp):
+    """The application's token ends, the organisation's does not."""
+    url = place.app(place.provider("oidc", idp.config()), session_duration="2s")
+    browser, answer = set_out(place, url)
+    assert browser.follow(browser.ask(idp.authorize(answer.location))).status == 200
+    first, exchanged = browser.jar(url)["CF_Authorization"], idp.asked("/token")
+    wait_until(lambda: browser.ask(url).status == 302, "end of the token", 30)
+    # A program is told, and a page is there again after a few redirects; nobody is asked anything.
+    assert browser.ask(url, headers={"Accept": "application/json"}).status == 401
+    again = browser.open(url)
+    assert again.status == 200 and again.url == url
+    assert browser.jar(url)["CF_Authorization"] != first and idp.asked("/token") == exchanged
+    # It is judged anew: who is not wanted any more gets no further.
+    place.guard.do("PUT", f"access/policies/{place.staff}", {"name": "Staff", "decision": "allow", "include": [{"email": {"email": "b@x.test"}}]})  # fmt: skip
+    try:
+        refused = browser.open(url)
+        assert refused.status == 403 and "ann@example.com" in refused.text
+    finally:
+        place.guard.do("PUT", f"access/policies/{place.staff}", {"name": "Staff", "decision": "allow", "include": [STAFF]})
+
+
+def test_pages_need_nothing_from_elsewhere(place, shared):
+    browser = Browser(place.edge)
+    sign_in_page = browser.open(shared)
+    left = browser.ask(shared + "cdn-cgi/access/logout")
+    for page in (sign_in_page, left):
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "script-src" not in policy and "frame-ancestors 'none'" in policy
+        assert page.headers["Cache-Control"] == "no-store" and page.headers["Referrer-Policy"] == "no-referrer"
+        for path in re.findall(r'(?:href|src)="(/[^"]*\.(?:css|svg|js))"', page.text):
+            got = browser.ask(urllib.parse.urljoin(page.url, path))
+            assert got.status == 200 and got.headers["X-Content-Type-Options"] == "nosniff", path
+    assert browser.ask(shared + "cdn-cgi/access/assets/layout.html").status == 404
+
+
+@pytest.mark.parametrize("logo", ["javascript:alert(1)", "https://x.test; script-src *", "http://x.test/a.png", "data:text/html,x"])
+def test_a_logo_is_a_picture(place, logo):
+    status, said = place.guard.ask("POST", "access/organizations", {"name": "X", "logo_url": logo})
+    assert status == 400 and "logo_url" in said["errors"][0]["message"]
 
 
 # --- what is refused when it is set up --------------------------------------------------------------------

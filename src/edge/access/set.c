@@ -168,7 +168,7 @@ static int provider_of(struct access_set *s, json_t *body, struct access_provide
 	if (strcmp(p->kind, "saml") == 0)
 		return err_set(
 			err, E_UNSUPPORTED,
-			"identity provider %s: SAML is not supported (docs/access.md says why); "
+			"identity provider %s: SAML is not supported (docs/sign-in.md says why); "
 			"most that speak it speak OpenID Connect, too: type \"oidc\"",
 			p->name);
 	return err_set(
