@@ -13,46 +13,11 @@ import jwt
 import pytest
 
 from conftest import Own
-from testenv.connector import write_config
-from testenv.edge import ZONE
-from testenv.guard import Browser, Guard
+from testenv.guard import Browser
 from testenv.idp import EcKey, GitHub, Oidc, PsKey
-from testenv.origin import Origin
+from testenv.place import STAFF, Place
 from testenv.team import Key
 from testenv.wait import wait_until
-
-STAFF = {"email_domain": {"domain": "example.com"}}
-
-
-class Place:
-    """An edge, and an application for each way to sign in."""
-
-    def __init__(self, own):
-        self.edge = own.edge()
-        self.origin = Origin()
-        cli = own.cli(self.edge)
-        tunnel = cli.create("guarded")
-        cli.check("tunnel", "route", "dns", "guarded", f"*.{ZONE}")
-        rules = [{"hostname": f"*.{ZONE}", "service": self.origin.service}]
-        own.connect(cli, tunnel, write_config(own.folder / "guarded.json", tunnel, rules))
-        self.edge.wait_connections(4)
-        self.guard = Guard(self.edge)
-        self.staff = self.guard.policy("Staff", "allow", STAFF)
-        self.count = 0
-
-    def provider(self, kind, config, name="Somewhere"):
-        return self.guard.make("identity_providers", name=name, type=kind, config=config)["id"]
-
-    def app(self, provider, policy=None, **more):
-        """The URL of a new application."""
-        self.count += 1
-        name = f"app-{self.count}"
-        self.guard.app(name, policy or self.staff, allowed_idps=[provider], **more)
-        return f"https://{name}.{ZONE}:{self.edge.https}/"
-
-    def emails(self):
-        return [r.get("Cf-Access-Authenticated-User-Email") for r in self.origin.seen]
-
 
 @pytest.fixture(scope="module")
 def module_place(tmp_path_factory):

@@ -135,7 +135,7 @@ class Browser:
 class MailSink:
     """A mail server that keeps what it gets: real SMTP, with STARTTLS and sign-in where a test wants them."""
 
-    def __init__(self, tls=None, login=None):
+    def __init__(self, tls=None, login=None, tls_at_once=None):
         self.mails = []
         self.login = login
         self.controller = Controller(
@@ -143,12 +143,14 @@ class MailSink:
             hostname="127.0.0.1",
             port=net.free_port(),
             tls_context=tls,
+            ssl_context=tls_at_once,
             require_starttls=bool(tls),
             authenticator=self.check if login else None,
             auth_required=bool(login),
+            auth_require_tls=not tls_at_once,  # it does not count TLS that was there first
         )
         self.controller.start()
-        self.url = f"smtp://127.0.0.1:{self.controller.port}"
+        self.url = f"{'smtps' if tls_at_once else 'smtp'}://127.0.0.1:{self.controller.port}"
 
     def check(self, server, session, envelope, mechanism, data):
         given = (data.login.decode(), data.password.decode()) if mechanism in ("LOGIN", "PLAIN") else None
