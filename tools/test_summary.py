@@ -5,7 +5,8 @@
 
 Reads a folder of JUnit files (*.xml, from ctest and pytest) and of *.count files, each one line
 "passed failed skipped name". A ctest entry is a whole cmocka program; its own counts are read from
-its output. What failed in NAME.xml and passed in NAME-again.xml counts as passed, and is named as unsteady.
+its output. What failed in NAME.xml and passed in NAME-again.xml or NAME-again2.xml counts as passed, and is
+named as unsteady.
 Exit status 1 if anything failed. With --failed FILE.xml it prints how many cases of that file failed.
 """
 
@@ -15,6 +16,7 @@ import sys
 import xml.etree.ElementTree
 
 CMOCKA = re.compile(r"^\[\s+(PASSED|FAILED|SKIPPED)\s+\]\s+(\d+) test\(s\)", re.MULTILINE)
+AGAIN = re.compile(r"-again2?$")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -54,11 +56,11 @@ def junit_file(file):
         yield (*junit_case(case), "::".join(p for p in parts if p))
 
 
-def settled(rows, again):
-    """The rows, those that failed replaced by what a second try said; and the names of those that passed then."""
-    second = {row[3]: row for row in junit_file(again)} if again.exists() else {}
-    unsteady = [row[3] for row in rows if row[1] and row[3] in second and not second[row[3]][1]]
-    return [second[row[3]] if row[3] in unsteady else row for row in rows], unsteady
+def settled(rows, tries):
+    """The rows, those that failed replaced by what a later try said; and the names of those that passed then."""
+    passed = {row[3]: row for file in tries if file.exists() for row in junit_file(file) if row[0] and not row[1]}
+    unsteady = [row[3] for row in rows if row[1] and row[3] in passed]
+    return [passed[row[3]] if row[3] in unsteady else row for row in rows], unsteady
 
 
 def main():
@@ -69,11 +71,12 @@ def main():
     total = [0, 0, 0]
     failures = []
     unsteady = []
-    files = [f for f in sorted(folder.glob("*.xml")) if not f.stem.endswith("-again")]
+    files = [f for f in sorted(folder.glob("*.xml")) if not AGAIN.search(f.stem)]
     for file in files + sorted(folder.glob("*.count")):
         try:
             if file.suffix == ".xml":
-                rows, shaky = settled(list(junit_file(file)), file.with_stem(file.stem + "-again"))
+                tries = [file.with_stem(file.stem + again) for again in ("-again", "-again2")]
+                rows, shaky = settled(list(junit_file(file)), tries)
                 unsteady += [f"{file.stem}: {name}" for name in shaky]
             else:
                 passed, failed, skipped, name = file.read_text().strip().split(" ", 3)
