@@ -8,6 +8,7 @@ from conftest import Own
 from testenv.guard import Browser, MailSink
 from testenv.idp import context_of
 from testenv.place import Place
+from testenv.wait import wait_until
 
 LOGIN = ("edge", "pass wörd")
 
@@ -95,3 +96,50 @@ def test_where_it_cannot_be_sent_nobody_gets_it(place, sink, tls, why, change):
     ask_for_code(place, {n: v for n, v in config.items() if v is not None})
     log.wait_log("a sign-in code could not be sent", since=since)
     assert not mails.mails and "pass w" not in log.text(since)
+
+
+# --- who is not kept out ------------------------------------------------------------------------------------
+
+
+def ask_as(place, url, source, browser=None):
+    """Somebody at this address of the network asks for joe's code."""
+    browser = browser or Browser(place.edge, source)
+    page = browser.open(url)
+    return browser, browser.ask(page.url, "POST", {**form_of(page), "email": "joe@example.com"})
+
+
+def test_strangers_keep_nobody_out(place, sink):
+    mails = sink()
+    config = {"smtp_url": mails.url, "from": "adit@example.com", "smtp_plain": True}
+    url = place.app(place.provider("onetimepin", config))
+    own, page = ask_as(place, url, "127.0.9.1")
+    assert own.follow(own.ask(page.url, "POST", {**form_of(page), "code": mails.pin_for("joe@example.com")})).status == 200
+    own.ask(url + "cdn-cgi/access/logout")
+
+    # From one place only so many codes are sent, and the page does not say which was the last; then it has to wait.
+    before = len(mails.mails)
+    answers = [ask_as(place, url, "127.0.9.2")[1] for _ in range(12)]
+    assert [a.status for a in answers] == [200] * 10 + [429] * 2
+    wait_until(lambda: len(mails.mails) == before + 5, "five codes")
+    # Joe gets his from anywhere else, and in his own browser from that very place.
+    for browser, source in ((None, "127.0.9.3"), (own, "127.0.9.2")):
+        if browser:
+            browser.source = source
+        before = len(mails.mails)
+        joe, page = ask_as(place, url, source, browser)
+        assert page.status == 200
+        wait_until(lambda before=before: len(mails.mails) == before + 1, "joe's code")
+        code = mails.pin_for("joe@example.com")
+        assert joe.follow(joe.ask(page.url, "POST", {**form_of(page), "code": code})).status == 200
+
+
+def test_many_codes_are_long_ones(place, sink):
+    mails = sink()
+    config = {"smtp_url": mails.url, "from": "adit@example.com", "smtp_plain": True}
+    url = place.app(place.provider("onetimepin", config))
+    start = len(mails.mails)
+    for i in range(62):
+        stranger, page = ask_as(place, url, f"127.0.10.{i + 1}")
+    wait_until(lambda: len(mails.mails) == start + 62, "codes for all")
+    code = max((re.search(r"^ {4}([0-9]+)\r?$", text, re.MULTILINE)[1] for _, text in mails.mails), key=len)
+    assert len(code) == 12

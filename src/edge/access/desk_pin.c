@@ -195,7 +195,9 @@ enum ask_result desk_pin_post(struct ask *a, const struct desk_visit *v, const s
 
 	if (!given || name_email(given, email, NULL) < 0)
 		return desk_sign_in_page(a, 400, v, "That is no e-mail address.");
-	if (!desk_may_try(a, v, false))
+	/* In their own browser a person may go on whatever others of their network do. */
+	if (!tries_is_own(desk_tries(a->control->desk), desk_device(a), bytes_str(email)) &&
+	    !desk_may_try(a, v, false))
 		return ASK_ANSWERED;
 	if (!code)
 		return ask_for_code(a, v, p, email);

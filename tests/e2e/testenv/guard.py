@@ -77,8 +77,9 @@ class Answer:
 class Browser:
     """Follows nothing by itself; cookies are kept for each host, as all of ours are of one host."""
 
-    def __init__(self, edge):
-        self.edge = edge
+    def __init__(self, edge, source=None):
+        """`source`: the address of loopback it comes from."""
+        self.edge, self.source = edge, source
         self.jars = {}
 
     def jar(self, url):
@@ -90,7 +91,9 @@ class Browser:
     def ask(self, url, method="GET", data=None, headers=()):
         parts = urllib.parse.urlsplit(url)
         context = ssl.create_default_context(cafile=str(self.edge.ca))
-        connection = http.client.HTTPConnection("127.0.0.1", self.edge.https, timeout=30)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.edge.https, timeout=30, source_address=(self.source, 0) if self.source else None
+        )
         connection.connect()
         connection.sock = context.wrap_socket(connection.sock, server_hostname=parts.hostname)
         fields = {"Host": parts.netloc, "User-Agent": "browser of a test", **dict(headers)}
