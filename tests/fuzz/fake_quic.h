@@ -1,12 +1,12 @@
-/* quic.h without packets, for targets with a hostile peer of src/transport/quic: included by the target, it takes the
- * place of the library. The target plays the peer with fake_quic_…(); what the driver does is held to the contract.
+/* quic.h without packets, for targets with a hostile peer of src/transport/quic or of HTTP/3: included by the target, it
+ * takes the place of the library. The target plays the peer with fake_quic_…(); what the driver does is held to the contract.
  * As the real one: no event arrives inside a call, on_stream_closed() comes once and after both sides are over. */
 #pragma once
 
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "transport/quic/quic_tunnel.h"
+#include "quic/quic.h"
 
 #define FAKE_STREAMS_MAX 64
 
@@ -23,13 +23,15 @@ struct quic_stream {
 
 struct quic_conn {
 	void *ctx;
+	const struct quic_events *events;
 	struct loop *loop;
 	struct address peer;
 	struct quic_stream streams[FAKE_STREAMS_MAX];
 	size_t count;
-	int64_t next_ours, next_theirs;
-	size_t room;      /* what writes still take */
-	size_t datagrams; /* how many still fit */
+	int64_t next_ours, next_theirs;       /* ids of streams both may write to */
+	int64_t next_our_uni, next_their_uni; /* and of those only one may */
+	size_t room;                          /* what writes still take */
+	size_t datagrams;                     /* how many still fit */
 	bool is_over, is_gone;
 };
 
@@ -41,13 +43,15 @@ static void fake_must(bool holds)
 
 /* --- The peer -------------------------------------------------------------------------------- */
 
-static const struct quic_events *const fake_events = &quic_tunnel_events;
-
-static struct quic_conn *fake_quic_new(struct loop *l, bool is_client)
+static inline struct quic_conn *fake_quic_new(struct loop *l, bool is_client,
+					      const struct quic_events *events)
 {
 	struct quic_conn *c = mem_alloc(sizeof(*c));
 
 	c->loop = l;
+	c->events = events;
+	c->next_our_uni = is_client ? 2 : 3;
+	c->next_their_uni = is_client ? 3 : 2;
 	c->next_ours = is_client ? 0 : 1;
 	c->next_theirs = is_client ? 1 : 0;
 	c->room = 1 << 20;
@@ -76,18 +80,18 @@ static void fake_quic_turn(struct quic_conn *c)
 			continue;
 		if (st->wants_room && c->room && !st->we_ended && !c->is_over) {
 			st->wants_room = false;
-			fake_events->on_writable(st);
+			c->events->on_writable(st);
 		}
 		if (c->is_over || (st->we_ended && st->peer_ended)) {
 			st->is_closed = true;
-			fake_events->on_stream_closed(st, c->is_over && !st->code ? QUIC_CODE_LOST
-										  : st->code);
+			c->events->on_stream_closed(st, c->is_over && !st->code ? QUIC_CODE_LOST
+										: st->code);
 		}
 	}
 	if (c->is_over && !c->is_gone) {
 		const struct err err = { .code = E_CLOSED, .text = "closed" };
 		c->is_gone = true;
-		fake_events->on_closed(c, &err);
+		c->events->on_closed(c, &err);
 	}
 }
 
@@ -97,7 +101,19 @@ static struct quic_stream *fake_quic_peer_opens(struct quic_conn *c)
 
 	if (st) {
 		st->is_known = true;
-		fake_events->on_stream(c, st);
+		c->events->on_stream(c, st);
+	}
+	return st;
+}
+
+static inline struct quic_stream *fake_quic_peer_opens_uni(struct quic_conn *c)
+{
+	struct quic_stream *st = c->is_over ? NULL : fake_stream_new(c, &c->next_their_uni);
+
+	if (st) {
+		st->is_known = true;
+		st->we_ended = true;
+		c->events->on_uni_stream(c, st);
 	}
 	return st;
 }
@@ -110,7 +126,7 @@ static void fake_quic_data(struct quic_stream *st, struct bytes data, bool fin)
 	if (st->is_deaf)
 		return;
 	st->received += data.len;
-	fake_events->on_data(st, data, fin);
+	st->conn->events->on_data(st, data, fin);
 }
 
 static void fake_quic_peer_reset(struct quic_stream *st, uint64_t code)
@@ -119,7 +135,7 @@ static void fake_quic_peer_reset(struct quic_stream *st, uint64_t code)
 		return;
 	st->peer_ended = true;
 	st->code = code;
-	fake_events->on_peer_reset(st, code);
+	st->conn->events->on_peer_reset(st, code);
 }
 
 static void fake_quic_peer_stop(struct quic_stream *st, uint64_t code)
@@ -128,20 +144,20 @@ static void fake_quic_peer_stop(struct quic_stream *st, uint64_t code)
 		return;
 	st->we_ended = true;
 	st->code = code;
-	fake_events->on_peer_stop(st, code);
+	st->conn->events->on_peer_stop(st, code);
 }
 
-static void fake_quic_datagram(struct quic_conn *c, struct bytes data)
+static inline void fake_quic_datagram(struct quic_conn *c, struct bytes data)
 {
-	if (!c->is_over && fake_events->on_datagram)
-		fake_events->on_datagram(c, data);
+	if (!c->is_over && c->events->on_datagram)
+		c->events->on_datagram(c, data);
 }
 
-static void fake_quic_datagram_room(struct quic_conn *c)
+static inline void fake_quic_datagram_room(struct quic_conn *c)
 {
 	c->datagrams += 4;
-	if (!c->is_over && fake_events->on_datagram_room)
-		fake_events->on_datagram_room(c);
+	if (!c->is_over && c->events->on_datagram_room)
+		c->events->on_datagram_room(c);
 }
 
 /* --- quic.h, as far as the driver calls it ---------------------------------------------------- */
@@ -154,6 +170,23 @@ void quic_conn_set_ctx(struct quic_conn *c, void *ctx)
 void *quic_conn_ctx(struct quic_conn *c)
 {
 	return c->ctx;
+}
+
+void quic_conn_set_events(struct quic_conn *c, const struct quic_events *events, uint64_t held_max)
+{
+	(void)held_max;
+	c->events = events;
+}
+
+/* There is none: it only leads to the loop. */
+struct quic_endpoint *quic_conn_endpoint(struct quic_conn *c)
+{
+	return (struct quic_endpoint *)c;
+}
+
+struct loop *quic_endpoint_loop(struct quic_endpoint *e)
+{
+	return ((struct quic_conn *)e)->loop;
 }
 
 const struct address *quic_conn_peer(const struct quic_conn *c)
@@ -231,6 +264,23 @@ struct quic_stream *quic_open(struct quic_conn *c, void *ctx)
 	return st;
 }
 
+struct quic_stream *quic_open_uni(struct quic_conn *c, void *ctx)
+{
+	struct quic_stream *st = c->is_over ? NULL : fake_stream_new(c, &c->next_our_uni);
+
+	if (st) {
+		st->ctx = ctx;
+		st->is_known = true;
+		st->peer_ended = true;
+	}
+	return st;
+}
+
+bool quic_stream_is_uni(const struct quic_stream *st)
+{
+	return st->id & 2;
+}
+
 size_t quic_stream_count(const struct quic_conn *c)
 {
 	return c->count;
@@ -285,6 +335,21 @@ size_t quic_stream_write(struct quic_stream *st, struct bytes data, bool fin)
 	return n;
 }
 
+size_t quic_stream_room(struct quic_stream *st)
+{
+	st->wants_room |= st->conn->room == 0;
+	return st->we_ended || st->conn->is_over ? 0 : st->conn->room;
+}
+
+void quic_stream_write_all(struct quic_stream *st, struct bytes data, bool fin)
+{
+	fake_must(!st->is_closed);
+	if (st->we_ended || st->conn->is_over)
+		return;
+	st->conn->room -= data.len < st->conn->room ? data.len : st->conn->room;
+	st->we_ended = fin;
+}
+
 void quic_stream_consume(struct quic_stream *st, size_t n)
 {
 	st->consumed += n;
@@ -322,12 +387,6 @@ void quic_limits_default(struct quic_limits *limits)
 }
 
 void *quic_endpoint_ctx(struct quic_endpoint *e)
-{
-	(void)e;
-	abort();
-}
-
-struct loop *quic_endpoint_loop(struct quic_endpoint *e)
 {
 	(void)e;
 	abort();

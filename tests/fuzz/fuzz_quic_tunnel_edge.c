@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	user = (struct tunnel_user){ .how = data[0] };
 	has_only_datagrams_v2 = data[0] & DATAGRAMS_V2;
 	peer.input = bytes_of(data + 2, size - 2);
-	peer.conn = fake_quic_new(loop, false);
+	peer.conn = fake_quic_new(loop, false, &quic_tunnel_events);
 	const struct session_start start = {
 		.side = SESSION_EDGE,
 		.quic = peer.conn,

@@ -7,6 +7,7 @@
 
 #include "fake/memory_stream.h"
 #include "fake_quic.h"
+#include "transport/quic/quic_tunnel.h"
 #include "tunnel_users.h"
 
 #define REGISTERS_FIRST 8 /* of the first byte: the control stream is talked on properly at first */
