@@ -52,9 +52,12 @@ class Edge:
         self.tokens = {}
         for tunnel, host in self.tunnels.items():
             self._adit("tunnel", "create", tunnel)
-            self._adit("tunnel", "route", "dns", tunnel, host)
+            self.route(tunnel, host)
             self.tokens[tunnel] = self._adit("tunnel", "token", tunnel).strip()
         self.ingress = self.lab.template("ingress.yml", "ingress.yml")
+
+    def route(self, tunnel, host):
+        self._adit("tunnel", "route", "dns", tunnel, host)
 
     def connector(self, stock=False, tunnel=None, protocol="http2"):
         """(argv, environment) of a connector, ours or cloudflared: both by token, told the same."""

@@ -14,10 +14,11 @@ from lab import CannotMeasure
 CONNECTIONS = (1, 16, 64, 256)
 
 
-def load(lab, chain, connections, seconds, log):
+def load(lab, chain, connections, seconds, log, fields=()):
     return lab.start(
         "h2load",
         ["h2load", "--h1", "-t", 1, "-c", connections, "-D", f"{int(seconds * 1000)}ms", "--log-file", log,
+         *[x for field in fields for x in ("-H", field)],
          "--connect-to", f"127.0.0.1:{chain.port}", f"https://{chain.host}:{chain.port}/small"],
     )  # fmt: skip
 
@@ -38,11 +39,11 @@ def percentile(ordered, share):
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def steady(lab, chain, connections, warm, seconds):
+def steady(lab, chain, connections, warm, seconds, fields=()):
     """One window of load on one chain. Returns {metric: value}."""
     log = lab.scratch / "h2load.times"
     log.unlink(missing_ok=True)
-    client = load(lab, chain, connections, warm + seconds + 0.5, log)
+    client = load(lab, chain, connections, warm + seconds + 0.5, log, fields)
     time.sleep(warm)
     bench_programs = [client, lab.origin, *chain.parts.values()]
     wall_0, busy_0 = time.time(), accounting.machine_busy_seconds()

@@ -3,7 +3,7 @@
 #
 #   ./dev bench                   everything, half an hour; writes docs/benchmarks.md
 #   ./dev bench --only small      one claim again: small bulk tunnel crowd memory start handshakes names
-#                                 syscalls profile
+#                                 access syscalls profile
 #   ./dev bench --quick           does it all work? About a minute, writes build/bench/ only
 #
 # It runs in a network of its own that has nothing but loopback, with a hosts file of its own that knows

@@ -19,7 +19,7 @@ import report
 from lab import CORES, ROOT, CannotMeasure, Lab
 from results import Results
 
-CLAIMS = ("small", "bulk", "tunnel", "crowd", "memory", "start", "handshakes", "names", "syscalls", "profile")
+CLAIMS = ("small", "bulk", "tunnel", "crowd", "memory", "start", "handshakes", "names", "access", "syscalls", "profile")
 
 
 def output(*argv):

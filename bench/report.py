@@ -432,6 +432,32 @@ def names(results):
     )
 
 
+def access(results):
+    text = (
+        "## Access\n\nThe same requests to hostnames of one edge. What the gate costs is what the edge takes more than "
+        "where nobody is asked.\n"
+    )
+    for connections in (1, 64):
+        case, rows = f"{connections} conn", []
+        for crowd in ("", ", 1000 applications"):
+            base = "nobody is asked" + crowd
+            for subject in subjects_of(results, case, "edge µs"):
+                if subject.endswith("1000 applications") != bool(crowd):
+                    continue
+                ratio = results.ratio(case, (subject, "edge µs"), (base, "edge µs"))
+                rows.append([
+                    subject,
+                    range_of(results.values(case, subject, "edge µs")),
+                    least(results, case, subject, "edge µs"),
+                    "" if subject == base else spread(ratio),
+                    range_of(results.values(case, subject, "req/s")),
+                ])  # fmt: skip
+        if rows:
+            text += f"\n### {connections} connection{'s' if connections > 1 else ''}\n\n"
+            text += table(["", "edge: CPU µs per request", "least", "÷ nobody is asked", "requests/s"], rows)
+    return text
+
+
 def syscalls(results):
     text = (
         f"## System calls per small request\n\nCounted by {results.about.get('counted by', '?')}, over a whole "
@@ -497,6 +523,7 @@ SECTIONS = {
     "start": start,
     "handshakes": handshakes,
     "names": names,
+    "access": access,
     "syscalls": syscalls,
     "profile": profile,
 }

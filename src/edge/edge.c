@@ -329,6 +329,8 @@ static void on_renew(struct timer *t)
 		log_error(COMPONENT, "cannot renew certificates", LOG_STR("error", err.text));
 		timer_set(&e->renew, RETRY_SNAPSHOT_MS);
 	}
+	/* The keys of Access may be others now. */
+	control_forget(e->control);
 }
 
 /* --- What the control plane asks of us ------------------------------------------------------- */

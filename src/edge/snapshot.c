@@ -389,6 +389,22 @@ static void take_ports(struct snapshot *s, const struct source *src)
 	}
 }
 
+/* What Access guards is not open at the back. */
+static void guard_ports(struct snapshot *s)
+{
+	const struct access_set *set = access_view_set(s->access);
+	uint8_t key[PORT_KEY_BYTES];
+
+	for (size_t i = 0; i < s->port_count; i++) {
+		struct snapshot_port *p = &s->ports[i];
+
+		p->is_guarded = !p->target.is_address &&
+				access_set_has_host(set, bytes_str(p->target.text));
+		if (p->is_guarded)
+			map_take(s->ports_by_key, port_key(p->protocol, p->port, key));
+	}
+}
+
 /* --- Sites ------------------------------------------------------------------------------------- */
 
 static const char *either(const char *own, const char *inherited)
@@ -642,6 +658,11 @@ struct snapshot *snapshot_build(struct store *store, const char *issuer,
 	if (r == 0) {
 		s->access = access_view_build(store, issuer, err);
 		r = s->access ? 0 : E_INVALID;
+	}
+	if (r == 0) {
+		guard_ports(s);
+		if (access_view_keys_due(s->access) < s->renew_at)
+			s->renew_at = access_view_keys_due(s->access);
 	}
 	if (r == 0)
 		certificates_report(src.certificates, src.certificate_count);

@@ -71,6 +71,7 @@ struct snapshot_port {
 	bool has_proxy_header;
 	const struct snapshot_tunnel *tunnel;
 	struct port_target target;
+	bool is_guarded; /* Access guards the hostname it leads to: nobody is let in, for a port asks nobody */
 };
 
 /* Reads the store, and issues and keeps the certificates that are missing or due (edge/certificates.h).
@@ -104,6 +105,7 @@ const struct snapshot_network *snapshot_network(const struct snapshot *s,
 						const struct address *to);
 size_t snapshot_network_count(const struct snapshot *s);
 /* Of nobody: NULL. */
+/* NULL also for one that is guarded. */
 const struct snapshot_port *snapshot_port(const struct snapshot *s, enum port_protocol protocol,
 					  uint16_t port);
 /* All of them; borrowed from the snapshot. */

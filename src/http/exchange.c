@@ -30,6 +30,7 @@ long exchange_live_count(void)
 
 static void exchange_free(struct exchange *x)
 {
+	list_remove(&x->watch);
 	if (x->on_end)
 		x->on_end(x, x->chain ? x->chain->ctx : NULL);
 	if (x->drop_snapshot)
@@ -194,6 +195,7 @@ struct exchange *exchange_new(struct loop *loop, const struct exchange_producer 
 	x->started_at = clock_now();
 	x->conn_index = -1;
 	list_init(&x->interims);
+	list_init(&x->watch);
 	deferred_init(&x->deferred, deliver);
 	atomic_fetch_add_explicit(&live_count, 1, memory_order_relaxed);
 	return x;
@@ -303,6 +305,15 @@ void exchange_fail(struct exchange *x)
 		return;
 	}
 	note(x, PENDING_FAILED);
+}
+
+void exchange_cut(struct exchange *x)
+{
+	CHECK(x, EXCHANGE_MAGIC);
+	if (x->has_failed)
+		return;
+	x->has_failed = true;
+	note(x, PENDING_CANCEL | PENDING_FAILED);
 }
 
 void exchange_answer_whole(struct exchange *x, int status, struct bytes content_type,

@@ -200,6 +200,10 @@ struct exchange {
 	/* Called once when the exchange ends, both sides released: the access log. */
 	void (*on_end)(struct exchange *x, void *ctx);
 
+	/* In a list of whoever may cut it, out of it when it ends. */
+	struct list watch;
+	void *watcher_ctx;
+
 	unsigned pending; /* events noted, not yet delivered */
 	struct deferred deferred;
 };
@@ -225,6 +229,9 @@ void exchange_respond(struct exchange *x); /* x->response is complete */
  * (which may answer as a new answerer), else the producer's on_failed. */
 void exchange_fail(struct exchange *x);
 void exchange_release_answerer(struct exchange *x);
+/* By a third party, in the middle of it, and later in this turn: the answerer is cancelled, and to the producer it has
+ * failed; x->failure is filled in. */
+void exchange_cut(struct exchange *x);
 /* Answers at once with a body that is already there: a page, a redirect, a JSON object. The status
  * and further fields are in x->response already; content-type (may be empty) and content-length are set
  * here; a HEAD request gets no body. Data is copied. */

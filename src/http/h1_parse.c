@@ -1,5 +1,3 @@
-#include <arpa/inet.h>
-
 #include "base/limits.h"
 #include "http/h1_internal.h"
 
@@ -328,57 +326,6 @@ static int parse_version(struct bytes text, bool *ret_is_http10, struct err *err
 	return err_set(err, E_PARSE, "the first line has no HTTP version");
 }
 
-/* The letters of names and IPv4 addresses. RFC 3986 allows percent escapes and punctuation too, but
- * no name of a web host has them, and a comma or an '@' reads differently elsewhere. */
-static const bool is_host_byte[256] = {
-	['-'] = 1,         ['.'] = 1,         ['_'] = 1,         ['~'] = 1,
-	['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
-};
-
-/* host [ ":" port ] of RFC 9110 §7.2, without user information. */
-static bool authority_is_valid(struct bytes authority)
-{
-	size_t host_len;
-
-	if (authority.len && authority.ptr[0] == '[') {
-		char text[INET6_ADDRSTRLEN];
-		struct in6_addr address;
-		host_len = bytes_index(authority, ']');
-		if (host_len == authority.len || host_len - 1 >= sizeof(text))
-			return false;
-		memcpy(text, authority.ptr + 1, host_len - 1);
-		text[host_len - 1] = 0;
-		if (memchr(text, 0, host_len - 1) || inet_pton(AF_INET6, text, &address) != 1)
-			return false;
-		host_len++;
-	} else {
-		host_len = bytes_index(authority, ':');
-		for (size_t i = 0; i < host_len; i++)
-			if (!is_host_byte[authority.ptr[i]])
-				return false;
-	}
-	if (host_len == 0)
-		return false;
-	struct bytes port = bytes_from(authority, host_len);
-	if (port.len == 0)
-		return true;
-	uint64_t number;
-	if (port.ptr[0] != ':')
-		return false;
-	port = bytes_from(port, 1);
-	return port.len == 0 || (port.len <= 5 && bytes_to_u64(port, &number) && number <= 65535);
-}
-
-/* Bytes that may not stand in a path or query. What RFC 3986 wants escaped but browsers send as it is
- * ('|', '{', bytes of UTF-8) passes; '#' would be cut off by some and kept by others. */
-static bool path_is_valid(struct bytes path)
-{
-	for (size_t i = 0; i < path.len; i++)
-		if (path.ptr[i] <= ' ' || path.ptr[i] == 0x7f || path.ptr[i] == '#')
-			return false;
-	return true;
-}
-
 /* The authority, if the target has one; the path always. */
 static int parse_target(struct bytes target, struct arena *a, struct head *head, struct err *err)
 {
@@ -387,7 +334,7 @@ static int parse_target(struct bytes target, struct arena *a, struct head *head,
 	if (target.len > LIMIT_TARGET_BYTES)
 		return err_set(err, E_LIMIT, "the target is longer than %d bytes",
 			       LIMIT_TARGET_BYTES);
-	if (!path_is_valid(target))
+	if (!head_path_is_valid(target))
 		return err_set(err, E_PARSE, "the target has an invalid byte");
 	if (target.len && target.ptr[0] == '/') {
 		head->path = target;
@@ -412,7 +359,7 @@ static int parse_target(struct bytes target, struct arena *a, struct head *head,
 	while (len < rest.len && rest.ptr[len] != '/' && rest.ptr[len] != '?')
 		len++;
 	head->authority = bytes_first(rest, len);
-	if (!authority_is_valid(head->authority))
+	if (!head_authority_is_valid(head->authority))
 		return err_set(err, E_PARSE, "the target's host is invalid");
 	rest = bytes_from(rest, len);
 	if (rest.len == 0) {
@@ -457,7 +404,7 @@ static int judge_host(struct head *head, const struct framing *fr, bool is_http1
 			return err_set(err, E_PARSE, "Host is missing");
 		return 0;
 	}
-	if (!authority_is_valid(fr->host))
+	if (!head_authority_is_valid(fr->host))
 		return err_set(err, E_PARSE, "Host is invalid");
 	/* RFC 9112 §3.2.2: the absolute form wins over Host. */
 	if (head->authority.len == 0)

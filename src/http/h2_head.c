@@ -227,6 +227,10 @@ int h2_request_finish(struct head *head, struct arena *arena, struct bytes host,
 		head->authority = host;
 	else if (host.len && !bytes_eq_nocase(host, head->authority))
 		return E_PROTOCOL; /* two readers would pick two hosts (RFC 9113 §8.3.1) */
+	/* nghttp2 and nghttp3 let through what HTTP/1 refuses, and services would read it in ways of their own. */
+	if ((head->authority.len && !head_authority_is_valid(head->authority)) ||
+	    !head_path_is_valid(head->path))
+		return 400;
 	if (bytes_eq(head->method, BYTES_LIT("CONNECT"))) {
 		if (!bytes_eq_nocase(protocol, BYTES_LIT("websocket")))
 			return 501;

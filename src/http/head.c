@@ -1,5 +1,8 @@
 #include "http/head.h"
 
+#include <arpa/inet.h>
+#include <string.h>
+
 #include "base/limits.h"
 
 /* A browser's request has about 15 fields; a list rarely grows more than once. */
@@ -216,6 +219,54 @@ void head_strip_hop_by_hop(struct head *h)
 		f->list[kept++] = field;
 	}
 	f->count = kept;
+}
+
+/* The letters of names and IPv4 addresses. RFC 3986 allows percent escapes and punctuation too, but
+ * no name of a web host has them, and a comma or an '@' reads differently elsewhere. */
+static const bool is_host_byte[256] = {
+	['-'] = 1,         ['.'] = 1,         ['_'] = 1,         ['~'] = 1,
+	['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+};
+
+bool head_authority_is_valid(struct bytes authority)
+{
+	size_t host_len;
+
+	if (authority.len && authority.ptr[0] == '[') {
+		char text[INET6_ADDRSTRLEN];
+		struct in6_addr address;
+		host_len = bytes_index(authority, ']');
+		if (host_len == authority.len || host_len - 1 >= sizeof(text))
+			return false;
+		memcpy(text, authority.ptr + 1, host_len - 1);
+		text[host_len - 1] = 0;
+		if (memchr(text, 0, host_len - 1) || inet_pton(AF_INET6, text, &address) != 1)
+			return false;
+		host_len++;
+	} else {
+		host_len = bytes_index(authority, ':');
+		for (size_t i = 0; i < host_len; i++)
+			if (!is_host_byte[authority.ptr[i]])
+				return false;
+	}
+	if (host_len == 0)
+		return false;
+	struct bytes port = bytes_from(authority, host_len);
+	if (port.len == 0)
+		return true;
+	uint64_t number;
+	if (port.ptr[0] != ':')
+		return false;
+	port = bytes_from(port, 1);
+	return port.len == 0 || (port.len <= 5 && bytes_to_u64(port, &number) && number <= 65535);
+}
+
+bool head_path_is_valid(struct bytes path)
+{
+	for (size_t i = 0; i < path.len; i++)
+		if (path.ptr[i] <= ' ' || path.ptr[i] == 0x7f || path.ptr[i] == '#')
+			return false;
+	return true;
 }
 
 struct bytes head_host(struct bytes authority, struct arena *a)

@@ -128,6 +128,11 @@ bool head_value_has_token(struct bytes value, struct bytes token);
  * Transfer-Encoding, Upgrade, HTTP2-Settings. An upgrade's Connection and Upgrade go too; is_upgrade
  * remembers it. */
 void head_strip_hop_by_hop(struct head *h);
+/* host [ ":" port ] of RFC 9110 §7.2, without user information. */
+bool head_authority_is_valid(struct bytes authority);
+/* No byte that may not stand in a path or query. What RFC 3986 wants escaped but browsers send as it is
+ * ('|', '{', bytes of UTF-8) passes; '#' would be cut off by some and kept by others. */
+bool head_path_is_valid(struct bytes path);
 /* The host without port and trailing dot, lower-cased into the arena. */
 struct bytes head_host(struct bytes authority, struct arena *a);
 /* "Not Found"; "" for unknown codes. */

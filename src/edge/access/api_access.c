@@ -261,3 +261,33 @@ enum ask_result api_people_revoke(struct ask *a)
 	control_changed(a->control);
 	return answer_result(a, json_pack("{s:s}", "email", email));
 }
+
+/* People who are signed in get new ones if the policies let them. */
+enum ask_result api_access_revoke(struct ask *a)
+{
+	struct err err = { 0 };
+	const struct access_view *view = desk_view(a->control->desk, &err);
+	const struct access_app *app =
+		view ? access_set_app(access_view_set(view), a->args[0]) : NULL;
+
+	if (!view)
+		return answer_failure(a, &err);
+	if (!app)
+		return answer_error(a, 404, API_NOT_FOUND, "there is no such application");
+	/* It goes with the view. */
+	const char *id = arena_strdup(&a->request->arena, bytes_str(app->id));
+	if (store_revocation_put(a->control->store, id, clock_wall_now(), &err) < 0)
+		return answer_failure(a, &err);
+	control_changed(a->control);
+	return answer_result(a, json_pack("{s:s}", "id", id));
+}
+
+enum ask_result api_access_rotate(struct ask *a)
+{
+	struct err err = { 0 };
+
+	if (access_view_rotate(a->control->store, true, NULL, &err) < 0)
+		return answer_failure(a, &err);
+	control_changed(a->control);
+	return answer_result(a, json_object());
+}

@@ -200,7 +200,7 @@ bool desk_session_of_cookie(struct ask *a, struct desk_session *ret)
 {
 	struct access_desk *d = a->control->desk;
 	struct control_request *r = a->request;
-	struct bytes token = access_cookie(&r->head.fields, ACCESS_COOKIE);
+	struct bytes token = access_own_cookie(&r->head.fields, ACCESS_COOKIE);
 	const struct key_set *keys = desk_key_set(d, NULL);
 	const char *aud = desk_org_aud(d, NULL);
 	struct access_claims claims;
@@ -211,6 +211,27 @@ bool desk_session_of_cookie(struct ask *a, struct desk_session *ret)
 			       clock_wall_now(), &r->arena, &claims, NULL) < 0)
 		return false;
 	return desk_session_find(d, arena_strdup(&r->arena, claims.session), ret);
+}
+
+const struct access_app *desk_app_of_token(struct ask *a, enum access_token_type type,
+					   struct bytes token, struct access_claims *ret)
+{
+	struct access_desk *d = a->control->desk;
+	struct arena *arena = &a->request->arena;
+	const struct access_view *view = desk_view(d, NULL);
+	const struct key_set *keys = desk_key_set(d, NULL);
+	const struct access_app *app;
+
+	if (!view || !keys)
+		return NULL;
+	app = access_set_app(access_view_set(view), access_token_audience(token, arena));
+	if (!app || access_token_check(keys, token, type, a->control->public_url, app->aud,
+				       clock_wall_now(), arena, ret, NULL) < 0)
+		return NULL;
+	/* A sign-in under way ends with a new token, and the rules are asked again. */
+	if (type == TOKEN_APP && ret->issued_at < access_view_revoked(view, app->id))
+		return NULL;
+	return app;
 }
 
 struct access_verdict desk_decide(struct ask *a, const struct access_app *app,

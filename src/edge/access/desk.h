@@ -50,6 +50,9 @@ struct oauth_memory *desk_oauth_memory(struct access_desk *d);
 bool desk_use_nonce(struct access_desk *d, struct bytes token, usec expires_at);
 /* By its id. False: it is over. */
 bool desk_session_find(struct access_desk *d, const char *id, struct desk_session *ret);
+/* Checks a token of an application, whichever it is; NULL when it is good for none. */
+const struct access_app *desk_app_of_token(struct ask *a, enum access_token_type type,
+					   struct bytes token, struct access_claims *ret);
 /* Who sends the organisation's cookie. False: nobody who is signed in. */
 bool desk_session_of_cookie(struct ask *a, struct desk_session *ret);
 

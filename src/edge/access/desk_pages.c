@@ -75,9 +75,14 @@ static void set_cookie(struct ask *a, const char *name, const char *value, usec 
 				  BYTES_ARG(http_date(arena, expires_at))));
 }
 
+/* Under both names (edge/access/credentials.h). */
 static void drop_cookie(struct ask *a, const char *name)
 {
 	set_cookie(a, name, "", 0, true, "None");
+	set_cookie(a,
+		   arena_strdup(&a->request->arena,
+				arena_printf(&a->request->arena, ACCESS_HOST_PREFIX "%s", name)),
+		   "", 0, true, "None");
 }
 
 static struct bytes host_of(struct ask *a)
@@ -102,9 +107,9 @@ bool desk_is_control_host(struct ask *a)
 /* A path on the application's own host, never another host's URL, whatever a browser makes of it. */
 static bool is_local_path(const char *text)
 {
+	/* head_path_is_valid(): browsers pass over tabs. */
 	return text && text[0] == '/' && text[1] != '/' && text[1] != '\\' &&
-	       strlen(text) <= REDIRECT_BYTES_MAX && head_value_is_valid(bytes_str(text)) &&
-	       !strchr(text, ' ');
+	       strlen(text) <= REDIRECT_BYTES_MAX && head_path_is_valid(bytes_str(text));
 }
 
 static bool is_state(const char *text)
@@ -141,7 +146,8 @@ static bool read_visit(struct ask *a, struct bytes host, struct desk_visit *ret)
 		.redirect = to ? arena_strdup(arena, bytes_str(to)) : "/",
 		.state = state ? arena_strdup(arena, bytes_str(state)) : "",
 	};
-	if (ret->app && is_local_path(ret->redirect) && is_state(ret->state) &&
+	if (ret->app && head_authority_is_valid(host) && is_local_path(ret->redirect) &&
+	    is_state(ret->state) &&
 	    app_is_on(access_view_set(view), ret->app, head_host(host, arena),
 		      bytes_str(ret->redirect), arena))
 		return true;
@@ -153,6 +159,17 @@ static bool read_visit(struct ask *a, struct bytes host, struct desk_visit *ret)
 }
 
 /* --- Going back to the application ------------------------------------------------------------- */
+
+static struct bytes random_id(struct ask *a)
+{
+	uint8_t raw[32];
+	char *text = (char *)arena_alloc_bytes(&a->request->arena, 2 * sizeof(raw) + 1);
+
+	random_bytes(raw, sizeof(raw));
+	hex_encode(bytes_of(raw, sizeof(raw)), text);
+	text[2 * sizeof(raw)] = 0;
+	return bytes_str(text);
+}
 
 static enum ask_result go_back(struct ask *a, const struct desk_visit *v, const char *session)
 {
@@ -171,8 +188,9 @@ static enum ask_result go_back(struct ask *a, const struct desk_visit *v, const 
 		.session = session,
 		.now = now,
 		.expires_at = now + LOGIN_TOKEN_LIFE,
-		.more = json_pack("{s:s, s:s, s:s}", "host", v->host, "redirect", v->redirect,
-				  "state", v->state),
+		/* Two of one second are two all the same: each is good once. */
+		.more = json_pack("{s:s, s:s, s:s, s:s}", "host", v->host, "redirect", v->redirect,
+				  "state", v->state, "jti", (const char *)random_id(a).ptr),
 	};
 	token = access_token_mint(keys, &m);
 	struct bytes url =
@@ -207,18 +225,6 @@ static enum ask_result go_on(struct ask *a, const struct desk_visit *v, const st
 	if (verdict.outcome == ACCESS_ALLOWED || verdict.outcome == ACCESS_PASS)
 		return go_back(a, v, s->id);
 	return may_not(a, v, s, &verdict);
-}
-
-static struct bytes random_id(struct ask *a)
-{
-	uint8_t raw[32];
-	char *text = arena_strdup(&a->request->arena, BYTES_NONE);
-
-	random_bytes(raw, sizeof(raw));
-	text = (char *)arena_alloc_bytes(&a->request->arena, 2 * sizeof(raw) + 1);
-	hex_encode(bytes_of(raw, sizeof(raw)), text);
-	text[2 * sizeof(raw)] = 0;
-	return bytes_str(text);
 }
 
 static bool allows_provider(const struct access_app *app, const char *provider)
@@ -285,6 +291,7 @@ static void set_org_cookie(struct ask *a, const struct desk_session *s,
 	char *token = access_token_mint(keys, &m);
 
 	set_cookie(a, ACCESS_COOKIE, token, s->expires_at, true, "None");
+	set_cookie(a, ACCESS_HOST_PREFIX ACCESS_COOKIE, token, s->expires_at, true, "None");
 	mem_free(token);
 }
 
@@ -353,12 +360,12 @@ static enum ask_result login(struct ask *a)
 struct arrival {
 	const struct access_app *app;
 	struct bytes session;
-	const char *redirect;
+	const char *redirect, *state;
 };
 
 static bool state_is_right(struct ask *a, const char *state)
 {
-	struct bytes cookie = access_cookie(&a->request->head.fields, ACCESS_APP_COOKIE);
+	struct bytes cookie = access_own_cookie(&a->request->head.fields, ACCESS_APP_COOKIE);
 	uint8_t hash[HASH_SHA256_BYTES], wanted[HASH_SHA256_BYTES];
 
 	hash_sha256(cookie, hash);
@@ -366,44 +373,29 @@ static bool state_is_right(struct ask *a, const char *state)
 	       secret_bytes_eq(bytes_of(hash, sizeof(hash)), bytes_of(wanted, sizeof(wanted)));
 }
 
-/* The application of a token is found by its audience, which is in the part that is signed. */
-static const struct access_app *app_of_token(const struct access_set *set,
-					     const struct key_set *keys, struct ask *a,
-					     struct bytes token, struct access_claims *ret)
-{
-	size_t count;
-	const struct access_app *apps = access_set_apps(set, &count);
-
-	for (size_t i = 0; i < count; i++)
-		if (access_token_check(keys, token, TOKEN_LOGIN, a->control->public_url, apps[i].aud,
-				       clock_wall_now(), &a->request->arena, ret, NULL) == 0)
-			return &apps[i];
-	return NULL;
-}
-
-static bool read_arrival(struct ask *a, const struct access_set *set, struct arrival *ret)
+static bool read_arrival(struct ask *a, struct arrival *ret)
 {
 	struct access_desk *d = a->control->desk;
 	struct arena *arena = &a->request->arena;
-	const struct key_set *keys = desk_key_set(d, NULL);
-	const char *nonce = query_find(&a->query, "nonce"), *host, *redirect;
+	const char *nonce = query_find(&a->query, "nonce"), *host, *redirect, *state;
 	struct bytes token = bytes_str(nonce);
 	struct access_claims claims;
 	json_t *all;
 	bool is_right;
 
-	ret->app = nonce && keys ? app_of_token(set, keys, a, token, &claims) : NULL;
+	ret->app = nonce ? desk_app_of_token(a, TOKEN_LOGIN, token, &claims) : NULL;
 	if (!ret->app)
 		return false;
 	all = json_loadb((const char *)claims.json.ptr, claims.json.len, 0, NULL);
 	host = json_string_value(json_object_get(all, "host"));
 	redirect = json_string_value(json_object_get(all, "redirect"));
+	state = json_string_value(json_object_get(all, "state"));
 	is_right = host && bytes_eq_nocase(bytes_str(host), a->request->head.authority) &&
-		   is_local_path(redirect) &&
-		   state_is_right(a, json_string_value(json_object_get(all, "state"))) &&
+		   is_local_path(redirect) && state_is_right(a, state) &&
 		   desk_use_nonce(d, token, claims.expires_at);
 	ret->session = claims.session;
 	ret->redirect = is_right ? arena_strdup(arena, bytes_str(redirect)) : "/";
+	ret->state = is_right ? arena_strdup(arena, bytes_str(state)) : "";
 	json_decref(all);
 	return is_right;
 }
@@ -419,20 +411,32 @@ static usec token_end(const struct access_verdict *verdict, const struct access_
 	return life >= 0 && end < s->expires_at ? end : s->expires_at;
 }
 
-static json_t *bind_token(struct ask *a, const struct access_app *app, usec expires_at)
+static usec token_begin(struct ask *a, const struct access_app *app, usec now)
+{
+	usec revoked = access_view_revoked(desk_view(a->control->desk, NULL), app->id);
+
+	if (now / USEC_PER_SEC * USEC_PER_SEC >= revoked)
+		return now;
+	return (revoked / USEC_PER_SEC + 1) * USEC_PER_SEC;
+}
+
+/* To this browser: the gate compares (edge/access/gate.c). */
+static json_t *bind_token(struct ask *a, const struct access_app *app, const char *state,
+			  usec expires_at)
 {
 	uint8_t hash[HASH_SHA256_BYTES];
 	struct bytes value;
-	json_t *more;
+	json_t *more = json_pack("{s:s}", "state", state);
 	char *text;
 
 	if (!app->has_binding)
-		return NULL;
+		return more;
 	value = random_id(a);
-	set_cookie(a, ACCESS_BINDING_COOKIE, (const char *)value.ptr, expires_at, true, "Strict");
+	set_cookie(a, ACCESS_HOST_PREFIX ACCESS_BINDING_COOKIE, (const char *)value.ptr, expires_at,
+		   true, "Strict");
 	hash_sha256(value, hash);
 	text = hex_text(bytes_of(hash, sizeof(hash)));
-	more = json_pack("{s:s}", "binding", text);
+	json_object_set_new(more, "binding", json_string(text));
 	mem_free(text);
 	return more;
 }
@@ -457,7 +461,9 @@ static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
 		.now = clock_wall_now(),
 		.expires_at = token_end(verdict, app, s),
 	};
-	m.more = bind_token(a, app, m.expires_at);
+	/* Dates are whole seconds, and all tokens of this one may just have been revoked: no circle of redirects then. */
+	m.now = token_begin(a, app, m.now);
+	m.more = bind_token(a, app, arrival->state, m.expires_at);
 	token = access_token_mint(keys, &m);
 	set_cookie(a, ACCESS_COOKIE, token, m.expires_at, app->has_http_only,
 		   same_site_text(app->same_site));
@@ -481,7 +487,7 @@ static enum ask_result authorized(struct ask *a)
 
 	if (!view)
 		return desk_not_ready(a, &err);
-	if (!read_arrival(a, access_view_set(view), &arrival) ||
+	if (!read_arrival(a, &arrival) ||
 	    !desk_session_find(d, arena_strdup(&a->request->arena, arrival.session), &s))
 		return desk_message(a, 403, "This sign-in did not begin in this browser",
 				    "The link was used before, is too old, or was made for somebody "
@@ -506,23 +512,13 @@ static bool session_here(struct ask *a, struct desk_session *ret)
 	struct access_desk *d = a->control->desk;
 	struct control_request *r = a->request;
 	struct bytes token = access_cookie(&r->head.fields, ACCESS_COOKIE);
-	const struct key_set *keys = desk_key_set(d, NULL);
-	const struct access_view *view = desk_view(d, NULL);
-	const struct access_app *apps;
 	struct access_claims claims;
-	size_t count;
 
 	*ret = (struct desk_session){ 0 };
 	if (desk_is_control_host(a))
 		return desk_session_of_cookie(a, ret);
-	if (!view || !keys || token.len == 0)
-		return false;
-	apps = access_set_apps(access_view_set(view), &count);
-	for (size_t i = 0; i < count; i++)
-		if (access_token_check(keys, token, TOKEN_APP, a->control->public_url, apps[i].aud,
-				       clock_wall_now(), &r->arena, &claims, NULL) == 0)
-			return desk_session_find(d, arena_strdup(&r->arena, claims.session), ret);
-	return false;
+	return token.len && desk_app_of_token(a, TOKEN_APP, token, &claims) &&
+	       desk_session_find(d, arena_strdup(&r->arena, claims.session), ret);
 }
 
 static enum ask_result get_identity(struct ask *a)

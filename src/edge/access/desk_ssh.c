@@ -84,28 +84,14 @@ static enum ask_result refuse(struct ask *a, int status, const char *message)
 static const struct access_app *app_of_token(struct ask *a, const char *jwt,
 					     struct desk_session *ret)
 {
-	struct access_desk *d = a->control->desk;
-	struct arena *arena = &a->request->arena;
-	const struct access_view *view = desk_view(d, NULL);
-	const struct key_set *keys = desk_key_set(d, NULL);
-	const struct access_app *apps;
 	struct access_claims claims;
-	size_t count = 0;
+	const struct access_app *app = desk_app_of_token(a, TOKEN_APP, bytes_str(jwt), &claims);
 
-	if (!view || !keys)
+	if (!app || claims.session.len == 0 ||
+	    !desk_session_find(a->control->desk, arena_strdup(&a->request->arena, claims.session),
+			       ret))
 		return NULL;
-	apps = access_set_apps(access_view_set(view), &count);
-	for (size_t i = 0; i < count; i++) {
-		if (access_token_check(keys, bytes_str(jwt), TOKEN_APP, a->control->public_url,
-				       apps[i].aud, clock_wall_now(), arena, &claims, NULL) < 0)
-			continue;
-		if (claims.issued_at < access_view_revoked(view, apps[i].id) ||
-		    claims.session.len == 0 ||
-		    !desk_session_find(d, arena_strdup(arena, claims.session), ret))
-			return NULL;
-		return &apps[i];
-	}
-	return NULL;
+	return app;
 }
 
 static enum ask_result sign(struct ask *a, const struct access_app *app,

@@ -26,10 +26,14 @@
 #define MISSING_TRUST (2 * USEC_PER_SEC)
 #define ASSERTION_MARGIN (60 * USEC_PER_SEC)
 #define ACCESS_PATH "/cdn-cgi/access/"
+/* Requests under way are looked at again in such portions, so that those of ten thousand people hold nobody up. */
+#define DOUBTS_PER_TURN 256
+#define DOUBTS_MS 10
 
 /* A token whose signature was right. */
 struct known_token {
 	char *aud, *session;
+	char *state; /* hash of the CF_AppSession of the browser it was made for, in hex; "": of none */
 	struct access_external_answer *external; /* owned, texts in it too */
 	size_t external_count;
 	usec issued_at, expires_at;
@@ -44,8 +48,20 @@ struct known {
 	usec until;                       /* clock_now(): trusted so long */
 };
 
+/* What let a request pass, for as long as it runs; in its arena. */
+struct pass {
+	struct gate *gate;
+	const char *aud, *session, *service; /* "": without */
+	usec issued_at;                      /* of the token */
+	struct access_external_answer *external;
+	size_t external_count;
+};
+
 struct gate {
 	struct worker *w;
+	/* Exchanges that have passed, by their `watch`; those that are to be looked at again. */
+	struct list passed, doubted;
+	struct timer doubts;
 	struct access_view *view; /* counted: whose keys these are */
 	struct key_set *keys;     /* NULL: none */
 	struct cache *tokens, *sessions, *assertions;
@@ -87,6 +103,7 @@ struct judging {
 	const struct access_app *app;
 	struct access_credentials given;
 	const struct known_token *token; /* NULL: none that is good here */
+	struct bytes token_text;         /* of that one */
 	const struct access_service_token *service;
 	const struct access_identity *identity; /* borrowed from the cache */
 	struct access_facts facts;
@@ -104,6 +121,7 @@ static void drop_token(void *value)
 	mem_free(t->external);
 	mem_free(t->aud);
 	mem_free(t->session);
+	mem_free(t->state);
 	mem_free(t);
 }
 
@@ -116,6 +134,8 @@ static void drop_known(void *value)
 	mem_free(k);
 }
 
+static void on_doubts(struct timer *t);
+
 struct gate *gate_new(struct worker *w)
 {
 	struct gate *g = mem_alloc(sizeof(*g));
@@ -125,6 +145,9 @@ struct gate *gate_new(struct worker *w)
 	g->sessions = cache_new(SESSIONS_MAX, drop_known);
 	g->assertions = cache_new(ASSERTIONS_MAX, drop_known);
 	g->pending = map_new();
+	list_init(&g->passed);
+	list_init(&g->doubted);
+	timer_init(&g->doubts, w->loop, on_doubts);
 	return g;
 }
 
@@ -135,13 +158,19 @@ void gate_forget(struct gate *g)
 	cache_clear(g->assertions);
 	g->keys = key_set_free(g->keys);
 	g->view = access_view_unref(g->view);
+	/* Whoever is in the middle of something is judged by what holds now, too. */
+	while (!list_is_empty(&g->passed))
+		list_append(&g->doubted, list_pop(&g->passed));
+	if (!list_is_empty(&g->doubted))
+		timer_set(&g->doubts, 0);
 }
 
 struct gate *gate_free(struct gate *g)
 {
 	if (!g)
 		return NULL;
-	BUG_IF(map_count(g->pending) > 0);
+	BUG_IF(map_count(g->pending) > 0 || !list_is_empty(&g->passed) ||
+	       !list_is_empty(&g->doubted));
 	gate_forget(g);
 	cache_free(g->tokens);
 	cache_free(g->sessions);
@@ -238,9 +267,11 @@ static struct known_token *token_of(const struct access_claims *claims, const ch
 	json_t *all = json_loadb((const char *)claims->json.ptr, claims->json.len, 0, NULL);
 	struct known_token *t = mem_alloc(sizeof(*t));
 	struct bytes binding = bytes_str(json_string_value(json_object_get(all, "binding")));
+	const json_t *state = json_object_get(all, "state");
 
 	t->aud = mem_strdup(aud);
 	t->session = mem_strndup(claims->session);
+	t->state = json_string_length(state) ? mem_strdup(json_string_value(state)) : mem_strdup("");
 	t->issued_at = claims->issued_at;
 	t->expires_at = claims->expires_at;
 	t->has_binding = binding.len > 0;
@@ -253,10 +284,10 @@ static struct known_token *token_of(const struct access_claims *claims, const ch
 }
 
 /* A token with a good signature and for this application; its session may be over all the same. */
-static const struct known_token *check_token(struct judging *j)
+static const struct known_token *check_token(struct judging *j, struct bytes token)
 {
 	struct gate *g = j->gate;
-	struct known_token *t = cache_find(g->tokens, j->given.token);
+	struct known_token *t = cache_find(g->tokens, token);
 	usec now = clock_wall_now();
 	struct access_claims claims;
 	struct err err = { 0 };
@@ -264,12 +295,11 @@ static const struct known_token *check_token(struct judging *j)
 	if (!t) {
 		const struct key_set *keys = keys_of(g);
 
-		if (!keys ||
-		    access_token_check(keys, j->given.token, TOKEN_APP, access_view_issuer(j->view),
-				       j->app->aud, now, &j->x->arena, &claims, &err) < 0)
+		if (!keys || access_token_check(keys, token, TOKEN_APP, access_view_issuer(j->view),
+						j->app->aud, now, &j->x->arena, &claims, &err) < 0)
 			return NULL;
 		t = token_of(&claims, j->app->aud);
-		cache_put(g->tokens, j->given.token, t);
+		cache_put(g->tokens, token, t);
 	}
 	if (strcmp(t->aud, j->app->aud) != 0 || now >= t->expires_at)
 		return NULL;
@@ -277,15 +307,42 @@ static const struct known_token *check_token(struct judging *j)
 }
 
 /* A stolen cookie is of no use without the one that was set beside it (CONTROL §5.7). */
-static bool binding_is_right(const struct judging *j)
+static bool binding_is_right(const struct judging *j, const struct known_token *t)
 {
 	uint8_t hash[HASH_SHA256_BYTES];
 
 	if (!j->app->has_binding || !j->given.is_cookie)
 		return true;
 	hash_sha256(j->given.binding, hash);
-	return j->token->has_binding && secret_bytes_eq(bytes_of(hash, sizeof(hash)),
-							bytes_of(j->token->binding, sizeof(hash)));
+	return t->has_binding &&
+	       secret_bytes_eq(bytes_of(hash, sizeof(hash)), bytes_of(t->binding, sizeof(hash)));
+}
+
+/* Any host of the same domain may set a browser's cookies here, and so make somebody use another's token without
+ * knowing. What is set under __Host- it cannot. */
+static bool state_is_right(const struct judging *j, const struct known_token *t)
+{
+	uint8_t hash[HASH_SHA256_BYTES];
+	char text[2 * sizeof(hash) + 1];
+
+	if (!j->given.is_cookie || !j->given.is_browser)
+		return true;
+	hash_sha256(j->given.app_session, hash);
+	hex_encode(bytes_of(hash, sizeof(hash)), text);
+	return secret_bytes_eq(bytes_of(text, 2 * sizeof(hash)), bytes_str(t->state));
+}
+
+/* The first that is good: what others have set does not keep anybody out. */
+static void choose_token(struct judging *j)
+{
+	for (size_t i = 0; i < j->given.token_count && !j->token; i++) {
+		const struct known_token *t = check_token(j, j->given.tokens[i]);
+
+		if (t && binding_is_right(j, t) && state_is_right(j, t)) {
+			j->token = t;
+			j->token_text = j->given.tokens[i];
+		}
+	}
 }
 
 /* Finds the session of the token. False: it has to be asked for (j->wait_for). */
@@ -293,11 +350,7 @@ static bool find_identity(struct judging *j)
 {
 	const struct known *k;
 
-	if (j->given.token.len == 0)
-		return true;
-	j->token = check_token(j);
-	if (j->token && !binding_is_right(j))
-		j->token = NULL;
+	choose_token(j);
 	if (!j->token || !j->token->session[0])
 		return true;
 	k = find_known(j->gate->sessions, j->token->session);
@@ -312,23 +365,28 @@ static bool find_identity(struct judging *j)
 
 /* --- Facts ------------------------------------------------------------------------------------- */
 
-static void gather_facts(struct judging *j)
+static void add_connection(struct access_facts *f, const struct exchange *x)
 {
 	struct address address;
 
+	if (address_from_ip(x->client_ip, 0, &address))
+		f->has_address = network_of_address(&address, &f->address);
+	if (x->certificate && !x->certificate->refused) {
+		f->has_certificate = true;
+		f->common_name = bytes_str(x->certificate->common_name);
+	}
+}
+
+static void gather_facts(struct judging *j)
+{
 	if (j->identity) {
 		j->facts = j->identity->facts;
 		j->facts.external = j->token->external;
 		j->facts.external_count = j->token->external_count;
 	}
-	if (address_from_ip(j->x->client_ip, 0, &address))
-		j->facts.has_address = network_of_address(&address, &j->facts.address);
 	if (j->service)
 		j->facts.service_token = bytes_str(j->service->id);
-	if (j->x->certificate && !j->x->certificate->refused) {
-		j->facts.has_certificate = true;
-		j->facts.common_name = bytes_str(j->x->certificate->common_name);
-	}
+	add_connection(&j->facts, j->x);
 }
 
 /* --- Answers ----------------------------------------------------------------------------------- */
@@ -374,6 +432,14 @@ static struct bytes app_session(struct judging *j)
 							"; Path=/; Secure; HttpOnly; SameSite=Lax; "
 							"Max-Age=86400",
 				      BYTES_ARG(have)));
+	/* Tokens are bound to this one: it goes wherever they go, and stays longer than they do. */
+	(void)fields_add(&j->x->response.fields, &j->x->arena, BYTES_LIT("Set-Cookie"),
+			 arena_printf(&j->x->arena,
+				      ACCESS_HOST_PREFIX ACCESS_APP_COOKIE
+				      "=" BYTES_FMT "; Path=/; Secure; HttpOnly; SameSite=%s; "
+				      "Max-Age=2764800",
+				      BYTES_ARG(have),
+				      j->app->same_site == SAME_SITE_NONE ? "None" : "Lax"));
 	return have;
 }
 
@@ -476,7 +542,7 @@ static enum step act(struct judging *j, const struct access_verdict *v)
 	case ACCESS_SERVICE:
 		return let_service_in(j);
 	case ACCESS_ALLOWED:
-		j->x->identity_token = j->given.token;
+		j->x->identity_token = j->token_text;
 		j->x->identity_email = arena_copy(&j->x->arena, j->facts.email);
 		return STEP_NEXT;
 	case ACCESS_SIGN_IN:
@@ -540,6 +606,113 @@ static enum step judge_app(struct judging *j)
 	return act(j, &v);
 }
 
+/* --- Those that have passed ---------------------------------------------------------------------- */
+
+/* A WebSocket, a long download: it ends when who opened it may not come in any more. */
+static void watch(const struct judging *j)
+{
+	struct arena *arena = &j->x->arena;
+	struct pass *p;
+
+	if (!j->app)
+		return;
+	p = arena_alloc(arena, sizeof(*p));
+	p->gate = j->gate;
+	p->aud = arena_strdup(arena, bytes_str(j->app->aud));
+	p->session = j->identity ? arena_strdup(arena, bytes_str(j->token->session)) : "";
+	p->service = j->service ? arena_strdup(arena, bytes_str(j->service->id)) : "";
+	p->issued_at = j->token ? j->token->issued_at : INT64_MAX;
+	if (j->identity && j->token->external_count) {
+		p->external_count = j->token->external_count;
+		p->external = arena_alloc(arena, p->external_count * sizeof(*p->external));
+		for (size_t i = 0; i < p->external_count; i++) {
+			p->external[i] = j->token->external[i];
+			p->external[i].url = arena_copy(arena, p->external[i].url);
+		}
+	}
+	j->x->watcher_ctx = p;
+	list_append(&j->gate->passed, &j->x->watch);
+}
+
+enum doubt { DOUBT_NONE, DOUBT_STAYS, DOUBT_WAITS };
+
+static enum doubt judge_pass(const struct pass *p, const struct exchange *x)
+{
+	struct gate *g = p->gate;
+	const struct access_view *view = snapshot_access(g->w->snapshot);
+	const struct access_set *set = access_view_set(view);
+	const struct access_app *app = access_set_app(set, bytes_str(p->aud));
+	struct access_facts facts = { 0 };
+	struct access_verdict v;
+
+	if (!app || p->issued_at < access_view_revoked(view, app->id))
+		return DOUBT_STAYS;
+	if (p->session[0]) {
+		const struct known *k = find_known(g->sessions, p->session);
+
+		if (!k) {
+			ask(g, QUESTION_SESSION, g->sessions, p->session, p->session, NULL);
+			return DOUBT_WAITS;
+		}
+		if (!k->identity)
+			return DOUBT_STAYS;
+		facts = k->identity->facts;
+		facts.external = p->external;
+		facts.external_count = p->external_count;
+	}
+	if (p->service[0]) {
+		const struct access_service_token *token =
+			access_set_token_of_id(set, bytes_str(p->service));
+
+		if (!token || !token->is_enabled || clock_wall_now() >= token->expires_at)
+			return DOUBT_STAYS;
+		facts.service_token = bytes_str(token->id);
+	}
+	add_connection(&facts, x);
+	v = access_decide(app->policies, app->policy_count, &facts);
+	return v.outcome == ACCESS_PASS || v.outcome == ACCESS_SERVICE || v.outcome == ACCESS_ALLOWED
+		       ? DOUBT_NONE
+		       : DOUBT_STAYS;
+}
+
+static void on_doubts(struct timer *t)
+{
+	struct gate *g = CONTAINER_OF(t, struct gate, doubts);
+	struct list waiting;
+
+	list_init(&waiting);
+	for (int i = 0; i < DOUBTS_PER_TURN && !list_is_empty(&g->doubted); i++) {
+		struct list *node = list_pop(&g->doubted);
+		struct exchange *x = LIST_ENTRY(node, struct exchange, watch);
+
+		switch (judge_pass(x->watcher_ctx, x)) {
+		case DOUBT_NONE:
+			list_append(&g->passed, node);
+			break;
+		case DOUBT_WAITS:
+			list_append(&waiting, node);
+			break;
+		case DOUBT_STAYS:
+			failed(x, 403, "Access denied",
+			       "You were let in, but may not stay: the session is over, or the rules "
+			       "have changed.");
+			exchange_cut(x);
+			break;
+		}
+	}
+	while (!list_is_empty(&waiting))
+		list_append(&g->doubted, list_pop(&waiting));
+	if (!list_is_empty(&g->doubted))
+		timer_set(&g->doubts, DOUBTS_MS);
+}
+
+/* Some frameworks take the path from these instead of the request: to them it would be another one than was judged. */
+static void strip_other_targets(struct fields *f)
+{
+	fields_remove_text(f, BYTES_LIT("x-original-url"));
+	fields_remove_text(f, BYTES_LIT("x-rewrite-url"));
+}
+
 static enum step judge(struct gate *g, struct exchange *x, struct pending **ret_wait)
 {
 	struct judging j = { .gate = g, .x = x, .view = snapshot_access(x->snapshot) };
@@ -557,8 +730,11 @@ static enum step judge(struct gate *g, struct exchange *x, struct pending **ret_
 			"This path may mean two things, and they are guarded differently. Write it "
 			"without escapes, dots and doubled slashes.");
 	step = j.app ? judge_app(&j) : STEP_NEXT;
-	if (step == STEP_NEXT && j.app)
-		access_credentials_strip(x, j.app->token_header);
+	if (step == STEP_NEXT) {
+		watch(&j);
+		access_credentials_strip(x, j.app ? j.app->token_header : "", x->identity_token);
+		strip_other_targets(&x->request.fields);
+	}
 	*ret_wait = j.wait_for;
 	return step;
 }

@@ -50,6 +50,7 @@ static int parse_host(struct bytes text, struct arena *arena, struct access_plac
 				       stars > 1 ? "a label has one * at most"
 						 : "a label is empty or too long");
 		ret->host_stars += (unsigned)stars;
+		ret->host_labels++;
 	}
 	return 0;
 }
@@ -104,9 +105,13 @@ static int compare(unsigned a, unsigned b)
 
 int access_place_compare(const struct access_place *a, const struct access_place *b)
 {
-	int r = compare(a->host_stars, b->host_stars);
+	int r = compare(a->host_stars > 0, b->host_stars > 0);
 
-	/* "*.b.example.com" holds less than "*.*.example.com", and "dev-*.x" less than "*.x". */
+	/* "*.*.x" holds less than "*.x", "*.b.x" less than "*.*.x", and "dev-*.x" less than "*.x". */
+	if (r == 0)
+		r = compare(b->host_labels, a->host_labels);
+	if (r == 0)
+		r = compare(a->host_stars, b->host_stars);
 	if (r == 0)
 		r = compare((unsigned)b->host.len, (unsigned)a->host.len);
 	if (r == 0)
@@ -134,10 +139,19 @@ static bool part_matches(struct bytes pattern, struct bytes text, bool ignore_ca
 	return bytes_starts_with(text, before) && bytes_ends_with(text, after);
 }
 
-static bool host_holds(struct bytes pattern, struct bytes host)
+static bool host_holds(const struct access_place *p, struct bytes host)
 {
-	struct bytes wanted, label;
+	struct bytes pattern = p->host, wanted, label;
+	size_t labels = count_of(host, '.') + 1;
 
+	if (labels < p->host_labels)
+		return false;
+	if (bytes_starts_with(pattern, BYTES_LIT("*."))) {
+		/* What is in the place of the first star may be empty, even: routes do not look at it. */
+		for (; labels >= p->host_labels; labels--)
+			(void)bytes_split(&host, '.', &label);
+		(void)bytes_split(&pattern, '.', &wanted);
+	}
 	while (bytes_split(&pattern, '.', &wanted))
 		if (!bytes_split(&host, '.', &label) || label.len == 0 ||
 		    !part_matches(wanted, label, false))
@@ -150,7 +164,7 @@ bool access_place_holds(const struct access_place *p, struct bytes host, struct 
 {
 	struct bytes pattern = p->path, wanted, segment;
 
-	if (!host_holds(p->host, host))
+	if (!host_holds(p, host))
 		return false;
 	while (bytes_split(&pattern, '/', &wanted)) {
 		/* "/admin/" has an empty last segment, which bytes_split() does not give. */
@@ -198,7 +212,20 @@ static size_t parent_of(const uint8_t *path, size_t len)
 	return len > 0 ? len - 1 : 0;
 }
 
-/* RFC 3986 §5.2.4, and without empty segments and ";parameters". */
+/* What is read of one: some cut it at a parameter or a NUL, some leave out dots and blanks at its end. */
+static struct bytes plain_segment(struct bytes segment)
+{
+	segment = bytes_first(segment, bytes_index(segment, ';'));
+	segment = bytes_first(segment, bytes_index(segment, 0));
+	if (bytes_eq(segment, BYTES_LIT("..")))
+		return segment;
+	while (segment.len &&
+	       (segment.ptr[segment.len - 1] == '.' || segment.ptr[segment.len - 1] == ' '))
+		segment.len--;
+	return segment;
+}
+
+/* RFC 3986 §5.2.4, and without empty segments. */
 static struct bytes resolve(struct bytes path, uint8_t *ret)
 {
 	struct bytes segment;
@@ -206,8 +233,8 @@ static struct bytes resolve(struct bytes path, uint8_t *ret)
 
 	while (path.len) {
 		bytes_split(&path, '/', &segment);
-		segment = bytes_first(segment, bytes_index(segment, ';'));
-		if (segment.len == 0 || bytes_eq(segment, BYTES_LIT(".")))
+		segment = plain_segment(segment);
+		if (segment.len == 0)
 			continue;
 		if (bytes_eq(segment, BYTES_LIT(".."))) {
 			len = parent_of(ret, len);
@@ -224,13 +251,24 @@ static struct bytes resolve(struct bytes path, uint8_t *ret)
 struct access_paths access_paths_of(struct bytes target, struct arena *arena)
 {
 	struct bytes path = bytes_first(target, bytes_index(target, '?'));
-	struct access_paths paths;
-	uint8_t *decoded;
+	struct access_paths paths = { .count = 0 };
+	size_t len;
 
 	path = bytes_first(path, bytes_index(path, '#'));
 	paths.as_sent = bytes_from(path, path.len && path.ptr[0] == '/');
-	decoded = arena_alloc_bytes(arena, path.len + 1);
-	path = decode(path, decoded);
-	paths.resolved = resolve(path, arena_alloc_bytes(arena, path.len + 1));
+	for (;;) {
+		len = path.len;
+		path = decode(path, arena_alloc_bytes(arena, len + 1));
+		/* The first is not only decoded, it gets small letters. */
+		if (paths.count && path.len == len)
+			return paths;
+		if (paths.count == ACCESS_DECODINGS)
+			break;
+		paths.resolved[paths.count++] =
+			resolve(path, arena_alloc_bytes(arena, path.len + 1));
+		if (bytes_index(path, '%') == path.len)
+			return paths;
+	}
+	paths.is_endless = true;
 	return paths;
 }

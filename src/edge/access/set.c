@@ -37,6 +37,7 @@ struct access_set {
 	struct map *exact;        /* host without stars -> struct spot_list */
 	struct spot *spots;       /* all, the more specific first */
 	size_t spot_count;
+	size_t exact_count; /* of those without stars in the host, which come first */
 	struct access_organization organization;
 };
 
@@ -443,10 +444,11 @@ static int compare_spots(const void *a, const void *b)
 	const struct spot *x = a, *y = b;
 	int r = access_place_compare(&x->place, &y->place);
 
-	if (r == 0 && !bytes_eq(x->place.host, y->place.host))
-		r = x->place.host.len < y->place.host.len
-			    ? -1
-			    : memcmp(x->place.host.ptr, y->place.host.ptr, x->place.host.len);
+	/* Of the same lengths now; what is the same place comes together. */
+	if (r == 0)
+		r = memcmp(x->place.host.ptr, y->place.host.ptr, x->place.host.len);
+	for (size_t i = 0; r == 0 && i < x->place.path.len; i++)
+		r = bytes_lower(x->place.path.ptr[i]) - bytes_lower(y->place.path.ptr[i]);
 	return r;
 }
 
@@ -491,6 +493,7 @@ static int index_spots(struct access_set *s, struct err *err)
 				       BYTES_ARG(spot->place.host), BYTES_ARG(spot->place.path));
 		if (spot->place.host_stars)
 			continue;
+		s->exact_count++;
 		if (!same_host) {
 			list = arena_alloc(&s->arena, sizeof(*list));
 			list->first = spot;
@@ -510,29 +513,18 @@ static const struct access_app *find_in(const struct spot *first, size_t count, 
 	return NULL;
 }
 
-/* Places without stars in the host come first in `spots`. */
-static size_t first_with_stars(const struct access_set *s)
-{
-	size_t i = 0;
-
-	while (i < s->spot_count && s->spots[i].place.host_stars == 0)
-		i++;
-	return i;
-}
-
 static const struct access_app *find(const struct access_set *s, struct bytes host,
 				     struct bytes path, bool ignore_case)
 {
 	const struct spot_list *exact = map_find(s->exact, host);
 	const struct access_app *app = NULL;
-	size_t stars;
 
 	if (exact)
 		app = find_in(exact->first, exact->count, host, path, ignore_case);
 	if (app)
 		return app;
-	stars = first_with_stars(s);
-	return find_in(s->spots + stars, s->spot_count - stars, host, path, ignore_case);
+	return find_in(s->spots + s->exact_count, s->spot_count - s->exact_count, host, path,
+		       ignore_case);
 }
 
 bool access_set_find(const struct access_set *s, struct bytes host, struct bytes target,
@@ -545,12 +537,17 @@ bool access_set_find(const struct access_set *s, struct bytes host, struct bytes
 		return true;
 	paths = access_paths_of(target, arena);
 	*ret = find(s, host, paths.as_sent, false);
-	return find(s, host, paths.resolved, true) == *ret;
+	for (size_t i = 0; i < paths.count; i++)
+		if (find(s, host, paths.resolved[i], true) != *ret)
+			return false;
+	return !paths.is_endless;
 }
 
 bool access_set_has_host(const struct access_set *s, struct bytes host)
 {
-	for (size_t i = 0; i < s->spot_count; i++) {
+	if (map_find(s->exact, host))
+		return true;
+	for (size_t i = s->exact_count; i < s->spot_count; i++) {
 		struct access_place place = s->spots[i].place;
 
 		place.path = BYTES_NONE;

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/encode.h"
+#include "base/limits.h"
 #include "edge/access/keys.h"
 #include "jose/jwt.h"
 
@@ -52,6 +54,31 @@ static struct bytes text_of(const json_t *claims, const char *name, struct arena
 	if (!json_is_string(value))
 		return BYTES_NONE;
 	return arena_copy(arena, bytes_of(json_string_value(value), json_string_length(value)));
+}
+
+struct bytes access_token_audience(struct bytes token, struct arena *arena)
+{
+	struct bytes rest = token, payload = BYTES_NONE, audience = BYTES_NONE;
+	const json_t *claim;
+	uint8_t *raw;
+	size_t len;
+	json_t *all;
+
+	if (token.len > LIMIT_JWT_BYTES || !bytes_split(&rest, '.', &payload) ||
+	    !bytes_split(&rest, '.', &payload))
+		return audience;
+	raw = arena_alloc_bytes(arena, payload.len / 4 * 3 + 3);
+	if (!base64_decode(BASE64_URL_RAW, payload, raw, &len))
+		return audience;
+	all = json_loadb((const char *)raw, len, JSON_REJECT_DUPLICATES, NULL);
+	claim = json_object_get(all, "aud");
+	if (json_array_size(claim) == 1)
+		claim = json_array_get(claim, 0);
+	if (json_is_string(claim))
+		audience = arena_copy(
+			arena, bytes_of(json_string_value(claim), json_string_length(claim)));
+	json_decref(all);
+	return audience;
 }
 
 int access_token_check(const struct key_set *keys, struct bytes token, enum access_token_type type,

@@ -42,6 +42,10 @@ struct access_claims {
 	usec issued_at, expires_at;
 };
 
+/* What it says whom it is for, unchecked: to find out whom to check it for, which is dear. Empty when nothing can be
+ * read. In the arena. Any thread. */
+struct bytes access_token_audience(struct bytes token, struct arena *arena);
+
 /* As jwt_verify() (jose/jwt.h), and E_DENIED for a token of another type. The key set's thread. */
 int access_token_check(const struct key_set *keys, struct bytes token, enum access_token_type type,
 		       const char *issuer, const char *audience, usec now, struct arena *arena,

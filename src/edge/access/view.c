@@ -3,12 +3,14 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/secret.h"
 #include "edge/access/keys.h"
 #include "store/store_access.h"
 
+#define COMPONENT "edge/access"
 #define KEYS_SETTING "access.keys"
 
 struct access_view {
@@ -16,6 +18,7 @@ struct access_view {
 	struct arena arena;
 	struct access_set *set;
 	char *keys; /* owned */
+	usec keys_due;
 	const char *issuer;
 	struct map *revoked; /* application's id -> usec in the arena */
 };
@@ -97,43 +100,75 @@ static int build_set(struct access_view *v, struct store *store, struct err *err
 	return v->set ? 0 : err_wrap(err, "Access");
 }
 
-static int make_keys(struct store *store, struct access_keys **ret, struct err *err)
+static int put_keys(struct store *store, const struct access_keys *keys, struct err *err)
 {
-	char *text;
-	int r;
+	char *text = access_keys_text(keys);
+	int r = store_setting_put(store, KEYS_SETTING, text, true, err);
 
-	*ret = access_keys_new(clock_wall_now(), err);
-	if (!*ret)
-		return err_wrap(err, "Access");
-	text = access_keys_text(*ret);
-	r = store_setting_put(store, KEYS_SETTING, text, true, err);
 	secret_wipe(text, strlen(text));
 	mem_free(text);
 	return r;
 }
 
-static int load_keys(struct access_view *v, struct store *store, struct err *err)
+static int make_keys(struct store *store, struct access_keys **ret, struct err *err)
+{
+	*ret = access_keys_new(clock_wall_now(), err);
+	return *ret ? put_keys(store, *ret, err) : err_wrap(err, "Access");
+}
+
+static int read_keys(struct store *store, struct access_keys **ret, struct err *err)
 {
 	struct err why = { 0 };
 	char *text = store_setting_get(store, KEYS_SETTING, &why);
+
+	*ret = text ? access_keys_parse(text, &why) : NULL;
+	if (text)
+		secret_wipe(text, strlen(text));
+	mem_free(text);
+	if (!*ret && err)
+		*err = why;
+	return *ret ? 0 : why.code;
+}
+
+int access_view_rotate(struct store *store, bool at_once, struct access_keys **ret, struct err *err)
+{
+	struct access_keys *keys;
+	int r = read_keys(store, &keys, err);
+
+	if (r < 0)
+		return r;
+	r = access_keys_rotate(keys, clock_wall_now(), at_once, err);
+	if (r > 0)
+		r = put_keys(store, keys, err);
+	if (r < 0 || !ret)
+		access_keys_free(keys);
+	else
+		*ret = keys;
+	return r < 0 ? r : 0;
+}
+
+static int load_keys(struct access_view *v, struct store *store, struct err *err)
+{
+	struct err why = { 0 };
 	struct access_keys *keys = NULL;
 	size_t apps;
-	int r = 0;
+	int r = access_view_rotate(store, false, &keys, &why);
 
 	(void)access_set_apps(v->set, &apps);
-	if (text) {
-		keys = access_keys_parse(text, &why);
-		secret_wipe(text, strlen(text));
-		mem_free(text);
-		r = keys ? 0 : why.code;
-	} else if (why.code != E_NOT_FOUND) {
-		r = why.code;
-	} else if (apps) {
-		r = make_keys(store, &keys, &why);
+	v->keys_due = INT64_MAX;
+	/* What has just been used is still good if nothing can be written now. */
+	if (r < 0 && r != E_NOT_FOUND) {
+		log_error(COMPONENT, "the signing keys could not be changed",
+			  LOG_STR("error", why.text));
+		r = read_keys(store, &keys, &why);
+	} else if (r == E_NOT_FOUND) {
+		r = apps ? make_keys(store, &keys, &why) : 0;
 	}
 	if (r < 0 && err)
 		*err = why;
 	v->keys = r == 0 && keys ? access_keys_public(keys) : mem_strdup("");
+	if (r == 0 && keys)
+		v->keys_due = access_keys_due(keys);
 	access_keys_free(keys);
 	return r;
 }
@@ -199,6 +234,11 @@ const struct access_set *access_view_set(const struct access_view *v)
 const char *access_view_keys(const struct access_view *v)
 {
 	return v->keys;
+}
+
+usec access_view_keys_due(const struct access_view *v)
+{
+	return v->keys_due;
 }
 
 const char *access_view_issuer(const struct access_view *v)

@@ -278,6 +278,8 @@ static const struct endpoint endpoints[] = {
 	{ "GET", "access/:", api_access_list },
 	{ "POST", "access/:", api_access_create },
 	{ "POST", "access/apps/:/ca", api_access_ca },
+	{ "POST", "access/apps/:/revoke", api_access_revoke },
+	{ "POST", "access/keys/rotate", api_access_rotate },
 	{ "GET", "access/:/:", api_access_get },
 	{ "PUT", "access/:/:", api_access_update },
 	{ "DELETE", "access/:/:", api_access_delete },

@@ -150,6 +150,12 @@ struct control *control_plane_free(struct control *c)
 	return mem_free(c);
 }
 
+void control_forget(struct control *c)
+{
+	CHECK(c, MAGIC_CONTROL);
+	access_desk_changed(c->desk);
+}
+
 void control_changed(struct control *c)
 {
 	struct err err = { 0 };

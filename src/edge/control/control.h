@@ -92,3 +92,5 @@ char *control_plane_save(const struct control *c);
 void control_plane_load(struct control *c, struct bytes json);
 struct control *control_plane_free(struct control *c); /* answers what still waits with 503 */
 void control_ask(struct control *c, struct control_request *r);
+/* The store was changed by others than the control plane: what is kept of it is read again. */
+void control_forget(struct control *c);

@@ -27,7 +27,7 @@ struct entry {
 	size_t socket_count;
 	char error[PORTS_ERROR_SIZE];
 	struct timer retry;
-	bool is_wanted; /* while the table is compared with a snapshot */
+	bool is_wanted, is_guarded; /* by the latest snapshot */
 };
 
 struct ports {
@@ -167,6 +167,11 @@ static void entry_open(struct entry *e)
 	const struct port_allow allow = allow_of(e->ports->cfg);
 	struct err err = { 0 };
 
+	if (e->is_guarded) {
+		entry_fail(e, "Access guards the hostname it leads to, and a port cannot ask who comes: "
+			      "people use \"adit access tcp\"");
+		return;
+	}
 	if (!port_allow_has(&allow, e->protocol, e->number)) {
 		entry_fail(e, "not allowed by ports-allow of this edge");
 		return;
@@ -252,6 +257,7 @@ void ports_update(struct ports *p, const struct snapshot *s)
 		if (!e)
 			e = entry_new(p, &routes[i]);
 		e->is_wanted = true;
+		e->is_guarded = routes[i].is_guarded;
 	}
 	LIST_FOR_EACH(node, &p->entries) {
 		struct entry *e = LIST_ENTRY(node, struct entry, node);
@@ -261,6 +267,9 @@ void ports_update(struct ports *p, const struct snapshot *s)
 				 LOG_INT("port", e->number));
 			entry_close(e);
 			entry_free(e);
+		} else if (e->is_guarded) {
+			entry_close(e);
+			entry_open(e); /* which says why not */
 		} else if (e->generation == 0 && !timer_is_set(&e->retry)) {
 			entry_open(e);
 		}

@@ -107,7 +107,7 @@ static void the_most_specific_application_is_found(void **state)
 	assert_string_equal(app_at(s, "app.example.com", "/hooks"), "Whole");
 	assert_string_equal(app_at(s, "other.example.com", "/"), "none");
 	assert_string_equal(app_at(s, "other.example.com", "/hook"), "Hook");
-	assert_string_equal(app_at(s, "a.other.example.com", "/hook"), "none");
+	assert_string_equal(app_at(s, "a.other.example.com", "/hook"), "Hook");
 	assert_true(access_set_has_host(s, BYTES_LIT("app.example.com")));
 	assert_false(access_set_has_host(s, BYTES_LIT("example.com")));
 	access_set_unref(s);
