@@ -749,6 +749,9 @@ const struct snapshot_route *snapshot_passthrough(const struct snapshot *s, stru
 	/* A wildcard's does not take the control host away. */
 	if (!site || !site->is_passthrough || bytes_eq(host, bytes_str(s->control_host)))
 		return NULL;
+	/* Who is to be asked cannot be asked in there. */
+	if (access_set_has_host(access_view_set(s->access), host))
+		return NULL;
 	return snapshot_route(s, host);
 }
 

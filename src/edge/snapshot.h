@@ -113,7 +113,8 @@ const struct snapshot_port *snapshot_ports(const struct snapshot *s, size_t *ret
 /* Of a hostname (lower case, no port): its own, then the longest wildcard's, then its zone's; NULL: nothing is set. A
  * zone's certificates of clients are not for the control host, where command lines go. */
 const struct snapshot_site *snapshot_site(const struct snapshot *s, struct bytes host);
-/* Whether any hostname's TLS is passed through; and the route of one whose is, NULL: it ends here. */
+/* Whether any hostname's TLS is passed through; and the route of one whose is, NULL: it ends here,
+ * also where Access guards the hostname. */
 bool snapshot_has_passthrough(const struct snapshot *s);
 const struct snapshot_route *snapshot_passthrough(const struct snapshot *s, struct bytes host);
 /* The i-th certificate, without a staple, NULL after the last; borrowed. */

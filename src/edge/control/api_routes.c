@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "edge/access/desk.h"
 #include "edge/control/control_parts.h"
 #include "store/names.h"
 
@@ -93,7 +94,14 @@ static bool full_hostname(struct ask *a, const char *given, char ret[NAME_DNS_BY
 static int set_passthrough(struct ask *a, const struct uuid *zone, char *hostname, bool is_on,
 			   struct err *err)
 {
+	const struct access_view *view = is_on ? desk_view(a->control->desk, NULL) : NULL;
 	struct store_site site = { 0 };
+
+	if (view && access_set_has_host(access_view_set(view), bytes_str(hostname)))
+		return err_set(
+			err, E_INVALID,
+			"Access guards %.253s, and cannot ask anybody in TLS that ends elsewhere",
+			hostname);
 	int rc = store_site_get(a->control->store, zone, hostname, &site, err);
 
 	if (rc == E_NOT_FOUND) {

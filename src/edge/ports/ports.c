@@ -168,8 +168,9 @@ static void entry_open(struct entry *e)
 	struct err err = { 0 };
 
 	if (e->is_guarded) {
-		entry_fail(e, "Access guards the hostname it leads to, and a port cannot ask who comes: "
-			      "people use \"adit access tcp\"");
+		entry_fail(e,
+			   "Access guards the hostname it leads to, and a port cannot ask who comes: "
+			   "people use \"adit access tcp\"");
 		return;
 	}
 	if (!port_allow_has(&allow, e->protocol, e->number)) {
