@@ -1,11 +1,8 @@
 """People sign in with Chromium, in each way there is, and reach a Node application and its WebSocket. One browser for all
 the stories (browser/session.mjs); its pictures are in build/results/browser, and axe-core has looked at each page."""
 
-import base64
 import json
-import os
 import pathlib
-import re
 import shutil
 import subprocess
 import urllib.parse
@@ -15,9 +12,10 @@ import pytest
 from conftest import Own
 from testenv import net
 from testenv.edge import ZONE
-from testenv.guard import Browser, Guard, MailSink
+from testenv.guard import Guard, MailSink
 from testenv.idp import CLIENT, SECRET, GitHub, context_of, query_of
 from testenv.origin import Origin
+from testenv.place import connect
 from testenv.program import PATIENCE, Program, check, clean_env
 
 pytestmark = pytest.mark.slow
@@ -61,28 +59,6 @@ class Helpers:
 
 def node(name, argv, folder):
     return Program(name, ["node", *argv], folder, env=clean_env(NODE_PATH="/usr/share/nodejs"))
-
-
-def connect(own, edge, service):
-    """A tunnel for all names of the zone. The API is asked from here: programs find no name in this network."""
-    cli = own.cli(edge)
-    pem = re.search(r"-----BEGIN [^-]*-----(.*?)-----END", edge.cert(), re.DOTALL)[1]
-    login = json.loads(base64.b64decode(pem))
-    headers = {"Authorization": f"Bearer {login['apiToken']}", "Content-Type": "application/json"}
-
-    def ask(method, path, body):
-        answer = Browser(edge).ask(f"{edge.api_url}/{path}", method, json.dumps(body), headers)
-        assert answer.status == 200, answer.text
-        return json.loads(answer.body)["result"]
-
-    secret = base64.b64encode(os.urandom(32)).decode()
-    made = ask("POST", f"accounts/{login['accountID']}/cfd_tunnel", {"name": "guarded", "tunnel_secret": secret})
-    route = {"type": "dns", "user_hostname": f"*.{ZONE}", "overwrite_existing": False}
-    ask("PUT", f"zones/{login['zoneID']}/tunnels/{made['id']}/routes", route)
-    config = own.folder / "guarded.json"
-    config.write_text(json.dumps({"ingress": [{"service": service}]}))
-    own.connect(cli, None, config, by="nothing", args=("--token", made["token"]))
-    edge.wait_connections(4)
 
 
 def start_idp(folder, callback):

@@ -356,6 +356,17 @@ def test_a_session_goes_on_without_a_word(place, idp):
         place.guard.do("PUT", f"access/policies/{place.staff}", {"name": "Staff", "decision": "allow", "include": [STAFF]})
 
 
+def test_pictures_of_another_site_sign_nobody_out(place, idp, shared):
+    browser, answer = set_out(place, shared)
+    assert browser.follow(browser.ask(idp.authorize(answer.location))).status == 200
+    leave = place.edge.public_url + "/cdn-cgi/access/logout"
+    hidden = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+    assert browser.ask(leave, headers=hidden).status == 403
+    assert browser.ask(shared).status == 200
+    assert browser.ask(leave, headers={**hidden, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}).status == 200
+    assert browser.ask(shared).status == 302
+
+
 def test_pages_need_nothing_from_elsewhere(place, shared):
     browser = Browser(place.edge)
     sign_in_page = browser.open(shared)

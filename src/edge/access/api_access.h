@@ -19,3 +19,6 @@ enum ask_result api_people_revoke(struct ask *a);
 enum ask_result api_access_revoke(struct ask *a);
 /* A new signing key at once; what the one before has signed stays good. */
 enum ask_result api_access_rotate(struct ask *a);
+/* Somebody's passkeys (people/:/passkeys, and people/:/passkeys/: to take one away). */
+enum ask_result api_people_passkeys(struct ask *a);
+enum ask_result api_people_passkey_delete(struct ask *a);

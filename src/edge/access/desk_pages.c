@@ -542,12 +542,25 @@ static enum ask_result get_identity(struct ask *a)
 	return answer(a->request, 200, "application/json", body);
 }
 
-/* Everywhere: all sessions of this person end. A link may do that to somebody; it costs them a sign-in. */
+/* A picture or a script of another site that asks for this address (Fetch Metadata). */
+static bool is_hidden_request(const struct head *h)
+{
+	const struct field *site = fields_find_text(&h->fields, BYTES_LIT("sec-fetch-site"));
+	const struct field *mode = fields_find_text(&h->fields, BYTES_LIT("sec-fetch-mode"));
+
+	return site && bytes_eq(site->value, BYTES_LIT("cross-site")) &&
+	       !(mode && bytes_eq(mode->value, BYTES_LIT("navigate")));
+}
+
+/* Everywhere: all sessions of this person end. A link may do that to somebody; it costs them a sign-in, and they see
+ * it. */
 static enum ask_result logout(struct ask *a)
 {
 	struct desk_session s;
 	struct err err = { 0 };
 
+	if (is_hidden_request(&a->request->head))
+		return answer_text(a->request, 403, "Another site cannot sign you out\n");
 	if (session_here(a, &s)) {
 		if (store_person_revoke(a->control->store, s.email, &err) < 0)
 			log_error(COMPONENT, "nobody can be signed out", LOG_STR("error", err.text));

@@ -271,10 +271,25 @@ static enum ask_result show(struct ask *a, int status, const struct desk_session
 			 page_fill(arena, "access_passkeys.html", values, ARRAY_LEN(values)), true);
 }
 
+/* As they call it; no longer than fits, whole characters of UTF-8. */
+static struct bytes name_of(const struct query *form)
+{
+	const char *text = query_find(form, "name");
+	struct bytes name = bytes_first(bytes_str(text), NAME_BYTES);
+	json_t *whole;
+
+	while (name.len && name.len < strlen(text) && ((uint8_t)text[name.len] & 0xc0) == 0x80)
+		name.len--;
+	whole = json_stringn(name.len ? (const char *)name.ptr : "", name.len);
+	if (!whole)
+		name.len = 0;
+	json_decref(whole);
+	return name.len ? name : BYTES_LIT("Passkey");
+}
+
 static int add_key(struct ask *a, const struct desk_session *s, const struct store_person *person,
 		   const struct query *form, struct err *err)
 {
-	const char *name = query_find(form, "name");
 	struct webauthn_key made = { 0 };
 	struct keys keys = { 0 };
 	struct bytes challenge;
@@ -297,8 +312,7 @@ static int add_key(struct ask *a, const struct desk_session *s, const struct sto
 	struct store_passkey key = {
 		.id = base64_text(BASE64_URL_RAW, made.id),
 		.person = person->id,
-		.name = mem_strndup(name && name[0] ? bytes_first(bytes_str(name), NAME_BYTES)
-						    : BYTES_LIT("Passkey")),
+		.name = mem_strndup(name_of(form)),
 		.algorithm = made.algorithm,
 		.counter = made.counter,
 	};

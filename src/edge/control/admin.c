@@ -275,6 +275,8 @@ static const struct endpoint endpoints[] = {
 	{ "GET", "access/people", api_people_list },
 	{ "POST", "access/people", api_people_add },
 	{ "POST", "people/:/revoke", api_people_revoke },
+	{ "GET", "people/:/passkeys", api_people_passkeys },
+	{ "DELETE", "people/:/passkeys/:", api_people_passkey_delete },
 	{ "GET", "access/:", api_access_list },
 	{ "POST", "access/:", api_access_create },
 	{ "POST", "access/apps/:/ca", api_access_ca },
