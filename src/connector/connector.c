@@ -23,6 +23,7 @@ struct connector {
 	const struct connector_config *config;
 	struct loop *loop;
 	struct dialer *dialer;
+	struct server *server;
 	struct local_api *api;
 	struct timer grace;
 	bool is_stopping;
@@ -87,6 +88,7 @@ static void on_signal(void *arg, int signum)
 		 LOG_STR("signal", signum == SIGINT ? "interrupt" : "terminated"));
 	notify_service_manager("STOPPING=1");
 	timer_set(&c->grace, c->config->grace_period / USEC_PER_MSEC);
+	server_drain(c->server);
 	dialer_drain(c->dialer);
 }
 
@@ -111,6 +113,7 @@ int connector_run(const struct connector_config *cfg)
 	c.loop = loop_new(&err);
 	struct origin_set *origins = c.loop ? origin_set_new(c.loop, cfg->ingress, &err) : NULL;
 	struct server *server = origins ? server_new(c.loop, cfg, &connector_id, origins) : NULL;
+	c.server = server;
 	if (server)
 		c.dialer = dialer_new(c.loop, cfg, &connector_id, server, &dialer_events, &c, &err);
 	bool has_started = c.dialer != NULL;

@@ -178,6 +178,7 @@ struct exchange {
 	/* At the connector: a WebSocket whose messages are the bytes of a public port's connection (docs/wire.md,
 	 * "Public ports"); they begin with a PROXY header already. */
 	bool is_port, has_proxy_header;
+	bool is_tls_stream; /* with is_port: they are a visitor's TLS that the edge passes through */
 	/* What the visitor's connection was asked for in its handshake, and the certificate it brought; NULL: nothing,
 	 * none. Borrowed from the connection: for handlers that do not wait. */
 	const struct tls_policy *tls_policy;

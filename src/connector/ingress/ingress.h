@@ -116,6 +116,16 @@ struct ingress_health {
 	unsigned threshold; /* so many results in a row change the state */
 };
 
+/* tls: visitors' TLS that the edge passes through ends here. Ours alone. Either the files or ACME. */
+struct ingress_tls {
+	bool is_on;
+	const char *certificate, *key; /* PEM files; NULL: ACME */
+	const char *acme_directory;    /* URL; NULL: files */
+	const char *acme_storage;      /* folder */
+	const char *acme_email;        /* NULL: none is given */
+	const char *acme_ca_file; /* PEM, trusted for the directory beside the system's roots; NULL */
+};
+
 struct ingress_rule {
 	const char *hostname; /* as written; "" matches every host */
 	const char *pattern;  /* the same as requests spell it: in punycode */
@@ -133,6 +143,7 @@ struct ingress_rule {
 
 	struct ingress_origin origin;
 	struct ingress_health health;
+	struct ingress_tls tls;
 	uint32_t index; /* 0-based, as in "Matched rule #N" */
 
 	const struct ingress_matcher *matcher; /* private to ingress/ */
@@ -198,6 +209,9 @@ const struct ingress_rule *ingress_match(const struct ingress *in, struct bytes 
 /* The first rule with a UDP service that has this hostname, whatever rules of other kinds have it too; NULL:
  * there is none. UDP has no paths. */
 const struct ingress_rule *ingress_match_udp(const struct ingress *in, struct bytes host);
+
+/* The first rule with `tls` that has this hostname; NULL: there is none. */
+const struct ingress_rule *ingress_match_tls(const struct ingress *in, struct bytes host);
 
 size_t ingress_count(const struct ingress *in);
 const struct ingress_rule *ingress_rule(const struct ingress *in, size_t index);

@@ -74,6 +74,12 @@ int ingress_health_parse(struct ingress *in, const struct yaml_node *n, enum ing
 			 struct ingress_rule *rule, const struct yaml_node **ret_place,
 			 struct err *err);
 
+/* --- ingress_tls.c --- */
+
+/* Reads the map `n` (NULL or null: none) for a rule that is complete otherwise. *ret_place as in ingress_parse(). */
+int ingress_tls_parse(struct ingress *in, const struct yaml_node *n, struct ingress_rule *rule,
+		      const struct yaml_node **ret_place, struct err *err);
+
 /* --- private_network.c --- */
 
 void ingress_private_defaults(struct ingress_private *p);

@@ -217,6 +217,18 @@ static json_t *health_json(const struct ingress_health *health)
 	return w.object;
 }
 
+/* Ours alone, too; where the key lies is nobody's business. */
+static json_t *tls_json(const struct ingress_tls *tls)
+{
+	struct writing w = { .object = json_object(), .is_complete = true };
+
+	if (tls->certificate)
+		put_text(&w, "certificate", tls->certificate);
+	else
+		put_text(&w, "acme", tls->acme_directory);
+	return w.object;
+}
+
 static json_t *rule_json(const struct ingress_rule *rule, bool is_complete)
 {
 	struct writing w = { .object = json_object(), .is_complete = is_complete };
@@ -232,6 +244,8 @@ static json_t *rule_json(const struct ingress_rule *rule, bool is_complete)
 	put(&w, "originRequest", origin_json(&rule->origin, is_complete));
 	if (is_complete && rule->health.kind != INGRESS_CHECK_NONE)
 		put(&w, "healthCheck", health_json(&rule->health));
+	if (is_complete && rule->tls.is_on)
+		put(&w, "tls", tls_json(&rule->tls));
 	return w.object;
 }
 

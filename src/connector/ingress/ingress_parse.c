@@ -85,8 +85,8 @@ static int origin_apply(struct parsing *p, const struct yaml_node *n, struct ing
 
 static int rule_parse(struct parsing *p, const struct yaml_node *n, size_t index)
 {
-	static const char *const known[] = { "hostname", "path", "service", "originRequest",
-					     "healthCheck" };
+	static const char *const known[] = { "hostname",      "path",        "service",
+					     "originRequest", "healthCheck", "tls" };
 	struct ingress *in = p->in;
 	struct ingress_rule *rule = &in->rules[index];
 	struct ingress_matcher *m = arena_alloc(&in->arena, sizeof(*m));
@@ -135,8 +135,8 @@ static int rule_parse(struct parsing *p, const struct yaml_node *n, size_t index
 		}
 	}
 	rule_finish(in, rule, index, &origin);
-	return ingress_health_parse(in, yaml_get(n, "healthCheck"), p->form, rule, &p->place,
-				    p->err);
+	r = ingress_health_parse(in, yaml_get(n, "healthCheck"), p->form, rule, &p->place, p->err);
+	return r < 0 ? r : ingress_tls_parse(in, yaml_get(n, "tls"), rule, &p->place, p->err);
 }
 
 static int rules_parse(struct parsing *p, const struct yaml_node *rules,

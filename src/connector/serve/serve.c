@@ -177,7 +177,7 @@ static char *failure_json(const struct failure *f)
 	return text;
 }
 
-static void count_failure(const struct exchange *x)
+void serve_count_failure(const struct exchange *x)
 {
 	const struct failure *f = &x->failure;
 	const struct ingress_rule *rule = x->route;
@@ -188,9 +188,8 @@ static void count_failure(const struct exchange *x)
 		metric_add(connector_metrics_rule_errors(rule->label), 1);
 }
 
-static void on_failed(struct exchange *x)
+void serve_log_failure(const struct exchange *x, unsigned index)
 {
-	struct serving *s = x->producer_ctx;
 	const struct failure *f = &x->failure;
 
 	log_error(COMPONENT,
@@ -199,10 +198,18 @@ static void on_failed(struct exchange *x)
 			  : "Unable to reach the origin service. The service may be down or it "
 			    "may not be responding to traffic from adit",
 		  LOG_BYTES("error", f->detail), LOG_STR("cfRay", x->id),
-		  LOG_INT("connIndex", s->index), LOG_BYTES("ingressRule", f->rule),
+		  LOG_INT("connIndex", index), LOG_BYTES("ingressRule", f->rule),
 		  LOG_BYTES("originService", f->origin), LOG_BYTES("errno", f->errno_name),
 		  LOG_BYTES("host", x->host), LOG_INT("status", f->status));
-	count_failure(x);
+}
+
+static void on_failed(struct exchange *x)
+{
+	struct serving *s = x->producer_ctx;
+	const struct failure *f = &x->failure;
+
+	serve_log_failure(x, s->index);
+	serve_count_failure(x);
 	if (x->has_head) {
 		s->response_ended = true;
 		stream_reset(s->stream, REASON_FAILED); /* on_closed releases the exchange */
@@ -290,14 +297,12 @@ static void drop_origins(void *origins)
 	origin_set_unref(origins);
 }
 
-static enum handled ingress_handle(struct exchange *x, void *ctx)
+enum handled serve_ingress(struct exchange *x, struct server *s)
 {
-	struct server *s = ctx;
 	size_t index;
 
 	x->snapshot = origin_set_ref(s->origins);
 	x->drop_snapshot = drop_origins;
-	x->host = head_host(x->request.authority, &x->arena);
 	const struct ingress_rule *rule =
 		ingress_match(origin_set_ingress(s->origins), x->host, decoded_path(x), &index);
 	if (!rule)
@@ -309,10 +314,15 @@ static enum handled ingress_handle(struct exchange *x, void *ctx)
 	return HANDLED_NEXT;
 }
 
+static enum handled ingress_handle(struct exchange *x, void *ctx)
+{
+	x->host = head_host(x->request.authority, &x->arena);
+	return serve_ingress(x, ctx);
+}
+
 static const struct handler handlers[] = {
-	{ "ingress", ingress_handle },
-	{ "access", access_check_handle },
-	{ "headers", serve_headers },
+	{ "ingress", ingress_handle },     { "tls", serve_tls_handle },
+	{ "access", access_check_handle }, { "headers", serve_headers },
 	{ "origin", origin_handle },
 };
 
@@ -356,6 +366,7 @@ static void read_port(struct exchange *x, struct stream *st)
 		return;
 	if (x->request.is_upgrade && session_has_feature(st->session, FEATURE_PORTS)) {
 		x->is_port = true;
+		x->is_tls_stream = bytes_eq(f->value, BYTES_LIT("tls"));
 		x->has_proxy_header = bytes_eq(f->value, BYTES_LIT("tcp, proxy-v2"));
 	}
 	fields_remove_text(&x->request.fields, name);
@@ -463,6 +474,9 @@ static void take_origins(struct server *s, struct origin_set *origins)
 	struct health *before = s->health;
 	s->health = health_new(s->loop, origins, before, &health_events, s);
 	health_free(before);
+	struct tls_sites *sites = s->tls_sites;
+	s->tls_sites = tls_sites_new(s->loop, in, sites);
+	tls_sites_free(sites);
 }
 
 struct server *server_new(struct loop *loop, const struct connector_config *config,
@@ -473,11 +487,13 @@ struct server *server_new(struct loop *loop, const struct connector_config *conf
 	s->loop = loop;
 	s->config = config;
 	uuid_text(connector, s->connector_id);
+	list_init(&s->tls_visitors);
 	take_origins(s, origins);
 	s->issuer_keys = issuer_keys_new(loop);
 	s->chain = (struct handler_chain){ .handlers = handlers,
 					   .count = ARRAY_LEN(handlers),
 					   .ctx = s };
+	s->tls_chain = serve_tls_chain(s);
 	s->private_chain = (struct handler_chain){ .handlers = private_handlers,
 						   .count = ARRAY_LEN(private_handlers),
 						   .ctx = s };
@@ -496,6 +512,8 @@ struct server *server_free(struct server *s)
 {
 	if (!s)
 		return NULL;
+	serve_tls_close_all(s);
+	tls_sites_free(s->tls_sites);
 	origin_udp_free(s->udp);
 	issuer_keys_free(s->issuer_keys);
 	health_free(s->health);
@@ -526,4 +544,10 @@ void server_on_health(struct server *s, bool (*on_changed)(void *ctx), void *ctx
 {
 	s->on_health = on_changed;
 	s->on_health_ctx = ctx;
+}
+
+void server_drain(struct server *s)
+{
+	s->is_draining = true;
+	serve_tls_drain(s);
 }

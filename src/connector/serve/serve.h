@@ -25,6 +25,9 @@ struct health *server_health(const struct server *s);
 /* Who tells the edge about them: `on_changed` as in health_events. Before the first turn of the loop. */
 void server_on_health(struct server *s, bool (*on_changed)(void *ctx), void *ctx);
 
+/* Connections of visitors whose TLS ends here are asked to leave. */
+void server_drain(struct server *s);
+
 /* Where the connector's own API listens: nobody gets there through the tunnel. */
 void server_set_own_api(struct server *s, const struct address *at);
 
