@@ -135,12 +135,40 @@ static void answers_by_ocsp_are_kept_as_long_as_they_are_fresh(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void a_hostnames_own_settings_say_whether_tls_passes_then_the_longest_wildcards(void **state)
+{
+	static const struct store_site sites[] = {
+		{ .hostname = (char *)"", .passthrough = (char *)"on" }, /* a zone's do not */
+		{ .hostname = (char *)"*.example.com", .passthrough = (char *)"on" },
+		{ .hostname = (char *)"*.b.example.com" },
+		{ .hostname = (char *)"off.example.com", .passthrough = (char *)"off" },
+		{ .hostname = (char *)"on.b.example.com", .passthrough = (char *)"on" },
+	};
+	static const struct {
+		const char *hostname;
+		bool passes;
+	} table[] = {
+		{ "a.example.com", true },    { "x.a.example.com", true },
+		{ "*.example.com", true },    { "example.com", false },
+		{ "aexample.com", false },    { "off.example.com", false },
+		{ "a.b.example.com", false }, { "on.b.example.com", true },
+		{ "example.org", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++)
+		assert_int_equal(store_site_passes(sites, ARRAY_LEN(sites), table[i].hostname),
+				 table[i].passes);
+	assert_false(store_site_passes(NULL, 0, "a.example.com"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_not_set_is_null),
 		TEST(a_site_with_nothing_set_is_forgotten),
 		TEST(sites_go_with_their_zone),
+		TEST(a_hostnames_own_settings_say_whether_tls_passes_then_the_longest_wildcards),
 		TEST(answers_by_ocsp_are_kept_as_long_as_they_are_fresh),
 	};
 

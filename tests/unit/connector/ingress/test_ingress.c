@@ -688,6 +688,63 @@ static void health_checks_that_cannot_be_name_what_can(void **state)
 	}
 }
 
+static void tls_is_a_hostnames(void **state)
+{
+	struct ingress *in =
+		good("ingress:\n"
+		     "- hostname: a.com\n  path: /x\n  service: http://y\n"
+		     "- hostname: a.com\n  service: http://x\n"
+		     "  tls: {certificate: a.pem, key: a.key}\n"
+		     "- hostname: b.com\n  service: hello_world\n"
+		     "  tls: {acme: {directory: 'https://ca/dir', storage: /s, email: e}}\n"
+		     "- hostname: '*.c.com'\n  service: http_status:200\n"
+		     "  tls: {certificate: c.pem, key: c.key}\n" CATCH_ALL);
+	const struct ingress_rule *rule = ingress_match_tls(in, BYTES_LIT("A.com"));
+
+	assert_non_null(rule);
+	assert_int_equal(rule->index, 1);
+	assert_string_equal(rule->tls.certificate, "a.pem");
+	assert_string_equal(rule->tls.key, "a.key");
+	assert_null(rule->tls.acme_directory);
+	rule = ingress_match_tls(in, BYTES_LIT("b.com:443"));
+	assert_non_null(rule);
+	assert_null(rule->tls.certificate);
+	assert_string_equal(rule->tls.acme_directory, "https://ca/dir");
+	assert_string_equal(rule->tls.acme_storage, "/s");
+	assert_string_equal(rule->tls.acme_email, "e");
+	assert_null(rule->tls.acme_ca_file);
+	assert_non_null(ingress_match_tls(in, BYTES_LIT("x.c.com")));
+	assert_null(ingress_match_tls(in, BYTES_LIT("c.com")));
+	assert_null(ingress_match_tls(in, BYTES_LIT("d.com")));
+	ingress_unref(in);
+}
+
+static void tls_that_cannot_be_is_refused(void **state)
+{
+	static const struct {
+		const char *rule, *error;
+	} table[] = {
+		{ "service: http://x\n  tls: yes", "tls is not a map" },
+		{ "service: http://x\n  tls: {}", "neither certificate and key nor acme" },
+		{ "service: http://x\n  tls: {key: k}", "either certificate and key, or acme" },
+		{ "service: http://x\n  tls: {certificate: c, keys: k}", "did you mean key?" },
+		{ "service: http://x\n  tls: {certificate: [c], key: k}", "expected string" },
+		{ "service: http://x\n  tls: {acme: x}", "tls.acme is not a map" },
+		{ "service: http://x\n  tls: {acme: {storage: s}}", "tls.acme.directory is" },
+		{ "service: ssh://x\n  tls: {certificate: c, key: k}", "speak HTTP" },
+		{ "service: udp://x:1\n  tls: {certificate: c, key: k}", "speak HTTP" },
+		{ "service: http://x\n  tls: {certificate: c, key: k}\n  path: /x",
+		  "a rule without path" },
+	};
+	char text[400];
+
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		snprintf(text, sizeof(text), "ingress:\n- hostname: a.com\n  %s\n" CATCH_ALL,
+			 table[i].rule);
+		assert_refused_with(text, 4, table[i].error);
+	}
+}
+
 static void what_cannot_be_checked_is_told(void **state)
 {
 	struct ingress *in = good("ingress:\n- hostname: a.com\n  service: http_status:204\n"
@@ -1075,6 +1132,8 @@ int main(void)
 		cmocka_unit_test(health_checks_are_read_with_their_presets),
 		cmocka_unit_test(health_checks_that_cannot_be_name_what_can),
 		cmocka_unit_test(what_cannot_be_checked_is_told),
+		cmocka_unit_test(tls_is_a_hostnames),
+		cmocka_unit_test(tls_that_cannot_be_is_refused),
 		cmocka_unit_test(too_many_health_checks_are_refused),
 		cmocka_unit_test(bastion_mode_wins_over_a_url),
 		cmocka_unit_test(the_first_rule_that_fits_is_chosen),
