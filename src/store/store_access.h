@@ -100,6 +100,13 @@ int store_passkey_count(struct store *s, const char *id, uint32_t counter, struc
 int store_passkey_remove(struct store *s, const struct uuid *person, const char *id,
 			 struct err *err);
 
+/* --- Uses of service tokens --------------------------------------------------------------------- */
+
+/* Now. `err` is needed. */
+int store_token_used(struct store *s, const char *token, struct err *err);
+/* Wall time; 0: never, or that is not known. */
+usec store_token_seen(struct store *s, const char *token);
+
 /* --- Revoked applications ---------------------------------------------------------------------- */
 
 struct store_revocation {

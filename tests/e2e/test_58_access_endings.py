@@ -159,6 +159,31 @@ def test_changed_rules_hold_for_what_runs(site):
     site.guard.do("PUT", f"access/policies/{site.staff}", policy)
 
 
+def test_secrets_of_services_change(site):
+    made = site.guard.make("service_tokens", name="backup")
+    assert made["last_seen_at"] is None
+
+    def status(secret):
+        fields = {"CF-Access-Client-Id": made["client_id"], "CF-Access-Client-Secret": secret}
+        return Browser(site.edge).ask(site.url(), headers=fields).status
+
+    old, path = made["client_secret"], f"access/service_tokens/{made['id']}"
+    assert status(old) == 200
+    seen = site.guard.do("GET", path)
+    assert seen["last_seen_at"] and "client_secret" not in seen
+    second = site.guard.do("POST", f"{path}/rotate", {"grace": "1h"})
+    assert second["client_id"] == made["client_id"] and second["client_secret"] != old
+    assert status(old) == 200 and status(second["client_secret"]) == 200
+    third = site.guard.do("POST", f"{path}/rotate")["client_secret"]
+    # With no grace only the newest one is good.
+    assert [status(secret) for secret in (old, second["client_secret"], third)] == [401, 401, 200]
+    assert site.guard.do("POST", f"{path}/refresh")["expires_at"] >= made["expires_at"]
+    site.guard.do("PUT", path, {"name": "backup", "enabled": False})
+    assert status(third) == 401
+    assert site.guard.ask("POST", f"{path}/rotate", {"grace": "soon"})[0] == 400
+    assert site.guard.ask("POST", "access/service_tokens/none/rotate")[0] == 404
+
+
 def key_ids(site):
     return [key["kid"] for key in json.loads(Browser(site.edge).ask(site.url(path="/cdn-cgi/access/certs")).body)["keys"]]
 

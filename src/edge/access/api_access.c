@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "config/yaml.h"
 #include "edge/access/api_access.h"
 #include "edge/access/desk.h"
 #include "edge/access/objects.h"
@@ -73,10 +74,24 @@ static const char *name_of(struct ask *a, const json_t *object)
 	return arena_strdup(&a->request->arena, bytes_str(name));
 }
 
+/* As it is shown; takes the reference. */
+static json_t *shown_object(struct ask *a, enum access_kind kind, json_t *object)
+{
+	json_t *shown = access_object_public(kind, object);
+	usec seen;
+
+	if (kind == ACCESS_TOKEN) {
+		seen = store_token_seen(a->control->store,
+					json_string_value(json_object_get(shown, "id")));
+		json_object_set_new(shown, "last_seen_at", api_time_json(seen));
+	}
+	return shown;
+}
+
 static enum ask_result answer_object(struct ask *a, enum access_kind kind, json_t *object,
 				     struct access_secret *secret)
 {
-	json_t *shown = access_object_public(kind, object);
+	json_t *shown = shown_object(a, kind, object);
 
 	if (secret && secret->client_secret[0]) {
 		json_object_set_new(shown, "client_secret", json_string(secret->client_secret));
@@ -98,7 +113,7 @@ enum ask_result api_access_list(struct ask *a)
 	if (!list)
 		return answer_failure(a, &err);
 	json_array_foreach(list, i, one)
-		json_array_set_new(list, i, access_object_public(kind, json_incref(one)));
+		json_array_set_new(list, i, shown_object(a, kind, json_incref(one)));
 	size_t count = json_array_size(list);
 	return answer_list(a, list, 1, count > 20 ? count : 20, count);
 }
@@ -171,6 +186,52 @@ enum ask_result api_access_delete(struct ask *a)
 		return answer_failure(a, &err);
 	changed(a, "delete", kind, id);
 	return answer_result(a, json_pack("{s:s}", "id", id));
+}
+
+/* --- Service tokens ----------------------------------------------------------------------------- */
+
+/* "grace": how long the secret of before stays good; none unless it is said. */
+enum ask_result api_token_rotate(struct ask *a)
+{
+	const char *id = arena_strdup(&a->request->arena, a->args[0]);
+	struct access_secret secret = { 0 };
+	struct err err = { 0 };
+	json_t *body, *made = NULL;
+	const char *text;
+	usec grace = 0;
+
+	body = a->request->body.len ? ask_body(a) : json_object();
+	if (!body)
+		return ASK_ANSWERED;
+	text = json_string_value(json_object_get(body, "grace"));
+	if (json_object_get(body, "grace") &&
+	    (!text || !duration_parse(bytes_str(text), &grace) || grace < 0))
+		err_set(&err, E_INVALID, "\"grace\" must be a duration (\"24h\")");
+	else
+		made = access_token_rotate(a->control->store, id, clock_wall_now() + grace, &secret,
+					   &err);
+	json_decref(body);
+	if (!made)
+		return answer_failure(a, &err);
+	changed(a, "rotate", ACCESS_TOKEN, name_of(a, made));
+	return answer_object(a, ACCESS_TOKEN, made, &secret);
+}
+
+/* Its duration begins anew. */
+enum ask_result api_token_refresh(struct ask *a)
+{
+	const char *id = arena_strdup(&a->request->arena, a->args[0]);
+	struct err err = { 0 };
+	json_t *object = access_object_get(a->control->store, ACCESS_TOKEN, id, &err);
+	json_t *made =
+		object ? access_object_update(a->control->store, ACCESS_TOKEN, id, object, &err)
+		       : NULL;
+
+	json_decref(object);
+	if (!made)
+		return answer_failure(a, &err);
+	changed(a, "refresh", ACCESS_TOKEN, name_of(a, made));
+	return answer_object(a, ACCESS_TOKEN, made, NULL);
 }
 
 enum ask_result api_access_ca(struct ask *a)

@@ -15,6 +15,9 @@ enum ask_result api_access_ca(struct ask *a);
 enum ask_result api_people_list(struct ask *a);
 enum ask_result api_people_add(struct ask *a);
 enum ask_result api_people_revoke(struct ask *a);
+/* A service token: another secret, or another term. */
+enum ask_result api_token_rotate(struct ask *a);
+enum ask_result api_token_refresh(struct ask *a);
 /* All tokens of one application. */
 enum ask_result api_access_revoke(struct ask *a);
 /* A new signing key at once; what the one before has signed stays good. */

@@ -298,6 +298,10 @@ static int answer_assertion(struct access_desk *d, struct access_question *q)
 		.now = clock_wall_now(),
 	};
 	m.expires_at = q->expires_at = m.now + ASSERTION_LIFE;
+	/* Asked for once an hour: what more would be known is not worth a write for each request. */
+	if (store_token_used(d->control->store, token->id, &err) < 0)
+		log_warn(COMPONENT, "the use of a service token is not noted",
+			 LOG_STR("token", token->name), LOG_STR("error", err.text));
 	q->assertion = access_token_mint(keys, &m);
 	return 0;
 }

@@ -282,6 +282,8 @@ static const struct endpoint endpoints[] = {
 	{ "POST", "access/apps/:/ca", api_access_ca },
 	{ "POST", "access/apps/:/revoke", api_access_revoke },
 	{ "POST", "access/keys/rotate", api_access_rotate },
+	{ "POST", "access/service_tokens/:/rotate", api_token_rotate },
+	{ "POST", "access/service_tokens/:/refresh", api_token_refresh },
 	{ "GET", "access/:/:", api_access_get },
 	{ "PUT", "access/:/:", api_access_update },
 	{ "DELETE", "access/:/:", api_access_delete },
