@@ -115,7 +115,7 @@ def measure(lab, results, found, connections, rounds, warm, seconds):
 
 
 def run(lab, results):
-    rounds, warm, seconds = (1, 0.5, 0.7) if lab.quick else (7, 1.0, 3.0)
+    rounds, warm, seconds = (1, 0.5, 0.7) if lab.quick else (5, 1.0, 2.5)
     try:
         edge = chains.Edge(lab)
         for host in (GUARDED, MANY, SERVICE):
