@@ -22,6 +22,9 @@
 /* With GRO the kernel hands over what arrived together, up to 64 KiB. */
 #define SLOT_BYTES 65536
 #define SLOTS 4
+/* Of udp_new_small(). */
+#define SMALL_SLOTS 64
+#define SEND_MANY 32
 /* Packets told in one call: what GRO puts together is 64 packets, newer kernels may put 128. */
 #define BATCH 64
 /* UDP_MAX_SEGMENTS of older kernels, and less than the largest datagram with its headers. */
@@ -49,13 +52,16 @@ struct udp_socket {
 	bool is_busy, is_freed; /* udp_free() in an event waits for its end */
 
 	/* Reading. */
-	struct mmsghdr messages[SLOTS];
-	struct iovec vectors[SLOTS];
-	struct address from[SLOTS];
-	union control controls[SLOTS];
+	struct mmsghdr *messages; /* owned: one for each slot */
+	struct slot {
+		struct iovec vector;
+		struct address from;
+		union control control;
+	} * slots;            /* owned */
+	int slot_count, used; /* the kernel has filled in that many */
+	uint8_t *memory;      /* owned: of all slots */
 	struct udp_packet batch[BATCH];
 	size_t batched;
-	uint8_t *slots; /* owned: SLOTS * SLOT_BYTES */
 };
 
 /* --- Opening --------------------------------------------------------------------------------- */
@@ -189,19 +195,19 @@ static void tell(struct udp_socket *s)
 static size_t take_message(struct udp_socket *s, int slot)
 {
 	struct msghdr *m = &s->messages[slot].msg_hdr;
-	struct bytes data = bytes_of(s->vectors[slot].iov_base, s->messages[slot].msg_len);
+	struct bytes data = bytes_of(s->slots[slot].vector.iov_base, s->messages[slot].msg_len);
 	struct arrival arrival = { .to = s->local };
 	size_t count = 0;
 
 	if (m->msg_flags & MSG_TRUNC)
 		return 0; /* larger than any packet: not for us */
 	read_control(m, &arrival);
-	s->from[slot].len = m->msg_namelen;
+	s->slots[slot].from.len = m->msg_namelen;
 	size_t segment = arrival.segment ? arrival.segment : data.len;
 	/* One without bytes is a datagram, too. */
 	do {
 		s->batch[s->batched++] = (struct udp_packet){
-			.from = s->from[slot],
+			.from = s->slots[slot].from,
 			.to = arrival.to,
 			.ecn = arrival.ecn,
 			.data = bytes_first(data, segment),
@@ -214,27 +220,36 @@ static size_t take_message(struct udp_socket *s, int slot)
 	return count;
 }
 
+static void prepare(struct udp_socket *s, int i)
+{
+	struct slot *slot = &s->slots[i];
+
+	s->messages[i].msg_hdr = (struct msghdr){
+		.msg_name = &slot->from.any,
+		.msg_namelen = sizeof(slot->from.v6),
+		.msg_iov = &slot->vector,
+		.msg_iovlen = 1,
+		.msg_control = &slot->control,
+		.msg_controllen = sizeof(slot->control),
+	};
+}
+
 static void receive(struct udp_socket *s)
 {
 	size_t count = 0;
 
 	while (count < LIMIT_UDP_PACKETS_PER_TURN && !s->is_freed) {
-		for (int i = 0; i < SLOTS; i++)
-			s->messages[i].msg_hdr = (struct msghdr){
-				.msg_name = &s->from[i].any,
-				.msg_namelen = sizeof(s->from[i].v6),
-				.msg_iov = &s->vectors[i],
-				.msg_iovlen = 1,
-				.msg_control = &s->controls[i],
-				.msg_controllen = sizeof(s->controls[i]),
-			};
-		int n = recvmmsg(s->fd, s->messages, SLOTS, 0, NULL);
+		for (int i = 0; i < s->used; i++)
+			prepare(s, i);
+		s->used = 0;
+		int n = recvmmsg(s->fd, s->messages, (unsigned)s->slot_count, 0, NULL);
 		if (n < 0 && errno == EINTR)
 			continue;
+		s->used = n > 0 ? n : 0;
 		for (int i = 0; i < n; i++)
 			count += take_message(s, i);
 		tell(s);
-		if (n < SLOTS)
+		if (n < s->slot_count)
 			return;
 	}
 }
@@ -432,6 +447,45 @@ ssize_t udp_send(struct udp_socket *s, const struct address *from, const struct 
 	return s->wants_writable ? (ssize_t)(data.len - o.data.len) : (ssize_t)data.len;
 }
 
+/* One system call's worth. */
+static void send_batch(struct udp_socket *s, const struct udp_message *list, size_t count)
+{
+	struct mmsghdr messages[SEND_MANY];
+	struct iovec vectors[SEND_MANY];
+	union control controls[SEND_MANY];
+	size_t at = 0;
+	int tries = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct msghdr *m = &messages[i].msg_hdr;
+		vectors[i] = vector_of(list[i].data);
+		*m = (struct msghdr){ .msg_name = (void *)(uintptr_t)&list[i].to->any,
+				      .msg_namelen = list[i].to->len,
+				      .msg_iov = &vectors[i],
+				      .msg_iovlen = 1 };
+		write_control(m, &controls[i], list[i].from, list[i].to, 0, 0);
+	}
+	while (at < count) {
+		int n = sendmmsg(s->fd, messages + at, (unsigned)(count - at), 0);
+		if (n > 0) {
+			at += (size_t)n;
+			tries = 0;
+		} else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ||
+			   errno == ENOMEM) {
+			return;
+		} else if (errno != EINTR && (!is_icmp(errno) || ++tries == SEND_TRIES)) {
+			at++; /* this one cannot be sent; others may */
+			tries = 0;
+		}
+	}
+}
+
+void udp_send_many(struct udp_socket *s, const struct udp_message *list, size_t count)
+{
+	for (size_t i = 0; i < count; i += SEND_MANY)
+		send_batch(s, list + i, count - i < SEND_MANY ? count - i : SEND_MANY);
+}
+
 int udp_send_empty(struct udp_socket *s, const struct address *from, const struct address *to,
 		   struct err *err)
 {
@@ -457,7 +511,9 @@ static void destroy(struct udp_socket *s)
 {
 	loop_watch_free(s->watch);
 	close(s->fd);
+	mem_free(s->messages);
 	mem_free(s->slots);
+	mem_free(s->memory);
 	mem_free(s);
 }
 
@@ -483,7 +539,8 @@ static void on_ready(void *arg, int events)
 		update_interest(s); /* an error has ended the watch */
 }
 
-struct udp_socket *udp_new(struct loop *l, int fd, const struct udp_events *events, void *ctx)
+static struct udp_socket *new_socket(struct loop *l, int fd, int slots, size_t slot_bytes,
+				     const struct udp_events *events, void *ctx)
 {
 	struct udp_socket *s = mem_alloc(sizeof(*s));
 	socklen_t len = sizeof(int);
@@ -501,12 +558,42 @@ struct udp_socket *udp_new(struct loop *l, int fd, const struct udp_events *even
 		if (s->local.any.sa_family == AF_INET6)
 			set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
 	}
-	s->slots = mem_resize(NULL, SLOTS * SLOT_BYTES); /* touched as it is needed */
-	for (int i = 0; i < SLOTS; i++)
-		s->vectors[i] = (struct iovec){ s->slots + (size_t)i * SLOT_BYTES, SLOT_BYTES };
+	s->slot_count = s->used = slots;
+	s->messages = mem_alloc_array((size_t)slots, sizeof(s->messages[0]));
+	s->slots = mem_alloc_array((size_t)slots, sizeof(s->slots[0]));
+	s->memory = mem_resize(NULL, (size_t)slots * slot_bytes); /* touched as it is needed */
+	for (int i = 0; i < slots; i++)
+		s->slots[i].vector =
+			(struct iovec){ s->memory + (size_t)i * slot_bytes, slot_bytes };
 	s->watch = loop_watch_new(l, fd, on_ready, s);
 	BUG_IF(!s->watch);
 	update_interest(s);
+	return s;
+}
+
+struct udp_socket *udp_new(struct loop *l, int fd, const struct udp_events *events, void *ctx)
+{
+	return new_socket(l, fd, SLOTS, SLOT_BYTES, events, ctx);
+}
+
+bool udp_is_any(const struct udp_socket *s)
+{
+	return s->local.any.sa_family == AF_INET ? s->local.v4.sin_addr.s_addr == htonl(INADDR_ANY)
+						 : IN6_IS_ADDR_UNSPECIFIED(&s->local.v6.sin6_addr);
+}
+
+struct udp_socket *udp_new_small(struct loop *l, int fd, size_t bytes,
+				 const struct udp_events *events, void *ctx)
+{
+	struct udp_socket *s = new_socket(l, fd, SMALL_SLOTS, bytes, events, ctx);
+
+	set_option(fd, IPPROTO_UDP, UDP_GRO, 0);
+	set_option(fd, IPPROTO_IP, IP_RECVTOS, 0);
+	if (s->local.any.sa_family == AF_INET6)
+		set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 0);
+	/* A socket of one address has no other. */
+	if (!udp_is_any(s) && s->local.any.sa_family == AF_INET)
+		set_option(fd, IPPROTO_IP, IP_PKTINFO, 0);
 	return s;
 }
 

@@ -35,10 +35,25 @@ struct udp_events {
 	void (*on_unreachable)(void *ctx, const struct address *to, int sys_errno);
 };
 struct udp_socket *udp_new(struct loop *l, int fd, const struct udp_events *events, void *ctx);
+/* For questions and answers: packets of at most `bytes` each (larger ones are ignored), from many at once. More of them
+ * are read with one system call, none are put together by the kernel, and ECN is not told. */
+struct udp_socket *udp_new_small(struct loop *l, int fd, size_t bytes,
+				 const struct udp_events *events, void *ctx);
 /* No on_packets() any more; sending goes on. Another process may read the same socket. */
 void udp_stop_reading(struct udp_socket *s);
 struct udp_socket *udp_free(struct udp_socket *s);
 const struct address *udp_local(const struct udp_socket *s);
+/* Is it bound to no address in particular? */
+bool udp_is_any(const struct udp_socket *s);
+
+/* One packet each, to whomever; what the socket or the network does not take is dropped, as the network may. None is
+ * empty. Nothing is called back. */
+struct udp_message {
+	const struct address *from; /* as in udp_send(); NULL: the kernel chooses */
+	const struct address *to;
+	struct bytes data;
+};
+void udp_send_many(struct udp_socket *s, const struct udp_message *list, size_t count);
 
 /* One packet of no bytes, which is a datagram like any other. 0, E_AGAIN (it is lost) or E_IO. */
 int udp_send_empty(struct udp_socket *s, const struct address *from, const struct address *to,

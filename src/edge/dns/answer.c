@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "base/writer.h"
 #include "edge/dns/shape.h"
 #include "edge/dns/tsig_record.h"
 #include "edge/dns/zone_internal.h"
@@ -14,6 +15,10 @@
 /* CNAMEs followed within our zones. */
 #define CHAIN_MAX 8
 #define HEADER_BYTES 12
+/* Of a record: type, class, TTL, length of the data. */
+#define RECORD_FIXED_BYTES 10
+/* What a pointer reaches. */
+#define POINTER_MAX 0x3fff
 #define EDNS_VERSION 0
 #define RCODE_BADVERS 16
 #define OPTION_NSID 3
@@ -131,103 +136,93 @@ struct reply {
 	const struct dns_service *service;
 	const struct dns_query *query;
 	struct dns_outcome *outcome;
-	ldns_pkt *asked;
-	ldns_rr *question;
-	ldns_buffer *out;
-	ldns_rbtree_t *names; /* for compression */
-	size_t limit;         /* of the whole message, less what OPT will take */
+	struct dns_query_shape shape;
+	bool has_question, has_edns, wants_signatures;
+	uint8_t *out;
+	size_t len;
+	size_t limit; /* of the whole message, less what OPT and TSIG will take */
+	/* Where in the message the name is that is looked up, and that of its zone. */
+	uint16_t name_at, apex_at;
 	uint16_t flags;
 	uint16_t counts[SECTION_COUNT];
 	bool is_cut; /* not all of it has fitted */
-	bool is_signed;
-	bool has_edns, wants_signatures, wants_id;
+	bool wants_id;
 	uint8_t client_cookie[CLIENT_COOKIE_BYTES];
 	bool has_cookie;
 };
 
-static void free_name(ldns_rbnode_t *node, void *arg)
+static void put16(uint8_t *to, unsigned value)
 {
-	(void)arg;
-	ldns_rdf_deep_free((ldns_rdf *)(uintptr_t)node->key);
-	LDNS_FREE(node);
+	to[0] = (uint8_t)(value >> 8);
+	to[1] = (uint8_t)value;
 }
 
-static bool fits(const struct reply *r)
+/* The name that was asked for: of an exact match, and of what a wildcard matched. */
+static struct dns_owner asked_owner(const struct reply *r)
 {
-	return ldns_buffer_status(r->out) == LDNS_STATUS_OK &&
-	       ldns_buffer_position(r->out) <= r->limit;
+	return (struct dns_owner){ .pointer = r->name_at };
 }
 
-/* Under the name that was asked for, where a wildcard matched it. */
-static void write_list(struct reply *r, int section, const ldns_rr_list *list, const ldns_rdf *as)
+/* Any other name of the zone. */
+static struct dns_owner own_owner(const struct reply *r, const struct dns_zone *z,
+				  const struct dns_node *n)
 {
-	for (size_t i = 0; i < ldns_rr_list_rr_count(list); i++) {
-		ldns_rr *rr = ldns_rr_list_rr(list, i), *copy = NULL;
-		if (as) {
-			copy = ldns_rr_clone(rr);
-			ldns_rdf_deep_free(ldns_rr_owner(copy));
-			ldns_rr_set_owner(copy, ldns_rdf_clone(as));
-		}
-		(void)ldns_rr2buffer_wire_compress(r->out, copy ? copy : rr, LDNS_SECTION_ANSWER,
-						   r->names);
-		r->counts[section]++;
-		ldns_rr_free(copy);
-	}
+	size_t len = ldns_rdf_size(n->owner) - ldns_rdf_size(z->nodes[0].owner);
+
+	return (struct dns_owner){ ldns_rdf_data(n->owner), len, r->apex_at };
+}
+
+static void write_image(struct reply *r, const struct dns_image *image,
+			const struct dns_owner *owner)
+{
+	dns_image_write(image, owner, r->apex_at, r->out + r->len);
+	r->len += dns_image_size(image, owner);
 }
 
 /* A set is written whole or not at all; one that is needed and does not fit cuts the message. */
-static void write_set(struct reply *r, int section, const struct dns_set *set, const ldns_rdf *as)
+static void write_set(struct reply *r, int section, const struct dns_set *set,
+		      const struct dns_owner *owner)
 {
-	size_t before = ldns_buffer_position(r->out);
-	uint16_t count = r->counts[section];
+	size_t size = dns_image_size(&set->records, owner), count = set->records.count;
 
 	if (r->is_cut)
 		return;
-	write_list(r, section, set->rrs, as);
-	if (r->wants_signatures && set->sigs)
-		write_list(r, section, set->sigs, as);
-	if (fits(r))
+	if (r->wants_signatures) {
+		size += dns_image_size(&set->signatures, owner);
+		count += set->signatures.count;
+	}
+	if (r->len + size > r->limit) {
+		if (section != SECTION_ADDITIONAL)
+			r->is_cut = true;
 		return;
-	ldns_buffer_set_position(r->out, before);
-	r->counts[section] = count;
-	if (section != SECTION_ADDITIONAL)
-		r->is_cut = true;
+	}
+	write_image(r, &set->records, owner);
+	if (r->wants_signatures)
+		write_image(r, &set->signatures, owner);
+	r->counts[section] = (uint16_t)(r->counts[section] + count);
 }
 
 /* --- Negative answers ------------------------------------------------------------------------ */
 
-static void write_nsec(struct reply *r, const struct dns_node *n, const struct dns_node **written,
-		       size_t *count)
+static void write_nsec(struct reply *r, const struct dns_zone *z, const struct dns_node *n,
+		       const struct dns_node **written, size_t *count)
 {
 	const struct dns_set *set = dns_node_set(n, LDNS_RR_TYPE_NSEC);
+	struct dns_owner owner = own_owner(r, z, n);
 
 	for (size_t i = 0; i < *count; i++)
 		if (written[i] == n)
 			return;
 	written[(*count)++] = n;
 	if (set)
-		write_set(r, SECTION_AUTHORITY, set, NULL);
+		write_set(r, SECTION_AUTHORITY, set, &owner);
 }
 
 static void write_soa(struct reply *r, const struct dns_zone *z)
 {
-	const struct dns_set *soa = dns_node_set(&z->nodes[0], LDNS_RR_TYPE_SOA);
-	struct dns_set copy = { .type = soa->type };
-	ldns_rr *rr = ldns_rr_clone(ldns_rr_list_rr(soa->rrs, 0));
-	uint32_t minimum = ldns_rdf2native_int32(ldns_rr_rdf(rr, 6));
+	struct dns_owner owner = own_owner(r, z, &z->nodes[0]);
 
-	/* RFC 2308 §3: for as long as a negative answer may be kept. */
-	if (ldns_rr_ttl(rr) > minimum)
-		ldns_rr_set_ttl(rr, minimum);
-	copy.rrs = ldns_rr_list_new();
-	ldns_rr_list_push_rr(copy.rrs, rr);
-	if (soa->sigs) {
-		copy.sigs = ldns_rr_list_clone(soa->sigs);
-		ldns_rr_set_ttl(ldns_rr_list_rr(copy.sigs, 0), ldns_rr_ttl(rr));
-	}
-	write_set(r, SECTION_AUTHORITY, &copy, NULL);
-	ldns_rr_list_deep_free(copy.rrs);
-	ldns_rr_list_deep_free(copy.sigs);
+	write_set(r, SECTION_AUTHORITY, &z->negative, &owner);
 }
 
 static void mark_source(struct reply *r, const void *where, uint16_t what)
@@ -247,9 +242,9 @@ static void write_nodata(struct reply *r, const struct dns_zone *z, const struct
 		/* An empty non-terminal has no NSEC of its own: the one before it covers it. */
 		if (n->set_count == 0 && dns_zone_find(z, n->key, n->key_len, &at))
 			n = dns_zone_before(z, at);
-		write_nsec(r, n, written, &count);
+		write_nsec(r, z, n, written, &count);
 		if (proof)
-			write_nsec(r, proof, written, &count);
+			write_nsec(r, z, proof, written, &count);
 	}
 }
 
@@ -265,11 +260,11 @@ static void write_nxdomain(struct reply *r, const struct dns_zone *z, size_t at,
 	write_soa(r, z);
 	if (!r->wants_signatures || !z->is_signed)
 		return;
-	write_nsec(r, dns_zone_before(z, at), written, &count);
+	write_nsec(r, z, dns_zone_before(z, at), written, &count);
 	memcpy(wildcard, encloser, encloser_len);
 	memcpy(wildcard + encloser_len, "*", 2);
 	(void)dns_zone_find(z, wildcard, encloser_len + 2, &wildcard_at);
-	write_nsec(r, dns_zone_before(z, wildcard_at), written, &count);
+	write_nsec(r, z, dns_zone_before(z, wildcard_at), written, &count);
 }
 
 /* --- Looking up ------------------------------------------------------------------------------ */
@@ -288,10 +283,13 @@ static void write_glue(struct reply *r, const struct dns_zone *z, const struct d
 		const struct dns_node *n = dns_zone_find(z, key, len, &at);
 		const struct dns_set *a = n ? dns_node_set(n, LDNS_RR_TYPE_A) : NULL;
 		const struct dns_set *aaaa = n ? dns_node_set(n, LDNS_RR_TYPE_AAAA) : NULL;
+		struct dns_owner owner = { 0 };
+		if (n)
+			owner = own_owner(r, z, n);
 		if (a)
-			write_set(r, SECTION_ADDITIONAL, a, NULL);
+			write_set(r, SECTION_ADDITIONAL, a, &owner);
 		if (aaaa)
-			write_set(r, SECTION_ADDITIONAL, aaaa, NULL);
+			write_set(r, SECTION_ADDITIONAL, aaaa, &owner);
 	}
 }
 
@@ -305,37 +303,40 @@ static const struct dns_set *set_for(const struct dns_node *n, uint16_t type)
 
 /* What a name has. NULL when all is said, else the name that a CNAME points to. */
 static const ldns_rdf *write_node(struct reply *r, const struct dns_zone *z,
-				  const struct dns_node *n, const ldns_rdf *as,
-				  const struct dns_node *proof)
+				  const struct dns_node *n, const struct dns_node *proof)
 {
 	const struct dns_node *written[1];
 	size_t count = 0;
 	const struct dns_set *set = set_for(n, r->outcome->qtype);
 	const struct dns_set *alias = set ? NULL : dns_node_set(n, LDNS_RR_TYPE_CNAME);
+	struct dns_owner owner = asked_owner(r);
 
 	mark_source(r, n, r->outcome->qtype);
 	if (!set && !alias) {
 		write_nodata(r, z, n, proof);
 		return NULL;
 	}
-	write_set(r, SECTION_ANSWER, set ? set : alias, as);
+	size_t at = r->len + 2 + RECORD_FIXED_BYTES;
+	write_set(r, SECTION_ANSWER, set ? set : alias, &owner);
 	/* A wildcard's answer proves that the name itself is not there (RFC 4035 §3.1.3.3). */
 	if (proof && r->wants_signatures && z->is_signed)
-		write_nsec(r, proof, written, &count);
-	if (alias)
-		return ldns_rr_rdf(ldns_rr_list_rr(alias->rrs, 0), 0);
-	write_glue(r, z, set);
-	return NULL;
+		write_nsec(r, z, proof, written, &count);
+	if (!alias) {
+		write_glue(r, z, set);
+		return NULL;
+	}
+	/* The first messages of a chain are short: it is within the reach of pointers. */
+	r->name_at = (uint16_t)at;
+	return r->is_cut || at > POINTER_MAX ? NULL : ldns_rr_rdf(ldns_rr_list_rr(alias->rrs, 0), 0);
 }
 
-static const ldns_rdf *look_up(struct reply *r, const struct dns_zone *z, const ldns_rdf *name,
-			       uint8_t *key, size_t len)
+static const ldns_rdf *look_up(struct reply *r, const struct dns_zone *z, uint8_t *key, size_t len)
 {
 	size_t at, encloser_len = len, wildcard_at;
 	const struct dns_node *n = dns_zone_find(z, key, len, &at);
 
 	if (n)
-		return write_node(r, z, n, NULL, NULL);
+		return write_node(r, z, n, NULL);
 	do
 		encloser_len = dns_name_key_parent(key, encloser_len);
 	while (!dns_zone_find(z, key, encloser_len, &wildcard_at));
@@ -345,17 +346,22 @@ static const ldns_rdf *look_up(struct reply *r, const struct dns_zone *z, const 
 	memcpy(wildcard + encloser_len, "*", 2);
 	n = dns_zone_find(z, wildcard, encloser_len + 2, &wildcard_at);
 	if (n)
-		return write_node(r, z, n, name, dns_zone_before(z, at));
+		return write_node(r, z, n, dns_zone_before(z, at));
 	write_nxdomain(r, z, at, key, encloser_len);
 	return NULL;
 }
 
+static size_t apex_size(const struct dns_zone *z)
+{
+	return ldns_rdf_size(z->nodes[0].owner);
+}
+
 static void answer_question(struct reply *r)
 {
-	const ldns_rdf *name = ldns_rr_owner(r->question);
 	uint8_t key[DNS_NAME_KEY_BYTES];
-	size_t len = dns_name_key(name, key);
-	const struct dns_zone *z = zone_of(r->service->zones, key, len), *above;
+	size_t name_len = r->shape.name_len;
+	size_t len = dns_name_key_of(r->query->packet.ptr + HEADER_BYTES, name_len, key);
+	const struct dns_zone *z = zone_of(r->service->zones, key, len), *above, *before;
 
 	/* Of the DS record of a zone the one above knows (RFC 4035 §3.1.4.1). */
 	if (z && r->outcome->qtype == LDNS_RR_TYPE_DS && len > 0 &&
@@ -368,12 +374,19 @@ static void answer_question(struct reply *r)
 		return;
 	}
 	r->flags |= FLAG_AA;
-	for (int i = 0; z && name && i < CHAIN_MAX; i++) {
-		name = look_up(r, z, name, key, len);
-		if (!name)
+	r->name_at = HEADER_BYTES;
+	r->apex_at = (uint16_t)(HEADER_BYTES + name_len - apex_size(z));
+	for (int i = 0; z && i < CHAIN_MAX; i++) {
+		const ldns_rdf *target = look_up(r, z, key, len);
+		if (!target)
 			break;
-		len = dns_name_key(name, key);
+		len = dns_name_key(target, key);
+		before = z;
 		z = zone_of(r->service->zones, key, len);
+		/* Another zone's name is at the end of the target's, which stands there in full, or, when it is
+		 * below this one, up to this one's. */
+		if (z && z != before)
+			r->apex_at = (uint16_t)(r->name_at + ldns_rdf_size(target) - apex_size(z));
 	}
 }
 
@@ -455,18 +468,17 @@ static bool read_options(struct reply *r, struct bytes options)
 
 static bool read_edns(struct reply *r)
 {
-	ldns_rdf *data = ldns_pkt_edns_data(r->asked);
-	size_t size = ldns_pkt_edns_udp_size(r->asked);
+	size_t size = r->shape.udp_bytes;
 
 	r->has_edns = true;
-	r->wants_signatures = ldns_pkt_edns_do(r->asked);
+	r->wants_signatures = r->shape.wants_signatures;
 	if (!r->query->is_stream)
 		r->limit = size < 512 ? 512 : size < DNS_UDP_BYTES ? size : DNS_UDP_BYTES;
-	if (ldns_pkt_edns_version(r->asked) != EDNS_VERSION) {
+	if (r->shape.edns_version != EDNS_VERSION) {
 		r->outcome->rcode = RCODE_BADVERS;
 		return false;
 	}
-	if (data && !read_options(r, bytes_of(ldns_rdf_data(data), ldns_rdf_size(data)))) {
+	if (!read_options(r, r->shape.options)) {
 		r->outcome->rcode = LDNS_RCODE_FORMERR;
 		return false;
 	}
@@ -484,28 +496,32 @@ static size_t opt_size(const struct reply *r)
 static void write_opt(struct reply *r)
 {
 	uint8_t cookie[SERVER_COOKIE_BYTES];
+	size_t size = opt_size(r);
+	struct writer w = writer_of(r->out + r->len, size);
 
-	ldns_buffer_write_u8(r->out, 0);
-	ldns_buffer_write_u16(r->out, LDNS_RR_TYPE_OPT);
-	ldns_buffer_write_u16(r->out, DNS_UDP_BYTES);
-	ldns_buffer_write_u8(r->out, (uint8_t)(r->outcome->rcode >> 4));
-	ldns_buffer_write_u8(r->out, EDNS_VERSION);
-	ldns_buffer_write_u16(r->out, r->wants_signatures ? 0x8000 : 0);
-	ldns_buffer_write_u16(r->out, (uint16_t)(opt_size(r) - 11));
+	writer_u8(&w, 0);
+	writer_u16be(&w, LDNS_RR_TYPE_OPT);
+	writer_u16be(&w, DNS_UDP_BYTES);
+	writer_u8(&w, (uint8_t)(r->outcome->rcode >> 4));
+	writer_u8(&w, EDNS_VERSION);
+	writer_u16be(&w, r->wants_signatures ? 0x8000 : 0);
+	writer_u16be(&w, (uint16_t)(size - 11));
 	if (r->has_cookie) {
 		make_cookie(r, r->service->cookie_secrets[0],
 			    (uint32_t)(r->query->now / USEC_PER_SEC), cookie);
-		ldns_buffer_write_u16(r->out, OPTION_COOKIE);
-		ldns_buffer_write_u16(r->out, CLIENT_COOKIE_BYTES + SERVER_COOKIE_BYTES);
-		ldns_buffer_write(r->out, r->client_cookie, CLIENT_COOKIE_BYTES);
-		ldns_buffer_write(r->out, cookie, SERVER_COOKIE_BYTES);
+		writer_u16be(&w, OPTION_COOKIE);
+		writer_u16be(&w, CLIENT_COOKIE_BYTES + SERVER_COOKIE_BYTES);
+		writer_put(&w, bytes_of(r->client_cookie, CLIENT_COOKIE_BYTES));
+		writer_put(&w, bytes_of(cookie, SERVER_COOKIE_BYTES));
 	}
 	if (r->wants_id) {
-		size_t len = strlen(r->service->id);
-		ldns_buffer_write_u16(r->out, OPTION_NSID);
-		ldns_buffer_write_u16(r->out, (uint16_t)len);
-		ldns_buffer_write(r->out, r->service->id, len);
+		struct bytes id = bytes_str(r->service->id);
+		writer_u16be(&w, OPTION_NSID);
+		writer_u16be(&w, (uint16_t)id.len);
+		writer_put(&w, id);
 	}
+	BUG_IF(!writer_ok(&w) || w.len != size);
+	r->len += size;
 	r->counts[SECTION_ADDITIONAL]++;
 }
 
@@ -513,15 +529,14 @@ static void write_opt(struct reply *r)
 
 static enum dns_action examine(struct reply *r)
 {
-	const ldns_pkt *p = r->asked;
 	struct dns_outcome *o = r->outcome;
 
-	o->is_signed = r->is_signed;
-	if (ldns_pkt_edns(p) && !read_edns(r))
+	o->is_signed = r->shape.tsig_len > 0;
+	if (r->shape.has_opt && !read_edns(r))
 		return DNS_ANSWER;
-	r->question = ldns_rr_list_rr(ldns_pkt_question(p), 0);
-	o->qtype = (uint16_t)ldns_rr_get_type(r->question);
-	if (ldns_rr_get_class(r->question) != LDNS_RR_CLASS_IN) {
+	r->has_question = true;
+	o->qtype = r->shape.qtype;
+	if (r->shape.qclass != LDNS_RR_CLASS_IN) {
 		o->rcode = LDNS_RCODE_REFUSED;
 		return DNS_ANSWER;
 	}
@@ -543,7 +558,7 @@ static size_t tsig_size(const struct reply *r)
 {
 	struct dns_tsig_record t;
 
-	if (!r->is_signed || dns_tsig_find(r->query->packet, &t) != DNS_TSIG_PRESENT)
+	if (!r->outcome->is_signed || dns_tsig_find(r->query->packet, &t) != DNS_TSIG_PRESENT)
 		return 0;
 	size_t size = t.name.len + 10 + t.algorithm.len + 16 + HMAC_BYTES_MAX;
 	return size < TSIG_MAX_BYTES ? size : TSIG_MAX_BYTES;
@@ -555,27 +570,28 @@ static void write_message(struct reply *r)
 	uint16_t flags = (uint16_t)(asked[2] << 8 | asked[3]);
 
 	r->flags = FLAG_QR | (flags & (15 << OPCODE_SHIFT | FLAG_RD | FLAG_CD));
-	ldns_buffer_set_position(r->out, HEADER_BYTES);
+	r->len = HEADER_BYTES;
 	r->limit -= opt_size(r) + tsig_size(r);
-	if (r->question)
-		(void)ldns_rr2buffer_wire_compress(r->out, r->question, LDNS_SECTION_QUESTION,
-						   r->names);
-	size_t after_question = ldns_buffer_position(r->out);
-	if (r->question && r->outcome->rcode == LDNS_RCODE_NOERROR && !r->is_cut)
+	if (r->has_question) {
+		memcpy(r->out + r->len, asked + HEADER_BYTES, r->shape.name_len + 4);
+		r->len += r->shape.name_len + 4;
+	}
+	size_t after_question = r->len;
+	if (r->has_question && r->outcome->rcode == LDNS_RCODE_NOERROR && !r->is_cut)
 		answer_question(r);
 	if (r->is_cut) {
 		/* Nobody uses half of an answer. */
-		ldns_buffer_set_position(r->out, after_question);
+		r->len = after_question;
 		memset(r->counts, 0, sizeof(r->counts));
 		r->flags |= FLAG_TC;
 	}
 	if (r->has_edns)
 		write_opt(r);
-	ldns_buffer_write_u16_at(r->out, 0, (uint16_t)(asked[0] << 8 | asked[1]));
-	ldns_buffer_write_u16_at(r->out, 2, r->flags | (uint16_t)(r->outcome->rcode & 15));
-	ldns_buffer_write_u16_at(r->out, 4, r->question ? 1 : 0);
+	memcpy(r->out, asked, 2);
+	put16(r->out + 2, r->flags | (r->outcome->rcode & 15));
+	put16(r->out + 4, r->has_question);
 	for (int i = 0; i < SECTION_COUNT; i++)
-		ldns_buffer_write_u16_at(r->out, 6 + 2 * (size_t)i, r->counts[i]);
+		put16(r->out + 6 + 2 * i, r->counts[i]);
 }
 
 enum dns_action dns_answer(const struct dns_service *s, const struct dns_query *q, uint8_t *out,
@@ -585,38 +601,25 @@ enum dns_action dns_answer(const struct dns_service *s, const struct dns_query *
 		.service = s,
 		.query = q,
 		.outcome = outcome,
+		.out = out,
 		.limit = q->is_stream ? DNS_MESSAGE_BYTES : 512,
 	};
-	struct dns_query_shape shape;
 	enum dns_action action = DNS_ANSWER;
 
 	*outcome = (struct dns_outcome){ .is_known = q->is_stream };
 	/* An answer, or nothing that could be answered: silence, or two servers talk for ever. */
 	if (q->packet.len < HEADER_BYTES || q->packet.ptr[2] & 0x80)
 		return DNS_DROP;
-	if ((q->packet.ptr[2] >> 3 & 15) != LDNS_PACKET_QUERY) {
+	if ((q->packet.ptr[2] >> 3 & 15) != LDNS_PACKET_QUERY)
 		outcome->rcode = LDNS_RCODE_NOTIMPL;
-	} else if (!dns_query_has_shape(q->packet, &shape) ||
-		   ldns_wire2pkt(&r.asked, q->packet.ptr, q->packet.len) != LDNS_STATUS_OK) {
-		r.asked = NULL;
+	else if (!dns_query_has_shape(q->packet, &r.shape))
 		outcome->rcode = LDNS_RCODE_FORMERR;
-	} else {
-		r.is_signed = shape.tsig_len > 0;
+	else
 		action = examine(&r);
-	}
 	if (action == DNS_ANSWER) {
-		r.out = ldns_buffer_new(DNS_UDP_BYTES);
-		r.names =
-			ldns_rbtree_create((int (*)(const void *, const void *))ldns_dname_compare);
 		write_message(&r);
-		*ret_len = ldns_buffer_position(r.out);
-		BUG_IF(*ret_len > DNS_MESSAGE_BYTES);
-		memcpy(out, ldns_buffer_begin(r.out), *ret_len);
-		ldns_traverse_postorder(r.names, free_name, NULL);
-		ldns_rbtree_free(r.names);
-		ldns_buffer_free(r.out);
+		*ret_len = r.len;
 	}
-	ldns_pkt_free(r.asked);
 	return action;
 }
 

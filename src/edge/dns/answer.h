@@ -53,7 +53,7 @@ struct dns_outcome {
 	uint64_t source;
 };
 
-/* `out` has room for DNS_MESSAGE_BYTES; *ret_len of them are used. */
+/* `out` has room for DNS_MESSAGE_BYTES, over UDP DNS_UDP_BYTES are enough; *ret_len of them are used. */
 enum dns_action dns_answer(const struct dns_service *s, const struct dns_query *q, uint8_t *out,
 			   size_t *ret_len, struct dns_outcome *outcome);
 /* The same question answered with "come back over TCP", for who is asking too much. Works on an answer of

@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "edge/dns/rate.h"
+#include "edge/dns/shape.h"
 #include "io/conn.h"
 #include "io/udp.h"
 
@@ -13,6 +14,10 @@
 /* Queries are short; the longest that make sense carry a cookie, a TSIG and padding. */
 #define STREAM_QUERY_BYTES 4096
 #define LENGTH_BYTES 2
+/* What is longer comes over TCP, if at all. */
+#define UDP_QUERY_BYTES DNS_QUERY_BYTES
+/* Half of what the socket reads at once: 40 KiB that stay in the cache. */
+#define UDP_ANSWERS 32
 
 struct metric metric_dns_queries_udp = {
 	.name = "adit_edge_dns_queries_total",
@@ -114,12 +119,16 @@ struct dns_server {
 	size_t udp_count, tcp_count, stream_count;
 	struct list streams;
 	uint8_t out[LENGTH_BYTES + DNS_MESSAGE_BYTES];
+	/* Answers over UDP that leave together. */
+	struct udp_message messages[UDP_ANSWERS];
+	uint8_t answers[UDP_ANSWERS][DNS_UDP_BYTES];
 };
 
 /* One UDP socket: its events have to know which it was. */
 struct udp_port {
 	struct dns_server *server;
 	struct udp_socket *socket;
+	bool is_any; /* has all addresses of the host: answers say from which */
 };
 
 /* One TCP connection. */
@@ -135,10 +144,11 @@ struct stream {
 	uint8_t in[LENGTH_BYTES + STREAM_QUERY_BYTES];
 };
 
-static enum dns_action answer(struct dns_server *s, const struct dns_query *q, size_t *len,
-			      struct dns_outcome *outcome)
+/* `out` has DNS_UDP_BYTES, or DNS_MESSAGE_BYTES for a stream. */
+static enum dns_action answer(struct dns_server *s, const struct dns_query *q, uint8_t *out,
+			      size_t *len, struct dns_outcome *outcome)
 {
-	enum dns_action action = dns_answer(&s->service, q, s->out + LENGTH_BYTES, len, outcome);
+	enum dns_action action = dns_answer(&s->service, q, out, len, outcome);
 
 	metric_add(q->is_stream ? &metric_dns_queries_tcp : &metric_dns_queries_udp, 1);
 	if (action == DNS_DROP)
@@ -149,10 +159,9 @@ static enum dns_action answer(struct dns_server *s, const struct dns_query *q, s
 		return action;
 	const struct dns_transfers *allowed = dns_peers_allowed(s->peers);
 	if (outcome->is_signed)
-		dns_tsig_answer(q->packet, allowed->keys, allowed->key_count, q->now,
-				s->out + LENGTH_BYTES, len,
+		dns_tsig_answer(q->packet, allowed->keys, allowed->key_count, q->now, out, len,
 				q->is_stream ? DNS_MESSAGE_BYTES : DNS_UDP_BYTES);
-	if (s->out[LENGTH_BYTES + 2] & 0x02)
+	if (out[2] & 0x02)
 		metric_add(&metric_dns_truncated, 1);
 	metric_add(&metric_dns_answers[outcome->rcode <= 5 ? outcome->rcode : 6], 1);
 	return action;
@@ -162,7 +171,7 @@ static enum dns_action answer(struct dns_server *s, const struct dns_query *q, s
 
 /* Those who have proven their address get what they ask for. */
 static bool passes(struct dns_server *s, const struct address *from,
-		   const struct dns_outcome *outcome, size_t *len)
+		   const struct dns_outcome *outcome, uint8_t *out, size_t *len)
 {
 	if (!s->rate || outcome->is_known)
 		return true;
@@ -172,7 +181,7 @@ static bool passes(struct dns_server *s, const struct address *from,
 		return true;
 	metric_add(&metric_dns_limited, 1);
 	if (verdict == DNS_RATE_TRUNCATE)
-		dns_truncate(s->out + LENGTH_BYTES, len);
+		dns_truncate(out, len);
 	return verdict == DNS_RATE_TRUNCATE;
 }
 
@@ -181,18 +190,31 @@ static void on_packets(void *ctx, const struct udp_packet *packets, size_t count
 	const struct udp_port *port = ctx;
 	struct dns_server *s = port->server;
 
+	usec now = clock_wall_now();
+	size_t ready = 0;
+
 	for (size_t i = 0; i < count; i++) {
 		const struct udp_packet *p = &packets[i];
-		const struct dns_query q = { p->data, &p->from, false, clock_wall_now() };
+		const struct dns_query q = { p->data, &p->from, false, now };
+		uint8_t *out = s->answers[ready];
 		struct dns_outcome outcome;
 		size_t len;
-		if (address_port(&p->from) == 0 || answer(s, &q, &len, &outcome) != DNS_ANSWER ||
-		    !passes(s, &p->from, &outcome, &len))
+		if (address_port(&p->from) == 0 ||
+		    answer(s, &q, out, &len, &outcome) != DNS_ANSWER ||
+		    !passes(s, &p->from, &outcome, out, &len))
 			continue;
+		s->messages[ready++] = (struct udp_message){
+			.from = port->is_any && p->to.len ? &p->to : NULL,
+			.to = &p->from,
+			.data = bytes_of(out, len),
+		};
 		/* A full socket drops answers, as the network may. */
-		(void)udp_send(port->socket, p->to.len ? &p->to : NULL, &p->from, 0,
-			       bytes_of(s->out + LENGTH_BYTES, len), len, NULL);
+		if (ready == UDP_ANSWERS) {
+			udp_send_many(port->socket, s->messages, ready);
+			ready = 0;
+		}
 	}
+	udp_send_many(port->socket, s->messages, ready);
 }
 
 static void on_udp_writable(void *ctx)
@@ -210,7 +232,8 @@ void dns_server_add_udp(struct dns_server *s, int fd)
 	struct udp_port *port = mem_alloc(sizeof(*port));
 
 	port->server = s;
-	port->socket = udp_new(s->loop, fd, &udp_events, port);
+	port->socket = udp_new_small(s->loop, fd, UDP_QUERY_BYTES, &udp_events, port);
+	port->is_any = udp_is_any(port->socket);
 	s->udp = mem_resize(s->udp, (s->udp_count + 1) * sizeof(s->udp[0]));
 	s->udp[s->udp_count++] = port;
 }
@@ -273,7 +296,7 @@ static bool stream_answer(struct stream *st, struct bytes packet)
 	const struct dns_query q = { packet, st->bytes->peer, true, clock_wall_now() };
 	struct dns_outcome outcome;
 	size_t len;
-	enum dns_action action = answer(s, &q, &len, &outcome);
+	enum dns_action action = answer(s, &q, s->out + LENGTH_BYTES, &len, &outcome);
 
 	if (action == DNS_DROP) {
 		stream_close(st);

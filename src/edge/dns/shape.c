@@ -61,12 +61,12 @@ static bool take_name(struct cursor *c)
 }
 
 /* Of any record; *ret_type is one that a query may have. */
-static bool take_record(struct cursor *c, unsigned *ret_type)
+static bool take_record(struct cursor *c, struct dns_query_shape *shape, unsigned *ret_type)
 {
-	unsigned size;
+	unsigned size, class, high, low;
 
-	if (!take_name(c) || !take16(c, ret_type) || !skip(c, 6) || !take16(c, &size) ||
-	    size > c->len - c->at)
+	if (!take_name(c) || !take16(c, ret_type) || !take16(c, &class) || !take16(c, &high) ||
+	    !take16(c, &low) || !take16(c, &size) || size > c->len - c->at)
 		return false;
 	struct cursor data = { c->packet, c->at, c->at + size };
 	c->at += size;
@@ -76,6 +76,13 @@ static bool take_record(struct cursor *c, unsigned *ret_type)
 	case TYPE_TSIG:
 		return take_name(&data);
 	case TYPE_OPT:
+		if (shape->has_opt)
+			return false;
+		shape->has_opt = true;
+		shape->udp_bytes = (uint16_t) class;
+		shape->edns_version = (uint8_t)high;
+		shape->wants_signatures = low & 0x8000;
+		shape->options = bytes_of(c->packet + data.at, size);
 		return true;
 	default:
 		return false;
@@ -85,7 +92,7 @@ static bool take_record(struct cursor *c, unsigned *ret_type)
 bool dns_query_has_shape(struct bytes packet, struct dns_query_shape *ret)
 {
 	struct cursor c = { packet.ptr, 0, packet.len };
-	unsigned counts[6], type, options = 0;
+	unsigned counts[6], type, qtype, qclass;
 
 	*ret = (struct dns_query_shape){ 0 };
 	if (packet.len > DNS_QUERY_BYTES)
@@ -93,19 +100,21 @@ bool dns_query_has_shape(struct bytes packet, struct dns_query_shape *ret)
 	for (size_t i = 0; i < 6; i++)
 		if (!take16(&c, &counts[i]))
 			return false;
-	if (counts[2] != 1 || counts[3] != 0 || counts[4] > 1 || counts[5] > 2 || !take_name(&c) ||
-	    !skip(&c, 4))
+	if (counts[2] != 1 || counts[3] != 0 || counts[4] > 1 || counts[5] > 2 || !take_name(&c))
 		return false;
-	if (counts[4] && (!take_record(&c, &type) || type != TYPE_SOA))
+	ret->name_len = c.at - HEADER_BYTES;
+	if (!take16(&c, &qtype) || !take16(&c, &qclass))
+		return false;
+	ret->qtype = (uint16_t)qtype;
+	ret->qclass = (uint16_t)qclass;
+	if (counts[4] && (!take_record(&c, ret, &type) || type != TYPE_SOA))
 		return false;
 	for (unsigned i = 0; i < counts[5]; i++) {
 		size_t began = c.at;
-		if (!take_record(&c, &type) || type == TYPE_SOA || ret->tsig_len)
+		if (!take_record(&c, ret, &type) || type == TYPE_SOA || ret->tsig_len)
 			return false;
 		if (type == TYPE_TSIG)
 			ret->tsig_len = c.at - began;
-		else if (options++)
-			return false;
 	}
 	return true;
 }

@@ -7,7 +7,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/bytes.h"
 
@@ -15,7 +17,14 @@
 #define DNS_QUERY_BYTES 4096
 
 struct dns_query_shape {
+	size_t name_len; /* of the question's name, without pointers, which is at the packet's byte 12 */
+	uint16_t qtype, qclass;
 	size_t tsig_len; /* of the whole record; 0: not signed */
+	bool has_opt;
+	uint16_t udp_bytes; /* of OPT, from here on: what its class says */
+	uint8_t edns_version;
+	bool wants_signatures; /* the DO bit */
+	struct bytes options;  /* borrowed from the packet */
 };
 
 /* Also fills in *ret. False: FORMERR. `packet` has a whole header. */

@@ -9,6 +9,7 @@
 /* Records of a message: as many as surely fit, so that clients can begin early. */
 #define MESSAGE_BYTES 16000
 #define RCODE_NOTAUTH 9
+#define HEADER_BYTES 12
 
 /* The records to be sent, in their order: SOA first and last. Borrowed from zone or change. */
 struct dns_transfer {
@@ -220,7 +221,15 @@ struct dns_transfer *dns_transfer_new(const struct dns_zones *zones,
 	struct dns_tsig_mac mac = { .len = 0 };
 	ldns_pkt *asked;
 
-	BUG_IF(ldns_wire2pkt(&asked, q->packet.ptr, q->packet.len) != LDNS_STATUS_OK);
+	/* It has the shape of a query; that does not mean that the library likes what is in it. */
+	if (ldns_wire2pkt(&asked, q->packet.ptr, q->packet.len) != LDNS_STATUS_OK) {
+		memset(out, 0, HEADER_BYTES);
+		memcpy(out, q->packet.ptr, 2);
+		out[2] = 0x80;
+		out[3] = LDNS_RCODE_FORMERR;
+		*ret_len = HEADER_BYTES;
+		return NULL;
+	}
 	const ldns_rr *question = ldns_rr_list_rr(ldns_pkt_question(asked), 0);
 	struct dns_zone *zone = zone_asked(zones, question);
 	enum dns_tsig tsig =

@@ -1,4 +1,3 @@
-#include <ctype.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -18,8 +17,13 @@
 
 size_t dns_name_key(const ldns_rdf *name, uint8_t ret[DNS_NAME_KEY_BYTES])
 {
-	const uint8_t *wire = ldns_rdf_data(name), *labels[128];
-	size_t size = ldns_rdf_size(name), at = 0, count = 0, len = 0;
+	return dns_name_key_of(ldns_rdf_data(name), ldns_rdf_size(name), ret);
+}
+
+size_t dns_name_key_of(const uint8_t *wire, size_t size, uint8_t ret[DNS_NAME_KEY_BYTES])
+{
+	const uint8_t *labels[128];
+	size_t at = 0, count = 0, len = 0;
 
 	while (at < size && wire[at] != 0 && count < ARRAY_LEN(labels)) {
 		labels[count++] = wire + at;
@@ -27,7 +31,7 @@ size_t dns_name_key(const ldns_rdf *name, uint8_t ret[DNS_NAME_KEY_BYTES])
 	}
 	while (count--) {
 		for (size_t i = 1; i <= labels[count][0]; i++) {
-			int c = tolower(labels[count][i]);
+			int c = bytes_lower(labels[count][i]);
 			if (c <= 1) {
 				ret[len++] = 1;
 				c++;
@@ -580,6 +584,42 @@ static void sign(struct building *b)
 	z->is_signed = true;
 }
 
+/* --- Images ---------------------------------------------------------------------------------- */
+
+static void make_images(struct dns_set *set, const ldns_rdf *apex)
+{
+	dns_image_make(&set->records, set->rrs, apex);
+	dns_image_make(&set->signatures, set->sigs, apex);
+}
+
+/* RFC 2308 §3: its TTL is for how long a negative answer may be kept. */
+static void make_negative(struct dns_zone *z)
+{
+	const struct dns_set *soa = dns_node_set(&z->nodes[0], LDNS_RR_TYPE_SOA);
+	struct dns_set *negative = &z->negative;
+	ldns_rr *rr = ldns_rr_clone(ldns_rr_list_rr(soa->rrs, 0));
+	uint32_t ttl = shorter(ldns_rr_ttl(rr), ldns_rdf2native_int32(ldns_rr_rdf(rr, 6)));
+
+	ldns_rr_set_ttl(rr, ttl);
+	negative->type = LDNS_RR_TYPE_SOA;
+	negative->rrs = ldns_rr_list_new();
+	ldns_rr_list_push_rr(negative->rrs, rr);
+	negative->sigs = soa->sigs ? ldns_rr_list_clone(soa->sigs) : NULL;
+	for (size_t i = 0; soa->sigs && i < ldns_rr_list_rr_count(negative->sigs); i++)
+		ldns_rr_set_ttl(ldns_rr_list_rr(negative->sigs, i), ttl);
+}
+
+static void make_all_images(struct dns_zone *z)
+{
+	const ldns_rdf *apex = z->nodes[0].owner;
+
+	for (size_t i = 0; i < z->count; i++)
+		for (size_t k = 0; k < z->nodes[i].set_count; k++)
+			make_images(&z->nodes[i].sets[k], apex);
+	make_negative(z);
+	make_images(&z->negative, apex);
+}
+
 static void add_key_records(struct building *b, const struct dns_signer *s, bool for_parent)
 {
 	ldns_rr_list *records = dns_signer_records(s, b->ttl, for_parent);
@@ -621,6 +661,8 @@ static int build(struct building *b, struct err *err)
 	}
 	if (r == 0 && b->signer)
 		sign(b);
+	if (r == 0)
+		make_all_images(b->zone);
 	ldns_rdf_deep_free(apex);
 	return r;
 }
@@ -657,22 +699,29 @@ struct dns_zone *dns_zone_ref(struct dns_zone *z)
 	return z;
 }
 
+static void set_done(struct dns_set *set)
+{
+	ldns_rr_list_deep_free(set->rrs);
+	ldns_rr_list_deep_free(set->sigs);
+	dns_image_done(&set->records);
+	dns_image_done(&set->signatures);
+}
+
 struct dns_zone *dns_zone_unref(struct dns_zone *z)
 {
 	if (!z || __atomic_sub_fetch(&z->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return NULL;
 	for (size_t i = 0; i < z->count; i++) {
 		struct dns_node *n = &z->nodes[i];
-		for (size_t k = 0; k < n->set_count; k++) {
-			ldns_rr_list_deep_free(n->sets[k].rrs);
-			ldns_rr_list_deep_free(n->sets[k].sigs);
-		}
+		for (size_t k = 0; k < n->set_count; k++)
+			set_done(&n->sets[k]);
 		ldns_rdf_deep_free(n->owner);
 		mem_free(n->key);
 		mem_free(n->sets);
 	}
 	for (size_t i = 0; i < z->change_count; i++)
 		dns_change_unref(z->changes[i]);
+	set_done(&z->negative);
 	mem_free(z->nodes);
 	mem_free(z->name);
 	return mem_free(z);

@@ -3,6 +3,7 @@
 
 #include <ldns/ldns.h>
 
+#include "edge/dns/image.h"
 #include "edge/dns/zone.h"
 
 /* The records of one name and type, with their signatures. */
@@ -10,6 +11,8 @@ struct dns_set {
 	ldns_rr_type type;
 	ldns_rr_list *rrs;
 	ldns_rr_list *sigs; /* NULL: not signed */
+	/* The same as answers have them. */
+	struct dns_image records, signatures;
 };
 
 /* A name of the zone. One without sets only has names below it (an empty non-terminal). */
@@ -32,6 +35,7 @@ struct dns_change {
 
 struct dns_zone {
 	size_t refs;
+	struct dns_set negative; /* SOA as answers have it that say "no": for as long as these may be kept */
 	struct dns_change
 		*changes[DNS_CHANGES_KEPT]; /* the oldest first; each ends where the next begins */
 	size_t change_count;
@@ -46,6 +50,8 @@ struct dns_zone {
 /* Labels from the root down, lower case, each with a zero behind it; bytes 0 and 1 inside of labels are
  * escaped. Sorted as bytes, keys are in canonical order; ancestors are prefixes. Returns the length. */
 #define DNS_NAME_KEY_BYTES 520
+/* Of a name on the wire, without pointers. */
+size_t dns_name_key_of(const uint8_t *wire, size_t size, uint8_t ret[DNS_NAME_KEY_BYTES]);
 size_t dns_name_key(const ldns_rdf *name, uint8_t ret[DNS_NAME_KEY_BYTES]);
 int dns_name_key_compare(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
 /* Without its last label; 0 for a name of one. */
