@@ -152,6 +152,18 @@ def test_a_request_by_way_of_another_name(place):
     raw.close()
 
 
+def test_each_direction_ends_by_itself(place):
+    """Whoever has said all it will is still answered: by the flight of the service, and by its end after that."""
+    with place.connect() as sock:
+        sock.sendall(place.hello(TCP)[2].read())
+        sock.shutdown(socket.SHUT_WR)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while data := sock.recv(65536):
+                answer += data
+        assert answer[:1] == b"\x16" and len(answer) > 500
+
+
 def test_a_visitor_who_resets(place):
     with place.connect() as sock:
         sock.sendall(place.hello(HOST)[2].read())

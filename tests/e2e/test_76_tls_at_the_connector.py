@@ -6,7 +6,9 @@ import shutil
 import socket
 import ssl
 import subprocess
+import types
 
+import h2.events
 import pytest
 from conftest import Own, sanitizer_words
 from cryptography import x509
@@ -17,6 +19,7 @@ from testenv.connector import write_config
 from testenv.edge import ZONE
 from testenv.origin import BLOCK, Origin, pattern_sha256
 from testenv.program import ADIT_EDGE, PATIENCE, STOCK, Program, clean_env, run
+from testenv.visitor import H2
 from testenv.wait import wait_until
 
 HOST, PLAIN, OTHER, PROVEN = f"ended.{ZONE}", f"plain.{ZONE}", f"app.{ZONE}", f"proven.{ZONE}"
@@ -144,6 +147,25 @@ def test_a_websocket(place):
             tls.sendall(websocket.frame(websocket.BINARY, BLOCK[:size], masked=True))
             assert websocket.read_message(reader) == (websocket.BINARY, BLOCK[:size])
         reader.close()
+
+
+def test_a_websocket_over_http2(place):
+    """RFC 8441: the connector offers it as the edge does."""
+    path = place.origin.on(websocket.serve_echo)
+    connection = H2(types.SimpleNamespace(https=place.edge.https, ca=place.certs.ca), HOST)
+    connection.wait(h2.events.RemoteSettingsChanged)
+    extra = [(":protocol", "websocket"), ("sec-websocket-version", "13")]
+    stream = connection.headers(path, method="CONNECT", extra=extra, end=False)
+    head = connection.wait(h2.events.ResponseReceived, stream)
+    assert dict(head.headers)[":status"] == "200"
+    connection.data(stream, websocket.frame(websocket.TEXT, b"over h2", masked=True))
+
+    def echoed():
+        connection.pump()
+        return b"".join(e.data for e in connection.events if isinstance(e, h2.events.DataReceived))
+
+    wait_until(lambda: echoed() == websocket.frame(websocket.TEXT, b"over h2", masked=False), "echo", 60 * PATIENCE)
+    connection.close()
 
 
 @pytest.mark.parametrize("version", ["http1.1", "http2"])
