@@ -18,6 +18,16 @@ static struct dns_service *serve(void)
 		{ "loop.example.com", "CNAME", "loop.example.com.", 60 },
 		{ "example.com", "MX", "1 app.example.com.", 60 },
 		{ "example.com", "TXT", "\"text\"", 60 },
+		{ "a.example.com", "CNAME", "a.b.c.example.com.", 60 },
+	};
+	static const struct dns_record below_records[] = {
+		{ "a.b.c.example.com", "CNAME", "a.test.", 60 },
+		{ "b.c.example.com", "MX", "1 mail.b.c.example.com.", 60 },
+		{ "mail.b.c.example.com", "A", "192.0.2.2", 60 },
+	};
+	static const struct dns_record other_records[] = {
+		{ "a.test", "CNAME", "a.w.example.com.", 60 },
+		{ "test", "MX", "1 a.test.", 60 },
 	};
 	struct address address;
 	struct dns_key *key = dns_key_new(NULL);
@@ -37,9 +47,23 @@ static struct dns_service *serve(void)
 		.key = key,
 		.now = clock_wall_now(),
 	};
-	struct dns_zone *zone = dns_zone_build(&facts, NULL, NULL);
-	BUG_IF(!zone);
-	service.zones = dns_zones_new(&zone, 1);
+	/* Aliases lead into one below, and into another. */
+	struct dns_zone_facts below = facts, other = facts;
+	below.name = "b.c.example.com";
+	below.hostname_count = other.hostname_count = 0;
+	below.records = below_records;
+	below.record_count = ARRAY_LEN(below_records);
+	other.name = "test";
+	other.records = other_records;
+	other.record_count = ARRAY_LEN(other_records);
+	struct dns_zone *zones[] = {
+		dns_zone_build(&facts, NULL, NULL),
+		dns_zone_build(&below, NULL, NULL),
+		dns_zone_build(&other, NULL, NULL),
+	};
+	for (size_t i = 0; i < ARRAY_LEN(zones); i++)
+		BUG_IF(!zones[i]);
+	service.zones = dns_zones_new(zones, ARRAY_LEN(zones));
 	dns_key_free(key);
 	return &service;
 }

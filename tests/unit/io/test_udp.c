@@ -127,6 +127,36 @@ static void a_packet_arrives_with_its_addresses_and_ecn(void **state)
 	assert_int_equal(got[1].ecn, 0);
 }
 
+static void small_packets_come_and_go_many_at_once(void **state)
+{
+	enum { COUNT = 150, BYTES = 64 };
+	static char text[COUNT][16], large[BYTES + 1];
+	static struct udp_message messages[COUNT + 1];
+	struct address at_a, at_b, from = { 0 };
+	size_t right = 0;
+
+	a = socket_on("0.0.0.0:0", &at_a, &plain);
+	int fd = open_on("0.0.0.0:0", &at_b);
+	b = udp_new_small(loop, fd, BYTES, &plain, got);
+	assert_true(udp_is_any(b));
+	at_b.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 7);
+	assert_int_equal(address_parse(BYTES_LIT("127.0.0.9:0"), &from, NULL), 0);
+	for (int i = 0; i < COUNT; i++) {
+		snprintf(text[i], sizeof(text[i]), "%d", i);
+		messages[i] = (struct udp_message){ &from, &at_b, bytes_str(text[i]) };
+	}
+	/* Too large for the other side: nobody hears of it. */
+	messages[COUNT] = (struct udp_message){ NULL, &at_b, bytes_of(large, sizeof(large)) };
+	udp_send_many(a, messages, COUNT + 1);
+	WAIT_FOR(got_count == COUNT);
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_ip(&got[i].from, "127.0.0.9");
+		assert_ip(&got[i].to, "127.0.0.8");
+		right += bytes_eq(got[i].data, bytes_str(text[i]));
+	}
+	assert_int_equal(right, COUNT);
+}
+
 static void a_packet_of_no_bytes_is_one(void **state)
 {
 	struct address at_a, at_b;
@@ -383,6 +413,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_packet_arrives_with_its_addresses_and_ecn),
 		TEST(a_packet_of_no_bytes_is_one),
+		TEST(small_packets_come_and_go_many_at_once),
 		TEST(an_answer_leaves_from_the_address_that_was_asked),
 		TEST(ipv6_and_ipv4_share_a_socket),
 		TEST(segments_are_packets_of_their_own),

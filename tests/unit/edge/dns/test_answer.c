@@ -445,6 +445,76 @@ static void records_that_make_no_sense_are_refused(void **state)
 		assert_int_equal(dns_record_check("example.com", &bad[i], &err), E_INVALID);
 }
 
+/* A zone with one alias and one address. */
+static struct dns_zone *small_zone(const char *name, const char *alias, const char *target)
+{
+	static const char *const servers[] = { "ns.elsewhere.net" };
+	char *www = mem_printf("www.%s", name);
+	const struct dns_record records[] = {
+		{ alias, "CNAME", target, 300 },
+		{ www, "A", "192.0.2.80", 300 },
+	};
+	const struct dns_zone_facts facts = {
+		.name = name,
+		.serial = 1,
+		.name_servers = servers,
+		.name_server_count = 1,
+		.records = records,
+		.record_count = ARRAY_LEN(records),
+		.key = key,
+		.now = clock_wall_now(),
+	};
+	struct dns_zone *z = dns_zone_build(&facts, NULL, NULL);
+
+	assert_non_null(z);
+	mem_free(www);
+	return z;
+}
+
+/* Into a zone below, into one that is a stranger's, and back into the first: names in the message are pointers to
+ * others, and lead to the right ones. */
+static void aliases_lead_from_zone_to_zone(void **state)
+{
+	struct dns_zone *list[] = {
+		small_zone("example.org", "a.example.org", "b.home.example.org."),
+		small_zone("home.example.org", "b.home.example.org", "c.other.test."),
+		small_zone("other.test", "c.other.test", "www.example.org."),
+	};
+	struct dns_zones *before = zones;
+	static const char *const owners[] = { "a.example.org.", "b.home.example.org.",
+					      "c.other.test.", "www.example.org." };
+
+	(void)state;
+	service.zones = zones = dns_zones_new(list, ARRAY_LEN(list));
+	for (int i = 0; i < 2; i++) {
+		ldns_pkt *p = i ? ask("A.example.ORG", LDNS_RR_TYPE_A)
+				: ask_plainly("a.example.org", LDNS_RR_TYPE_A);
+		const ldns_rr_list *answer = ldns_pkt_answer(p);
+		assert_int_equal(ldns_rr_list_rr_count(answer), i ? 8 : 4);
+		for (size_t k = 0; k < ARRAY_LEN(owners); k++) {
+			ldns_rdf *wanted = ldns_dname_new_frm_str(owners[k]);
+			const ldns_rr *rr = ldns_rr_list_rr(answer, i ? 2 * k : k);
+			assert_int_equal(ldns_dname_compare(ldns_rr_owner(rr), wanted), 0);
+			ldns_rdf_deep_free(wanted);
+		}
+		char *ip = ldns_rdf2str(ldns_rr_rdf(ldns_rr_list_rr(answer, i ? 6 : 3), 0));
+		assert_string_equal(ip, "192.0.2.80");
+		free(ip);
+		ldns_pkt_free(p);
+	}
+	/* What is not at the end of a chain is said by the zone that would know. */
+	ldns_pkt *p = ask("a.example.org", LDNS_RR_TYPE_MX);
+	assert_int_equal(ldns_rr_list_rr_count(ldns_pkt_answer(p)), 6);
+	const ldns_rr *soa = ldns_rr_list_rr(ldns_pkt_authority(p), 0);
+	ldns_rdf *apex = ldns_dname_new_frm_str("example.org.");
+	assert_int_equal(ldns_rr_get_type(soa), LDNS_RR_TYPE_SOA);
+	assert_int_equal(ldns_dname_compare(ldns_rr_owner(soa), apex), 0);
+	ldns_rdf_deep_free(apex);
+	ldns_pkt_free(p);
+	dns_zones_unref(zones);
+	service.zones = zones = before;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -452,6 +522,7 @@ int main(void)
 		cmocka_unit_test(a_wildcard_answers_for_what_is_not_there),
 		cmocka_unit_test(what_is_not_there_is_denied_with_proof),
 		cmocka_unit_test(aliases_are_followed_as_far_as_we_know),
+		cmocka_unit_test(aliases_lead_from_zone_to_zone),
 		cmocka_unit_test(the_apex_says_who_serves_it),
 		cmocka_unit_test(other_peoples_names_are_refused),
 		cmocka_unit_test(what_does_not_fit_goes_over_tcp),
