@@ -18,7 +18,8 @@ from testenv.origin import Origin
 from testenv.place import connect
 from testenv.program import PATIENCE, Program, check, clean_env
 
-pytestmark = pytest.mark.slow
+# All stories are told before the first test: a browser and four programs, on cores that others use, too.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(330)]
 HERE = pathlib.Path(__file__).parent / "browser"
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = ROOT / "build/npm"
@@ -147,7 +148,7 @@ def tell(own, folder, closers):
                 "home": str(trust(folder / "home", edge.ca, idp_ca, github.ca)), "patience": 10 * PATIENCE, "apps": apps,
                 "control": edge.public_url, "helper": helpers.origin.service}  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings))
-    done = subprocess.run(["node", HERE / "session.mjs", folder / "settings.json"], env=clean_env(), timeout=240,
+    done = subprocess.run(["node", HERE / "session.mjs", folder / "settings.json"], env=clean_env(), timeout=300,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     (RESULTS / "stories.json").write_text(json.dumps(lines, indent=1))
