@@ -127,3 +127,12 @@ void desk_errands_end(struct control *c);
  * caller. */
 char *desk_ssh_authority(struct control *c, const struct access_app *app, struct err *err);
 enum ask_result desk_cert_sign(struct ask *a);
+/* desk_cli.c: a command line asks for tokens, and a person approves (CONTROL §5.4). */
+enum ask_result desk_cli(struct ask *a);
+/* The path of that page, on the host of whatever application. */
+#define DESK_CLI_PATH "/cdn-cgi/access/cli"
+/* A token of the application, for as long as the verdict lets it live, the
+ * organisation's token. Owned by the caller, who wipes it. NULL: not ready. */
+char *desk_app_token(struct ask *a, const struct access_app *app, const struct desk_session *s,
+		     const struct access_verdict *verdict, struct err *err);
+char *desk_org_token(struct ask *a, const struct desk_session *s, struct err *err);

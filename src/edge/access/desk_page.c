@@ -98,6 +98,7 @@ enum ask_result desk_asset(struct ask *a)
 		{ "style.css", "text/css; charset=utf-8" },
 		{ "icon.svg", "image/svg+xml" },
 		{ "passkey.js", "text/javascript; charset=utf-8" },
+		{ "close.js", "text/javascript; charset=utf-8" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(served); i++) {

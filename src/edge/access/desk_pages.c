@@ -123,7 +123,19 @@ static bool app_is_on(const struct access_set *set, const struct access_app *app
 		      struct bytes path, struct arena *arena)
 {
 	const struct access_app *there;
+	struct access_place place;
 
+	/* Below no path of the application, but of each host that it is on. */
+	if (bytes_eq(bytes_first(path, bytes_index(path, '?')), BYTES_LIT(DESK_CLI_PATH))) {
+		for (size_t i = 0; i < app->place_count; i++) {
+			place = app->places[i];
+			place.path = BYTES_NONE;
+			place.path_segments = 0;
+			if (access_place_holds(&place, host, BYTES_NONE, false))
+				return true;
+		}
+		return false;
+	}
 	return access_set_find(set, host, path, arena, &there) && there == app;
 }
 
@@ -275,9 +287,10 @@ static int open_session(struct ask *a, const char *email, const char *name, cons
 	return r;
 }
 
-static void set_org_cookie(struct ask *a, const struct desk_session *s,
-			   const struct access_keys *keys, const char *aud)
+char *desk_org_token(struct ask *a, const struct desk_session *s, struct err *err)
 {
+	const struct access_keys *keys = desk_keys(a->control->desk, err);
+	const char *aud = keys ? desk_org_aud(a->control->desk, err) : NULL;
 	struct access_mint m = {
 		.type = TOKEN_ORG,
 		.issuer = a->control->public_url,
@@ -288,8 +301,16 @@ static void set_org_cookie(struct ask *a, const struct desk_session *s,
 		.now = clock_wall_now(),
 		.expires_at = s->expires_at,
 	};
-	char *token = access_token_mint(keys, &m);
 
+	return aud ? access_token_mint(keys, &m) : NULL;
+}
+
+static void set_org_cookie(struct ask *a, const struct desk_session *s)
+{
+	char *token = desk_org_token(a, s, NULL);
+
+	if (!token)
+		return;
 	set_cookie(a, ACCESS_COOKIE, token, s->expires_at, true, "None");
 	set_cookie(a, ACCESS_HOST_PREFIX ACCESS_COOKIE, token, s->expires_at, true, "None");
 	mem_free(token);
@@ -323,7 +344,7 @@ enum ask_result desk_signed_in(struct ask *a, const struct desk_visit *v, const 
 	log_info(COMPONENT, "signed in", LOG_STR("user", s.email), LOG_STR("provider", provider),
 		 LOG_BYTES("ip", a->request->client_ip));
 	desk_audit(a, "login", s.email, v->app->name, "signed in", "{}");
-	set_org_cookie(a, &s, keys, aud);
+	set_org_cookie(a, &s);
 	result = go_on(a, v, &s);
 	desk_session_done(&s);
 	return result;
@@ -439,6 +460,24 @@ static json_t *bind_token(struct ask *a, const struct access_app *app, const cha
 	json_object_set_new(more, "binding", json_string(text));
 	mem_free(text);
 	return more;
+}
+
+char *desk_app_token(struct ask *a, const struct access_app *app, const struct desk_session *s,
+		     const struct access_verdict *verdict, struct err *err)
+{
+	const struct access_keys *keys = desk_keys(a->control->desk, err);
+	struct access_mint m = {
+		.type = TOKEN_APP,
+		.issuer = a->control->public_url,
+		.audience = app->aud,
+		.session = s->id,
+		.subject = s->identity->person,
+		.email = s->email,
+		.now = token_begin(a, app, clock_wall_now()),
+		.expires_at = token_end(verdict, app, s),
+	};
+
+	return keys ? access_token_mint(keys, &m) : NULL;
 }
 
 static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
@@ -632,6 +671,8 @@ static const struct endpoint endpoints[] = {
 	{ "GET", "cdn-cgi/access/get-identity", get_identity },
 	{ "GET", "cdn-cgi/access/logout", logout },
 	{ "GET", "cdn-cgi/access/certs", certs },
+	{ "GET", "cdn-cgi/access/cli", desk_cli },
+	{ "POST", "cdn-cgi/access/cli", desk_cli },
 	{ "GET", "cdn-cgi/access/callback", desk_callback },
 	{ "GET", "cdn-cgi/access/assets/:", desk_asset },
 	{ "GET", "cdn-cgi/access/passkeys", desk_passkeys },

@@ -11,8 +11,6 @@
 #include "tls/ecdsa.h"
 
 #define COMPONENT "edge/access"
-/* Long enough to open a connection, which lasts as long as it likes. */
-#define CERTIFICATE_LIFE (240 * USEC_PER_SEC)
 /* Clocks of servers may be behind. */
 #define CERTIFICATE_LEEWAY (60 * USEC_PER_SEC)
 
@@ -107,7 +105,7 @@ static enum ask_result sign(struct ask *a, const struct access_app *app,
 		.key_id = s->email,
 		.principal = principal,
 		.valid_after = now - CERTIFICATE_LEEWAY,
-		.valid_before = now + CERTIFICATE_LIFE,
+		.valid_before = now + app->ssh_certificate,
 	};
 	enum ask_result result;
 

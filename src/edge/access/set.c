@@ -15,6 +15,8 @@
 #define PLACES_MAX 64 /* of one application */
 #define HOST_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]"
 #define DAY (24 * 3600 * USEC_PER_SEC)
+/* Long enough to open a connection, which lasts as long as it likes. */
+#define SSH_CERTIFICATE_LIFE (240 * USEC_PER_SEC)
 
 /* A place and whose it is. */
 struct spot {
@@ -387,6 +389,11 @@ static int app_of(struct access_set *s, json_t *body, struct access_app *app, st
 			      err);
 	if (r == 0)
 		r = take_duration(body, "session_duration", -1, &app->session, err);
+	if (r == 0)
+		r = take_duration(body, "ssh_certificate_duration", SSH_CERTIFICATE_LIFE,
+				  &app->ssh_certificate, err);
+	if (r == 0 && (app->ssh_certificate < USEC_PER_SEC || app->ssh_certificate > DAY))
+		r = err_set(err, E_INVALID, "\"ssh_certificate_duration\" must be from 1s to 24h");
 	if (r == 0)
 		r = flags_of(body, app, err);
 	if (r == 0)

@@ -55,6 +55,7 @@ struct access_app {
 	const struct access_provider *const *providers; /* ways to sign in; none: all there are */
 	size_t provider_count;
 	usec session;           /* -1: as the organisation's */
+	usec ssh_certificate;   /* how long a certificate opens connections */
 	bool redirects_at_once; /* to the only provider */
 	bool is_in_launcher;
 	bool answers_401;      /* to those who are no browsers, instead of a redirect */

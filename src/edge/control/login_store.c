@@ -23,6 +23,7 @@ struct pending {
 	struct list node; /* oldest first */
 	char key[LOGIN_KEY_BYTES];
 	struct secret cert_pem;
+	char *sender; /* owned: of a sealed text; NULL: it is a certificate */
 	usec expires;
 };
 
@@ -50,6 +51,7 @@ static void pending_drop(struct login_store *s, struct pending *p)
 	list_remove(&p->node);
 	s->pending_count--;
 	secret_done(&p->cert_pem);
+	mem_free(p->sender);
 	mem_free(p);
 }
 
@@ -83,9 +85,12 @@ static struct pending *pending_find(struct login_store *s, struct bytes key)
 	return NULL;
 }
 
-static void answer_cert(struct control_request *r, struct bytes cert_pem)
+static void answer_found(struct control_request *r, struct bytes text, const char *sender)
 {
-	(void)answer(r, 200, "application/x-pem-file", arena_copy(&r->arena, cert_pem));
+	if (sender)
+		answer_field(r, "service-public-key", arena_copy(&r->arena, bytes_str(sender)));
+	(void)answer(r, 200, sender ? "text/plain" : "application/x-pem-file",
+		     arena_copy(&r->arena, text));
 }
 
 /* --- Polls that wait -------------------------------------------------------------------------- */
@@ -143,7 +148,7 @@ bool login_store_poll(struct login_store *s, struct control_request *r, struct b
 	expire(s, now);
 	p = pending_find(s, key);
 	if (p) {
-		answer_cert(r, bytes_of(p->cert_pem.ptr, p->cert_pem.len));
+		answer_found(r, bytes_of(p->cert_pem.ptr, p->cert_pem.len), p->sender);
 		pending_drop(s, p);
 		return true;
 	}
@@ -172,7 +177,8 @@ bool login_store_poll(struct login_store *s, struct control_request *r, struct b
 	return false;
 }
 
-static void pending_add(struct login_store *s, struct bytes key, const char *cert_pem, usec expires)
+static void pending_add(struct login_store *s, struct bytes key, const char *cert_pem,
+			const char *sender, usec expires)
 {
 	struct pending *p = pending_find(s, key);
 
@@ -183,12 +189,14 @@ static void pending_add(struct login_store *s, struct bytes key, const char *cer
 	p = mem_alloc(sizeof(*p));
 	memcpy(p->key, key.ptr, sizeof(p->key));
 	secret_set(&p->cert_pem, bytes_str(cert_pem));
+	p->sender = sender ? mem_strdup(sender) : NULL;
 	p->expires = expires;
 	list_append(&s->pending, &p->node);
 	s->pending_count++;
 }
 
-void login_store_put(struct login_store *s, struct bytes key, const char *cert_pem, usec now)
+static void put(struct login_store *s, struct bytes key, const char *text, const char *sender,
+		usec now)
 {
 	struct waiter *w;
 
@@ -199,12 +207,23 @@ void login_store_put(struct login_store *s, struct bytes key, const char *cert_p
 	if (w) {
 		struct control_request *r = waiter_take(w);
 
-		answer_cert(r, bytes_str(cert_pem));
+		answer_found(r, bytes_str(text), sender);
 		r->answered(r);
 		return;
 	}
-	pending_add(s, key, cert_pem, now + LOGIN_PENDING_SECONDS * USEC_PER_SEC);
+	pending_add(s, key, text, sender, now + LOGIN_PENDING_SECONDS * USEC_PER_SEC);
 	expire(s, now);
+}
+
+void login_store_put(struct login_store *s, struct bytes key, const char *cert_pem, usec now)
+{
+	put(s, key, cert_pem, NULL, now);
+}
+
+void login_store_put_sealed(struct login_store *s, struct bytes key, const char *sealed,
+			    const char *sender, usec now)
+{
+	put(s, key, sealed, sender, now);
 }
 
 json_t *login_store_save(const struct login_store *s)
@@ -214,10 +233,11 @@ json_t *login_store_save(const struct login_store *s)
 	CHECK(s, MAGIC_LOGIN_STORE);
 	for (const struct list *it = s->pending.next; it != &s->pending; it = it->next) {
 		const struct pending *p = LIST_ENTRY(it, const struct pending, node);
-		json_array_append_new(
-			list, json_pack("{s:s%, s:s%, s:I}", "key", p->key, (size_t)LOGIN_KEY_BYTES,
-					"certificate", (const char *)p->cert_pem.ptr,
-					p->cert_pem.len, "expires", (json_int_t)p->expires));
+		json_array_append_new(list, json_pack("{s:s%, s:s%, s:s*, s:I}", "key", p->key,
+						      (size_t)LOGIN_KEY_BYTES, "certificate",
+						      (const char *)p->cert_pem.ptr,
+						      p->cert_pem.len, "sender", p->sender,
+						      "expires", (json_int_t)p->expires));
 	}
 	return list;
 }
@@ -236,7 +256,8 @@ void login_store_load(struct login_store *s, const json_t *list, usec now)
 
 		if (key && cert_pem && login_key_is_valid(bytes_str(key)) && expires > now &&
 		    expires <= now + LOGIN_PENDING_SECONDS * USEC_PER_SEC)
-			pending_add(s, bytes_str(key), cert_pem, expires);
+			pending_add(s, bytes_str(key), cert_pem,
+				    json_string_value(json_object_get(item, "sender")), expires);
 	}
 	expire(s, now);
 }

@@ -1,4 +1,5 @@
-/* Where `adit tunnel login` and the browser meet: certificates under a key only the two know.
+/* Where `adit tunnel login` and the browser meet: certificates under a key only the two know. `adit access login` meets
+ * its browser here too: its key is public, and what waits is sealed for whoever has the private half.
  *
  * The command line polls GET /login/KEY while a person approves in a browser. A poll is held until the
  * certificate comes or 50 seconds passed (stock clients give up after 60, and poll ten times without a
@@ -36,6 +37,9 @@ bool login_key_is_valid(struct bytes key);
 bool login_store_poll(struct login_store *s, struct control_request *r, struct bytes key, usec now);
 /* Hands the certificate to who waits for it, or keeps it. */
 void login_store_put(struct login_store *s, struct bytes key, const char *cert_pem, usec now);
+/* The same with a sealed text (CONTROL §5.4) and the public key of whoever sealed it, which goes along as a field. */
+void login_store_put_sealed(struct login_store *s, struct bytes key, const char *sealed,
+			    const char *sender, usec now);
 /* The certificates that wait, for the process that takes over on this host; an array, owned by the caller, of
  * secrets. What login_store_load() does not understand it leaves out. */
 json_t *login_store_save(const struct login_store *s);

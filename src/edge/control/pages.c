@@ -565,6 +565,7 @@ static const struct endpoint endpoints[] = {
 	{ "GET", "login/link", link_get },
 	{ "POST", "login/link", link_post },
 	{ "GET", "login/:", login_poll },
+	{ "GET", "transfer/:", login_poll },
 	{ "GET", "argotunnel", argotunnel_get },
 	{ "POST", "argotunnel", argotunnel_post },
 };
