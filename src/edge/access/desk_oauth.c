@@ -18,6 +18,9 @@
 /* Binds the end of a sign-in to the browser that began it (CONTROL §5.7). No service on a neighbouring name can plant one
  * with this prefix. */
 #define SESSION_COOKIE "__Host-CF_Session"
+/* Steps under way at a time; each takes a moment, or 15 s where nobody answers. */
+#define ERRANDS_MAX 64
+#define BUSY "Many people are signing in at this moment. Please try again."
 #define FLOW_LIFE (900 * USEC_PER_SEC)
 
 /* A sign-in that is at the provider. */
@@ -68,6 +71,16 @@ static void errand_free(struct errand *e)
 	if (e->flow)
 		desk_flow_drop(e->flow);
 	mem_free(e);
+}
+
+/* Threads that ask are few, and others need them, too: a provider that does not answer must not hold them all. */
+static bool is_busy(const struct control *c)
+{
+	size_t count = 0;
+
+	for (const struct list *it = c->errands.next; it != &c->errands; it = it->next)
+		count++;
+	return count >= ERRANDS_MAX;
 }
 
 void desk_errands_end(struct control *c)
@@ -123,29 +136,34 @@ static void start(void *arg)
 	oauth_start(e->flow->oauth);
 }
 
+/* Off to the provider; `f` is ours. */
+static enum ask_result depart(struct ask *a, struct flow *f)
+{
+	struct control *c = a->control;
+	enum ask_result result;
+
+	oauth_memory_learn(desk_oauth_memory(c->desk), f->oauth, clock_now());
+	if (!f->oauth->url) {
+		result = went_wrong(a, f);
+		desk_flow_drop(f);
+		return result;
+	}
+	answer_field(a->request, "Location",
+		     arena_copy(&a->request->arena, bytes_str(f->oauth->url)));
+	cache_put(c->flows, bytes_str(f->oauth->state), f);
+	return answer(a->request, 302, "text/plain; charset=utf-8",
+		      BYTES_LIT("See the Location field\n"));
+}
+
 static void on_started(void *arg)
 {
 	struct errand *e = arg;
 	struct ask a = { .control = e->control, .request = e->request };
-	struct flow *f = e->flow;
 
-	if (!e->control) {
-		errand_free(e);
-		return;
+	if (e->control) {
+		(void)depart(&a, TAKE(e->flow));
+		a.request->answered(a.request);
 	}
-	oauth_memory_learn(desk_oauth_memory(e->control->desk), f->oauth, clock_now());
-	if (f->oauth->url) {
-		struct bytes state = bytes_str(f->oauth->state);
-
-		answer_field(a.request, "Location",
-			     arena_copy(&a.request->arena, bytes_str(f->oauth->url)));
-		(void)answer(a.request, 302, "text/plain; charset=utf-8",
-			     BYTES_LIT("See the Location field\n"));
-		cache_put(e->control->flows, state, TAKE(e->flow));
-	} else {
-		(void)went_wrong(&a, f);
-	}
-	a.request->answered(a.request);
 	errand_free(e);
 }
 
@@ -184,6 +202,14 @@ enum ask_result desk_oauth_post(struct ask *a, const struct desk_visit *v,
 	f->until = clock_now() + FLOW_LIFE;
 	mem_free(redirect_uri);
 	oauth_memory_lend(desk_oauth_memory(c->desk), f->oauth, clock_now());
+	if (oauth_start_is_quick(f->oauth)) {
+		oauth_start(f->oauth);
+		return depart(a, f);
+	}
+	if (is_busy(c)) {
+		desk_flow_drop(f);
+		return desk_sign_in_page(a, 503, v, BUSY);
+	}
 	loop_work(c->loop, start, on_started, errand_new(a, f));
 	return ASK_PARKED;
 }
@@ -269,6 +295,14 @@ enum ask_result desk_callback(struct ask *a)
 			"It took too long, was finished already, or the link was made for "
 			"somebody else. Open the application again.",
 			"/", "About this edge");
+	if (is_busy(a->control)) {
+		struct desk_visit v = visit_of(a->control, f);
+
+		result = v.app ? desk_sign_in_page(a, 503, &v, BUSY)
+			       : answer_text(a->request, 503, BUSY "\n");
+		desk_flow_drop(f);
+		return result;
+	}
 	if (!code || !code[0]) {
 		refused(f->oauth, why ? why : "no reason given");
 		result = went_wrong(a, f);

@@ -276,6 +276,11 @@ static bool is_github(const struct oauth *o)
 	return strcmp(o->kind, "github") == 0;
 }
 
+bool oauth_start_is_quick(const struct oauth *o)
+{
+	return is_github(o) || o->found;
+}
+
 void oauth_start(struct oauth *o)
 {
 	int r = is_github(o) ? github_start(o) : oidc_start(o);

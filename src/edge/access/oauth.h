@@ -35,6 +35,8 @@ struct oauth {
 struct oauth *oauth_new(const char *kind, const json_t *config, const char *redirect_uri);
 struct oauth *oauth_free(struct oauth *o); /* NULL is fine */
 
+/* Whether oauth_start() asks nobody: any thread may do it, then. */
+bool oauth_start_is_quick(const struct oauth *o);
 /* Fills in o->url, or o->err. */
 void oauth_start(struct oauth *o);
 /* Fills in o->identity, or o->err: E_DENIED when the provider does not vouch for an e-mail address. */
