@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
+import threading
 import types
 
 import h2.events
@@ -312,6 +314,39 @@ def test_a_takeover_of_the_edge(place):
         wait_until(lambda: place.curl(HOST, "/echo", data=b"x").stdout == b"x", "service by the new edge", 60 * PATIENCE)
         assert get(tls, HOST) == 200
     assert old.wait() == 0, old.text()[-2000:]
+
+
+def test_a_connector_that_stops(tmp_path):
+    """Connections that are only kept for a further request are ended, and what is being answered is finished."""
+    p = Place(tmp_path)
+    try:
+        p.route(HOST)
+        tls = {"certificate": str(p.cert), "key": str(p.key)}
+        p.connect([{"hostname": HOST, "service": p.origin.service, "tls": tls}], args=("--grace-period", "3m"))
+        go = threading.Event()
+
+        def late(request):
+            go.wait(60 * PATIENCE)
+            request.reply(200, body=b"late")
+
+        path = p.origin.on(late)
+        with p.open() as idle, p.open() as busy:
+            assert get(idle, HOST) == 200
+            busy.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+            p.origin.wait_request(path)
+            p.connector.signal(signal.SIGTERM)
+            with contextlib.suppress(ssl.SSLEOFError, ConnectionError):
+                while idle.recv(65536):
+                    pass
+            go.set()
+            answer = b""
+            while data := busy.recv(65536):
+                answer += data
+            assert answer.endswith(b"late"), answer
+        assert p.connector.wait() == 0
+        p.own.connectors.remove(p.connector)
+    finally:
+        p.close()
 
 
 # --- Configurations that are refused --------------------------------------------------------------------
