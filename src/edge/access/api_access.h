@@ -9,11 +9,19 @@ enum ask_result api_access_get(struct ask *a);
 enum ask_result api_access_update(struct ask *a);
 enum ask_result api_access_delete(struct ask *a);
 
+/* All of it as one document (edge/access/document.h). */
+enum ask_result api_access_export(struct ask *a);
+enum ask_result api_access_apply(struct ask *a);
+/* Who would be let in, and why: {app, email, ip, country, …}. */
+enum ask_result api_access_test(struct ask *a);
+enum ask_result api_access_audit(struct ask *a);
 /* The SSH authority of an application (access/apps/:/ca). */
 enum ask_result api_access_ca(struct ask *a);
 
 enum ask_result api_people_list(struct ask *a);
 enum ask_result api_people_add(struct ask *a);
+enum ask_result api_people_remove(struct ask *a);
+enum ask_result api_people_password(struct ask *a);
 enum ask_result api_people_revoke(struct ask *a);
 /* A service token: another secret, or another term. */
 enum ask_result api_token_rotate(struct ask *a);

@@ -17,16 +17,10 @@
 #define TOKEN_LIFE_PRESET "8760h"
 
 /* Members that clients may send back to us and never choose. */
-static const char *const fixed[] = { "id",
-				     "uid",
-				     "aud",
-				     "created_at",
-				     "updated_at",
-				     "last_seen_at",
-				     "client_id",
-				     "secret_sha256",
-				     "previous_sha256",
-				     "previous_until" };
+static const char *const fixed[] = {
+	"id",           "uid",       "aud",           "created_at",      "updated_at",
+	"last_seen_at", "client_id", "secret_sha256", "previous_sha256", "previous_until"
+};
 
 static char *random_hex(size_t bytes)
 {
@@ -214,14 +208,13 @@ static int make_token(json_t *body, struct access_secret *secret, struct err *er
 	return set_token_end(body, err);
 }
 
-json_t *access_object_create(struct store *store, enum access_kind kind, const json_t *sent,
-			     struct access_secret *secret, struct err *err)
+json_t *access_object_make(enum access_kind kind, const json_t *sent, struct access_secret *secret,
+			   struct err *err)
 {
 	json_t *body = copy_sent(sent);
 	struct uuid id = uuid_random();
 	char text[UUID_TEXT_SIZE];
 	usec now = clock_wall_now();
-	int r = 0;
 
 	json_object_set_new(body, "id", json_string(uuid_text(&id, text)));
 	set_time(body, "created_at", now);
@@ -230,14 +223,25 @@ json_t *access_object_create(struct store *store, enum access_kind kind, const j
 		set_random(body, "aud", 32);
 		flatten_policies(body);
 	}
-	if (kind == ACCESS_TOKEN)
-		r = make_token(body, secret, err);
-	if (r == 0)
-		r = put(store, kind, body, err);
-	if (r == 0)
+	if (kind == ACCESS_TOKEN && make_token(body, secret, err) < 0) {
+		json_decref(body);
+		return NULL;
+	}
+	return body;
+}
+
+static json_t *put_or_drop(struct store *store, enum access_kind kind, json_t *body, struct err *err)
+{
+	if (!body || put(store, kind, body, err) == 0)
 		return body;
 	json_decref(body);
 	return NULL;
+}
+
+json_t *access_object_create(struct store *store, enum access_kind kind, const json_t *sent,
+			     struct access_secret *secret, struct err *err)
+{
+	return put_or_drop(store, kind, access_object_make(kind, sent, secret, err), err);
 }
 
 /* A provider's secret is not shown, so whoever sends the object back has none: it stays. */
@@ -251,15 +255,11 @@ static void keep_secrets(json_t *body, const json_t *before)
 		json_object_set_new(config, "client_secret", json_deep_copy(old));
 }
 
-json_t *access_object_update(struct store *store, enum access_kind kind, const char *id,
-			     const json_t *sent, struct err *err)
+json_t *access_object_change(enum access_kind kind, const json_t *before, const json_t *sent,
+			     struct err *err)
 {
-	json_t *before = access_object_get(store, kind, id, err), *body;
-	int r = 0;
+	json_t *body = copy_sent(sent);
 
-	if (!before)
-		return NULL;
-	body = copy_sent(sent);
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
 		if (json_object_get(before, fixed[i]))
 			json_object_set(body, fixed[i], json_object_get(before, fixed[i]));
@@ -269,25 +269,41 @@ json_t *access_object_update(struct store *store, enum access_kind kind, const c
 		flatten_policies(body);
 	if (kind == ACCESS_TOKEN) {
 		json_object_set(body, "expires_at", json_object_get(before, "expires_at"));
-		if (json_object_get(sent, "duration"))
-			r = set_token_end(body, err);
+		if (!json_object_get(sent, "duration"))
+			json_object_set(body, "duration", json_object_get(before, "duration"));
+		if (json_object_get(sent, "duration") && set_token_end(body, err) < 0) {
+			json_decref(body);
+			return NULL;
+		}
 	}
+	return body;
+}
+
+json_t *access_object_update(struct store *store, enum access_kind kind, const char *id,
+			     const json_t *sent, struct err *err)
+{
+	json_t *before = access_object_get(store, kind, id, err), *body;
+
+	if (!before)
+		return NULL;
+	body = access_object_change(kind, before, sent, err);
 	json_decref(before);
-	if (r == 0)
-		r = put(store, kind, body, err);
-	if (r == 0)
-		return body;
-	json_decref(body);
-	return NULL;
+	return put_or_drop(store, kind, body, err);
 }
 
 int access_object_delete(struct store *store, enum access_kind kind, const char *id, struct err *err)
 {
-	int r = try_change(store, kind, id, NULL, err);
+	json_t *object = access_object_get(store, kind, id, err);
+	int r = object ? try_change(store, kind, id, NULL, err) : err->code;
 
-	if (r < 0)
-		return err_wrap(err, "%s is still needed", id);
-	return store_access_object_remove(store, access_kind_name(kind), id, err);
+	if (object && r < 0) {
+		const struct err why = *err;
+		const char *name = json_string_value(json_object_get(object, "name"));
+		err_set(err, r, "%s %s is still needed: %s", access_kind_text(kind),
+			name ? name : id, why.text);
+	}
+	json_decref(object);
+	return r < 0 ? r : store_access_object_remove(store, access_kind_name(kind), id, err);
 }
 
 json_t *access_token_rotate(struct store *store, const char *id, usec previous_until,

@@ -13,6 +13,12 @@ struct access_secret {
 	char client_secret[65]; /* owned by whoever shows it: wipe it */
 };
 
+/* What would be stored, without storing or trying it. New references. */
+json_t *access_object_make(enum access_kind kind, const json_t *sent, struct access_secret *secret,
+			   struct err *err);
+json_t *access_object_change(enum access_kind kind, const json_t *before, const json_t *sent,
+			     struct err *err);
+
 /* The object with this id; a new reference, NULL with E_NOT_FOUND. */
 json_t *access_object_get(struct store *store, enum access_kind kind, const char *id,
 			  struct err *err);

@@ -235,6 +235,15 @@ const struct access_service_token *access_set_token_of_id(const struct access_se
 	return NULL;
 }
 
+const struct access_service_token *access_set_token_named(const struct access_set *s,
+							  const char *name_or_id)
+{
+	for (size_t i = 0; i < s->token_count; i++)
+		if (strcmp(s->tokens[i].name, name_or_id) == 0)
+			return &s->tokens[i];
+	return access_set_token_of_id(s, bytes_str(name_or_id));
+}
+
 /* --- Applications ----------------------------------------------------------------------------- */
 
 /* "domain" and "self_hosted_domains" (CONTROL §5.10); the first may be repeated in the second. */

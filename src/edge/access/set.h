@@ -111,6 +111,8 @@ const struct access_organization *access_set_organization(const struct access_se
 const struct access_service_token *access_set_service_token(const struct access_set *s,
 							    struct bytes client_id,
 							    struct bytes secret, usec now);
-/* By its own id, whatever state it is in; NULL: there is none. */
+/* By its own id, whatever state it is in, or by that or its name; NULL: there is none. */
 const struct access_service_token *access_set_token_of_id(const struct access_set *s,
 							  struct bytes id);
+const struct access_service_token *access_set_token_named(const struct access_set *s,
+							  const char *name_or_id);

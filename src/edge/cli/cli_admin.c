@@ -11,7 +11,7 @@
 #include "store/names.h"
 #include "store/store.h"
 
-#define PASSWORD_BYTES_MAX 1024
+#define PASSWORD_BYTES_MAX (CLI_PASSWORD_BYTES - 2)
 /* NIST SP 800-63B §5.1.1.1: at least eight; length is what counts. */
 #define PASSWORD_BYTES_MIN 8
 
@@ -233,7 +233,7 @@ static bool ask_terminal(const char *prompt, char line[PASSWORD_BYTES_MAX + 2])
 	return ok;
 }
 
-static bool read_password(char password[PASSWORD_BYTES_MAX + 2], struct err *err)
+bool cli_read_password(char password[CLI_PASSWORD_BYTES], struct err *err)
 {
 	char again[PASSWORD_BYTES_MAX + 2];
 	bool ok;
@@ -268,7 +268,7 @@ int cli_user_password(struct cli *c)
 
 	if (!path)
 		err_set(&err, E_INVALID, "this is no e-mail address");
-	else if (read_password(password, &err)) {
+	else if (cli_read_password(password, &err)) {
 		json_t *body = json_pack("{s:s}", "password", password);
 		rc = body ? cli_ask(c, "POST", path, body, NULL, &err)
 			  : err_set(&err, E_INVALID, "the password is not UTF-8");

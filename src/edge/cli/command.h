@@ -44,7 +44,7 @@ struct command_flag {
 	const char *name, *argument, *help; /* no argument: being there is enough */
 };
 
-#define COMMAND_FLAGS_MAX 4
+#define COMMAND_FLAGS_MAX 8
 
 struct command {
 	const char *path;     /* "zone add" */
@@ -96,6 +96,12 @@ void cli_print_json(const json_t *value);
 /* Columns as wide as their widest cell; cells[rows][columns], the first row is the heading. */
 void cli_print_table(const char *const *cells, size_t rows, size_t columns);
 
+/* --- Passwords (cli_admin.c) ------------------------------------------------------------------ */
+
+#define CLI_PASSWORD_BYTES 1026
+/* Asks twice for a new one on a terminal, else takes a line of standard input. False with a reason; wipe it. */
+bool cli_read_password(char password[CLI_PASSWORD_BYTES], struct err *err);
+
 /* --- Commands --------------------------------------------------------------------------------- */
 
 int cli_init(struct cli *c);
@@ -138,5 +144,23 @@ int cli_tls_renew(struct cli *c);
 int cli_tls_import(struct cli *c);
 int cli_tls_remove(struct cli *c);
 int cli_status(struct cli *c);
+int cli_access_apply(struct cli *c);
+int cli_access_export(struct cli *c);
+int cli_access_protect(struct cli *c);
+int cli_access_list(struct cli *c);
+int cli_access_show(struct cli *c);
+int cli_access_remove(struct cli *c);
+int cli_access_revoke(struct cli *c);
+int cli_access_ssh_ca(struct cli *c);
+int cli_access_rotate(struct cli *c);
+int cli_access_token_add(struct cli *c);
+int cli_access_token_rotate(struct cli *c);
+int cli_access_test(struct cli *c);
+int cli_access_user_list(struct cli *c);
+int cli_access_user_add(struct cli *c);
+int cli_access_user_revoke(struct cli *c);
+int cli_access_user_remove(struct cli *c);
+int cli_access_user_password(struct cli *c);
+int cli_access_audit(struct cli *c);
 int cli_backup(struct cli *c);
 int cli_restore(struct cli *c);
