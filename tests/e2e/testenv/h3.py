@@ -96,7 +96,8 @@ class H3Visitor:
         code = self.lib.curl_easy_perform(self.easy)
         for made in self.lists:
             self.lib.curl_slist_free_all(made)
-        version, status, fields, trailers = parse_heads(heads.decode("latin-1"))
+        self.heads = heads.decode("latin-1")  # of the last response, interim ones among them
+        version, status, fields, trailers = parse_heads(self.heads)
         return Response(status, fields, bytes(body), version, code, error.value.decode(), trailers)
 
     def get(self, host, path, **kwargs):
