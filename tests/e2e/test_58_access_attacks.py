@@ -413,6 +413,40 @@ def test_nobody_is_sent_elsewhere_by_the_host(site):
         assert answer.status in (400, 404) and not answer.location, (host, answer.status)
 
 
+# --- pages of other origins --------------------------------------------------------------------------------
+
+
+def test_questions_of_other_origins_are_answered_by_the_edge(site):
+    asked = {"Origin": "https://page.test", "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-a"}
+    before, browser = site.reached(), Browser(site.edge)
+    assert browser.ask(site.url(), "OPTIONS", headers=asked).status == 302
+    cors = {"allowed_origins": ["https://page.test"], "allowed_methods": ["GET", "PUT"], "allow_all_headers": True,
+            "allow_credentials": True, "max_age": 60}  # fmt: skip
+    site.guard.do("PUT", f"access/apps/{site.app['id']}", {**site.app, "cors_headers": cors})
+    answer = browser.ask(site.url(), "OPTIONS", headers=asked)
+    said = {n.lower().removeprefix("access-control-"): v for n, v in answer.headers.items() if n.lower().startswith("access")}
+    assert answer.status == 204 and said == {
+        "allow-origin": "https://page.test", "allow-methods": "GET, PUT", "allow-headers": "x-a", "allow-credentials": "true",
+        "max-age": "60"}  # fmt: skip
+    assert browser.ask(site.url(), "OPTIONS", headers={**asked, "Origin": "https://evil.test"}).status == 403
+    assert browser.ask(site.url(), "OPTIONS").status == 302 and site.reached() == before
+    for wrong in ({"allow_all_origins": True, "allow_credentials": True}, {"max_age": -1}, {"allowed_methods": "GET"},
+                  {"allowed_origins": ["a\r\nb"]}, [], {"allow_all_headers": 1}):  # fmt: skip
+        status, _ = site.guard.ask("PUT", f"access/apps/{site.app['id']}", {**site.app, "cors_headers": wrong})
+        assert status == 400, wrong
+    site.guard.do("PUT", f"access/apps/{site.app['id']}", site.app)
+
+
+def test_a_cookie_stays_in_its_part_of_the_host(site):
+    staff = site.app["policies"][0]
+    made = site.guard.app("part", staff, domain=f"{OTHER}/part/of", path_cookie_attribute=True)
+    browser = site.signed_in("ann@example.com")
+    after = browser.ask(browser.ask(browser.ask(site.url(OTHER, "/part/of/it?x")).location).location)
+    [cookie] = [c for c in after.headers.get_all("Set-Cookie") if c.startswith("CF_Authorization=")]
+    assert after.status == 302 and "; Path=/part/of;" in cookie
+    site.guard.do("DELETE", f"access/apps/{made['id']}")
+
+
 # --- who is known ------------------------------------------------------------------------------------------
 
 

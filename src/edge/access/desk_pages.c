@@ -64,15 +64,24 @@ static const char *same_site_text(enum access_same_site same_site)
 	return texts[same_site];
 }
 
-static void set_cookie(struct ask *a, const char *name, const char *value, usec expires_at,
-		       bool is_http_only, const char *same_site)
+/* `path`: without slashes at its ends. */
+static void set_cookie_on(struct ask *a, struct bytes path, const char *name, const char *value,
+			  usec expires_at, bool is_http_only, const char *same_site)
 {
 	struct arena *arena = &a->request->arena;
 
 	answer_field(a->request, "Set-Cookie",
-		     arena_printf(arena, "%s=%s; Path=/; Secure%s; SameSite=%s; Expires=" BYTES_FMT,
-				  name, value, is_http_only ? "; HttpOnly" : "", same_site,
-				  BYTES_ARG(http_date(arena, expires_at))));
+		     arena_printf(arena,
+				  "%s=%s; Path=/" BYTES_FMT
+				  "; Secure%s; SameSite=%s; Expires=" BYTES_FMT,
+				  name, value, BYTES_ARG(path), is_http_only ? "; HttpOnly" : "",
+				  same_site, BYTES_ARG(http_date(arena, expires_at))));
+}
+
+static void set_cookie(struct ask *a, const char *name, const char *value, usec expires_at,
+		       bool is_http_only, const char *same_site)
+{
+	set_cookie_on(a, BYTES_NONE, name, value, expires_at, is_http_only, same_site);
 }
 
 /* Under both names (edge/access/credentials.h). */
@@ -480,6 +489,21 @@ char *desk_app_token(struct ask *a, const struct access_app *app, const struct d
 	return keys ? access_token_mint(keys, &m) : NULL;
 }
 
+/* Where the token is sent to: to the part of the host that the application is, if it wants that. A path with stars has no
+ * cookie. */
+static struct bytes cookie_path(struct ask *a, const struct access_app *app, const char *redirect)
+{
+	struct arena *arena = &a->request->arena;
+	struct access_paths paths = access_paths_of(bytes_str(redirect), arena);
+	struct bytes host = head_host(a->request->head.authority, arena);
+
+	for (size_t i = 0; app->has_path_cookie && i < app->place_count; i++)
+		if (app->places[i].path_stars == 0 &&
+		    access_place_holds(&app->places[i], host, paths.as_sent, false))
+			return app->places[i].path;
+	return BYTES_NONE;
+}
+
 static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
 			      const struct desk_session *s, const struct access_verdict *verdict)
 {
@@ -504,8 +528,8 @@ static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
 	m.now = token_begin(a, app, m.now);
 	m.more = bind_token(a, app, arrival->state, m.expires_at);
 	token = access_token_mint(keys, &m);
-	set_cookie(a, ACCESS_COOKIE, token, m.expires_at, app->has_http_only,
-		   same_site_text(app->same_site));
+	set_cookie_on(a, cookie_path(a, app, arrival->redirect), ACCESS_COOKIE, token, m.expires_at,
+		      app->has_http_only, same_site_text(app->same_site));
 	mem_free(token);
 	log_info(COMPONENT, "let in", LOG_STR("user", s->email), LOG_STR("app", app->name),
 		 LOG_BYTES("ip", a->request->client_ip),

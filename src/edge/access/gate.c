@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "edge/access/cache.h"
+#include "edge/access/cors.h"
 #include "edge/access/credentials.h"
 #include "edge/access/identity.h"
 #include "edge/access/question.h"
@@ -571,12 +572,6 @@ static bool wants_metadata(const struct head *h)
 	return bytes_eq(h->method, BYTES_LIT("HEAD")) && has_member(h, "cf-access-metadata-request");
 }
 
-static bool is_preflight(const struct head *h)
-{
-	return bytes_eq(h->method, BYTES_LIT("OPTIONS")) && has_member(h, "origin") &&
-	       has_member(h, "access-control-request-method");
-}
-
 static enum step judge_app(struct judging *j)
 {
 	const struct access_set *set = access_view_set(j->view);
@@ -588,8 +583,12 @@ static enum step judge_app(struct judging *j)
 			      "A field of Access is there twice; it may be there once.");
 	if (wants_metadata(&j->x->request))
 		return STEP_CONTROL;
-	if (j->app->passes_preflight && is_preflight(&j->x->request))
-		return STEP_NEXT;
+	if ((j->app->passes_preflight || j->app->cors) && access_cors_is_preflight(&j->x->request)) {
+		if (j->app->passes_preflight)
+			return STEP_NEXT;
+		access_cors_answer(j->app->cors, j->x);
+		return STEP_ANSWERED;
+	}
 	if (j->given.client_id.len || j->given.client_secret.len) {
 		j->service = access_set_service_token(set, j->given.client_id,
 						      j->given.client_secret, clock_wall_now());

@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "edge/access/cors.h"
 #include "config/yaml.h"
 #include "edge/access/oauth.h"
 
@@ -377,6 +378,20 @@ static int flags_of(const json_t *body, struct access_app *app, struct err *err)
 	return same_site_of(body, app, err);
 }
 
+static int cors_of(const json_t *body, struct access_app *app, struct err *err)
+{
+	const json_t *cors = json_object_get(body, "cors_headers");
+
+	if (!cors || json_is_null(cors))
+		return 0;
+	if (app->passes_preflight)
+		return err_set(err, E_PARSE,
+			       "\"cors_headers\" does not go with \"options_preflight_bypass\": who "
+			       "answers them, the edge or the service?");
+	app->cors = cors;
+	return access_cors_check(cors, err);
+}
+
 static int app_of(struct access_set *s, json_t *body, struct access_app *app, struct err *err)
 {
 	uint8_t aud[ACCESS_SECRET_HASH_BYTES];
@@ -405,6 +420,8 @@ static int app_of(struct access_set *s, json_t *body, struct access_app *app, st
 		r = err_set(err, E_INVALID, "\"ssh_certificate_duration\" must be from 1s to 24h");
 	if (r == 0)
 		r = flags_of(body, app, err);
+	if (r == 0)
+		r = cors_of(body, app, err);
 	if (r == 0)
 		r = places_of(s, body, app, err);
 	if (r == 0)

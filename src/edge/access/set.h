@@ -60,6 +60,7 @@ struct access_app {
 	bool is_in_launcher;
 	bool answers_401;      /* to those who are no browsers, instead of a redirect */
 	bool passes_preflight; /* CORS OPTIONS go to the service without identity */
+	const json_t *cors;    /* they are answered here (edge/access/cors.h); NULL: not */
 	bool has_http_only, has_path_cookie, has_binding;
 	enum access_same_site same_site;
 	const char *token_header; /* a field that may hold both parts of a service token; "": none */
