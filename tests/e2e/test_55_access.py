@@ -845,6 +845,7 @@ def test_idle_and_stalled_streams_are_not_taken_for_dead(place):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_dead_peer_is_noticed(place, tmp_path):
     """An edge that is stopped keeps its connections open and says nothing."""
     from conftest import edges
