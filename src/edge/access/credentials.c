@@ -118,7 +118,8 @@ static bool is_ours(struct bytes cookie, struct bytes good)
 	size_t equals = bytes_index(cookie, '=');
 	struct bytes name = bytes_trim(bytes_first(cookie, equals));
 
-	if (good.len && bytes_eq(bytes_from(cookie, equals + 1), good))
+	if (good.len && bytes_eq(name, BYTES_LIT(ACCESS_COOKIE)) &&
+	    bytes_eq(bytes_from(cookie, equals + 1), good))
 		return false;
 	if (bytes_eq_nocase(bytes_first(name, strlen(ACCESS_HOST_PREFIX)),
 			    BYTES_LIT(ACCESS_HOST_PREFIX)))
