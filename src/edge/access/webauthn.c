@@ -19,6 +19,7 @@
 #define FLAG_PRESENT 0x01
 #define FLAG_VERIFIED 0x04
 #define FLAG_KEY 0x40
+#define FLAG_EXTENSIONS 0x80
 #define AUTH_DATA_BYTES_MIN (HASH_SHA256_BYTES + 1 + 4)
 
 static const int algorithms[] = { COSE_ES256, COSE_EDDSA, COSE_RS256 };
@@ -63,6 +64,48 @@ static int check_client_data(const struct webauthn_expected *e, struct bytes cli
 	return wrong ? err_set(err, E_INVALID, "the browser's statement %s", wrong) : 0;
 }
 
+/* One item of CBOR (RFC 8949 §3) that holds no others: a number, a string, true, false. */
+static bool skip_item(struct reader *r)
+{
+	uint8_t head = reader_u8(r), major = head >> 5, low = head & 31;
+	uint64_t value = low;
+
+	if (low > 27 || major == 4 || major == 5 || major == 6)
+		return false;
+	if (low >= 24)
+		value = reader_uint_(r, (size_t)1 << (low - 24), false);
+	if (major == 2 || major == 3)
+		(void)reader_take(r, value);
+	return reader_ok(r);
+}
+
+static bool skip_map(struct reader *r)
+{
+	uint8_t head = reader_u8(r);
+
+	if (head >> 5 != 5 || (head & 31) > 23)
+		return false;
+	for (int i = 0; i < 2 * (head & 31); i++)
+		if (!skip_item(r))
+			return false;
+	return reader_ok(r);
+}
+
+/* What follows the counter: a key, if it says so, then extensions, if it says so, flat ones. libcbor (0.8) would ask for
+ * as much memory as a number in it says. */
+static bool has_form(struct reader r, uint8_t flags)
+{
+	if (flags & FLAG_KEY) {
+		(void)reader_take(&r, 16);
+		(void)reader_take(&r, reader_u16be(&r));
+		if (!skip_map(&r))
+			return false;
+	}
+	if ((flags & FLAG_EXTENSIONS) && !skip_map(&r))
+		return false;
+	return reader_ok(&r) && r.left.len == 0;
+}
+
 static int check_auth_data(const struct webauthn_expected *e, struct bytes auth_data, uint8_t flags,
 			   uint32_t *ret_counter, struct err *err)
 {
@@ -71,7 +114,7 @@ static int check_auth_data(const struct webauthn_expected *e, struct bytes auth_
 	uint8_t wanted[HASH_SHA256_BYTES], have = reader_u8(&r);
 
 	*ret_counter = reader_u32be(&r);
-	if (!reader_ok(&r) || auth_data.len > WEBAUTHN_FIELD_BYTES)
+	if (!reader_ok(&r) || auth_data.len > WEBAUTHN_FIELD_BYTES || !has_form(r, have))
 		return err_set(err, E_INVALID, "the authenticator's statement is none");
 	hash_sha256(bytes_str(e->rp_id), wanted);
 	if (!bytes_eq(hash, bytes_of(wanted, sizeof(wanted))))
