@@ -3,6 +3,7 @@
 Tests are numbered by meaning: 10 protocol, 30 transport, 50 features, 70 failure, 80 past bugs.
 """
 
+import contextlib
 import os
 import pathlib
 import sys
@@ -122,7 +123,8 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.failed:
         for p, since in program.logs_since.items():
-            report.sections.append((f"log of {p.name}", p.text(since)[-8000:]))
+            with contextlib.suppress(OSError):  # an exception here would end the whole run
+                report.sections.append((f"log of {p.name}", p.text(since)[-8000:]))
 
 
 # --- the shared stage --------------------------------------------------------------------------------

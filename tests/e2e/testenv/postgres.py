@@ -10,7 +10,7 @@ import socket
 import tempfile
 
 from . import net
-from .program import Program, check
+from .program import Program, check, logs_since
 from .wait import wait_until
 
 
@@ -46,4 +46,5 @@ class Postgres:
     def close(self):
         self.program.signal(signal.SIGINT)  # its fast shutdown: does not wait for clients
         self.program.wait()
+        logs_since.pop(self.program, None)
         shutil.rmtree(self.folder, ignore_errors=True)
