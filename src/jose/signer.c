@@ -187,15 +187,21 @@ static void set_member(cjose_header_t *h, const char *name, const json_t *value)
 	free(printed); /* allowed: jansson took it from malloc */
 }
 
+/* In the order of their names: cloudflared reads a token's header and writes it anew so before it sends the token on,
+ * and the signature is of what was written first. */
 static cjose_header_t *header_of(const struct signer *s, json_t *from)
 {
 	cjose_header_t *h = cjose_header_new(NULL);
 	const char *name;
 	json_t *value;
 
-	BUG_IF(!h);
 	json_object_set_new(from, "alg", json_string(s->algorithm));
-	json_object_foreach(from, name, value) set_member(h, name, value);
+	char *text = json_dumps(from, JSON_COMPACT | JSON_SORT_KEYS);
+	json_t *sorted = text ? json_loads(text, 0, NULL) : NULL;
+	free(text); /* allowed: jansson took it from malloc */
+	BUG_IF(!h || !sorted);
+	json_object_foreach(sorted, name, value) set_member(h, name, value);
+	json_decref(sorted);
 	return h;
 }
 

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "connector/access/carry.h"
 #include "connector/access/dial.h"
+#include "connector/access/login.h"
 #include "connector/access/target.h"
 #include "io/conn.h"
 #include "io/loop.h"
@@ -19,7 +20,9 @@
 
 struct access {
 	struct loop *loop;
-	const struct access_target *target;
+	struct access_target *target;
+	const char *const *login; /* NULL: none */
+	struct login_child *login_child;
 	struct list streams; /* struct access_stream, owned */
 	size_t stream_count;
 	void (*on_end)(struct access *a, const struct err *err);
@@ -39,6 +42,9 @@ struct access_stream {
 	struct byte_stream *local; /* owned until it is carried */
 	struct access_dial *dial;
 	struct access_carry *carry;
+	bool has_logged_in; /* for the sake of this one: once is enough */
+	bool waits;         /* for the login */
+	struct err refusal; /* why it does */
 };
 
 static void stream_free(struct access_stream *s)
@@ -67,12 +73,63 @@ static void on_carried(void *ctx, const struct err *err)
 	stream_ended(s, err);
 }
 
+/* --- Logins ---------------------------------------------------------------------------------- */
+
+static void on_dialled(void *ctx, struct byte_stream *remote, struct bytes early,
+		       bool has_half_close, const struct err *err);
+
+static void on_logged_in(void *ctx, struct bytes token)
+{
+	struct access *a = ctx;
+	struct err err = { 0 };
+	bool has_token = token.len && access_target_set_token(a->target, token, &err) == 0;
+
+	a->login_child = login_child_free(a->login_child);
+	LIST_FOR_EACH(node, &a->streams) {
+		struct access_stream *s = LIST_ENTRY(node, struct access_stream, node);
+
+		if (!s->waits)
+			continue;
+		s->waits = false;
+		if (has_token) {
+			s->dial = access_dial(a->loop, a->target, on_dialled, s);
+		} else {
+			/* It goes with the stream. */
+			err = s->refusal;
+			stream_ended(s, &err);
+		}
+	}
+}
+
+/* True: the stream waits for it. */
+static bool log_in_first(struct access_stream *s, const struct err *err)
+{
+	struct access *a = s->access;
+	struct err why = { 0 };
+
+	if (err->code != E_DENIED || err->sys_errno != EACCES || !a->login || s->has_logged_in)
+		return false;
+	if (!a->login_child)
+		a->login_child = login_child_start(a->loop, a->login, on_logged_in, a, &why);
+	if (!a->login_child) {
+		log_warn(COMPONENT, "No login", LOG_STR("error", why.text));
+		return false;
+	}
+	s->has_logged_in = s->waits = true;
+	s->refusal = *err;
+	return true;
+}
+
+/* --- Streams --------------------------------------------------------------------------------- */
+
 static void on_dialled(void *ctx, struct byte_stream *remote, struct bytes early,
 		       bool has_half_close, const struct err *err)
 {
 	struct access_stream *s = ctx;
 
 	s->dial = NULL;
+	if (!remote && log_in_first(s, err))
+		return;
 	if (!remote) {
 		stream_ended(s, err);
 		return;
@@ -96,14 +153,17 @@ static void stream_start(struct access *a, struct byte_stream *local)
 
 static void end_streams(struct access *a)
 {
+	a->login_child = login_child_free(a->login_child);
 	LIST_FOR_EACH(node, &a->streams)
 		stream_free(LIST_ENTRY(node, struct access_stream, node));
 }
 
-static void access_init(struct access *a, const struct access_target *target, struct loop *loop)
+static void access_init(struct access *a, struct access_target *target, const char *const *login,
+			struct loop *loop)
 {
 	a->loop = loop;
 	a->target = target;
+	a->login = login;
 	list_init(&a->streams);
 }
 
@@ -127,7 +187,7 @@ static void on_stdio_signal(void *arg, int signum)
 	loop_stop(a->loop);
 }
 
-int access_stdio(const struct access_target *target, struct err *err)
+int access_stdio(struct access_target *target, const char *const *login, struct err *err)
 {
 	static const int signums[] = { SIGINT, SIGTERM, SIGHUP };
 	struct loop_signal *signals[ARRAY_LEN(signums)];
@@ -136,7 +196,7 @@ int access_stdio(const struct access_target *target, struct err *err)
 
 	if (!loop)
 		return err->code;
-	access_init(&a, target, loop);
+	access_init(&a, target, login, loop);
 	struct byte_stream *local = stdio_open(loop, STDIN_FILENO, STDOUT_FILENO, err);
 	if (!local) {
 		loop_free(loop);
@@ -217,7 +277,8 @@ static void on_stop_signal(void *arg, int signum)
 	stop_when_idle(a);
 }
 
-int access_listen(const struct access_target *target, const struct address *at, struct err *err)
+int access_listen(struct access_target *target, const char *const *login, const struct address *at,
+		  struct err *err)
 {
 	struct address address = *at;
 	char text[ADDRESS_TEXT_SIZE];
@@ -226,7 +287,7 @@ int access_listen(const struct access_target *target, const struct address *at, 
 
 	if (!loop)
 		return err->code;
-	access_init(&a, target, loop);
+	access_init(&a, target, login, loop);
 	int fd = listen_open(&address, false, err);
 	if (fd < 0) {
 		loop_free(loop);

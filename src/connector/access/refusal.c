@@ -1,14 +1,15 @@
 #include "connector/access/refusal.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 
 #include "base/mem.h"
 
 #define LOGIN_PATH "/cdn-cgi/access/login"
-#define USE_TOKEN                                                                              \
-	"log-ins come with a later version, use a service token (--service-token-id, and the " \
-	"secret in TUNNEL_SERVICE_TOKEN_SECRET)"
+#define USE_TOKEN                                                                             \
+	"sign in (access login), or use a service token (--service-token-id, and the secret " \
+	"in TUNNEL_SERVICE_TOKEN_SECRET)"
 
 /* What the peer said, clipped, and without bytes that a terminal would obey. */
 static void clean(char *text)
@@ -70,6 +71,21 @@ static bool contains(struct bytes text, struct bytes part)
 	return false;
 }
 
+static void wants_login(const struct head *answer, const char *who, struct err *err)
+{
+	err_set(err, E_DENIED, "%s wants a login first (%d): " USE_TOKEN, who, answer->status);
+	err->sys_errno = EACCES;
+}
+
+/* What an edge of ours says to programs, instead of a redirect. */
+static bool asks_for_login(const struct head *answer)
+{
+	const struct field *f = fields_find_text(&answer->fields, BYTES_LIT("www-authenticate"));
+
+	return answer->status == 401 && f &&
+	       bytes_eq_nocase(f->value, BYTES_LIT("Cloudflare-Access"));
+}
+
 static void explain_redirect(const struct head *answer, const char *who, struct err *err)
 {
 	const struct field *location = fields_find(&answer->fields, HEAD_LOCATION);
@@ -78,8 +94,7 @@ static void explain_redirect(const struct head *answer, const char *who, struct 
 	/* The query has state of the login. */
 	if (location && contains(bytes_first(location->value, bytes_index(location->value, '?')),
 				 BYTES_LIT(LOGIN_PATH)))
-		err_set(err, E_DENIED, "%s wants a login first (%d): " USE_TOKEN, who,
-			answer->status);
+		wants_login(answer, who, err);
 	else
 		err_set(err, E_PROTOCOL,
 			"%s redirects (%d) to \"" BYTES_FMT
@@ -96,6 +111,8 @@ void refusal_explain(const struct head *answer, struct bytes body, struct bytes 
 
 	if (answer->status / 100 == 3)
 		explain_redirect(answer, who, &why);
+	else if (asks_for_login(answer))
+		wants_login(answer, who, &why);
 	else if (body.len && explain_json(answer, body, who, &why))
 		;
 	else if (answer->status == 401 || answer->status == 403)

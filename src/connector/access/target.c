@@ -351,3 +351,15 @@ void access_target_done(struct access_target *t)
 	arena_done(&t->arena);
 	*t = (struct access_target){ 0 };
 }
+
+int access_target_set_token(struct access_target *t, struct bytes token, struct err *err)
+{
+	static const struct bytes name = BYTES_LIT("Cf-Access-Token");
+	int r = 0;
+
+	fields_remove_text(&t->request.fields, name);
+	if (token.len == 0 || !head_value_is_valid(token))
+		return err_set(err, E_INVALID, "what came is no token");
+	r = fields_add(&t->request.fields, &t->arena, name, arena_copy(&t->arena, token));
+	return r < 0 ? r : check_request(t, err);
+}

@@ -50,6 +50,8 @@ struct access_target {
 int access_target_init(struct access_target *t, const struct access_options *options,
 		       struct err *err) MUST_USE;
 void access_target_done(struct access_target *t);
+/* The token that requests carry from now on, in place of an earlier one. E_INVALID, E_LIMIT: it cannot be sent. */
+int access_target_set_token(struct access_target *t, struct bytes token, struct err *err) MUST_USE;
 
 /* Do two hostnames, as people write them, mean the same place? */
 bool access_is_same_host(const char *one, const char *other);

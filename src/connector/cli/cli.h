@@ -69,4 +69,7 @@ int cmd_service_install(struct cli *cli);
 int cmd_service_uninstall(struct cli *cli);
 int cmd_access_tcp(struct cli *cli);
 int cmd_access_ssh_config(struct cli *cli);
-int cmd_access_not_yet(struct cli *cli);
+int cmd_access_login(struct cli *cli);
+int cmd_access_token(struct cli *cli);
+int cmd_access_curl(struct cli *cli);
+int cmd_access_ssh_gen(struct cli *cli);

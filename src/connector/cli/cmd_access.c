@@ -6,7 +6,8 @@
 #include "base/mem.h"
 #include "connector/access/access.h"
 #include "connector/access/target.h"
-#include "connector/cli/cli.h"
+#include "connector/cli/browser.h"
+#include "connector/cli/cmd_access.h"
 #include "connector/cli/files.h"
 
 #define COMPONENT "access"
@@ -64,11 +65,11 @@ static int add_login_roots(struct buf *roots, const char *origincert, struct err
 	return r;
 }
 
-static int collect_roots(const struct cli *cli, struct buf *roots, bool *ret_no_system,
-			 struct err *err)
+int access_roots(const struct cli *cli, struct buf *roots, bool *ret_no_system, struct err *err)
 {
 	const char *given = settings_text(&cli->settings, FLAG_CACERT);
 	const char *system = getenv("SSL_CERT_FILE");
+	buf_init(roots, 3 * ROOTS_MAX_BYTES);
 	int r = add_login_roots(roots, settings_text(&cli->settings, FLAG_ORIGINCERT), err);
 
 	if (r == 0 && *given)
@@ -77,6 +78,65 @@ static int collect_roots(const struct cli *cli, struct buf *roots, bool *ret_no_
 	if (r == 0 && *ret_no_system)
 		r = add_roots(roots, system, err);
 	return r;
+}
+
+/* --- Who asks -------------------------------------------------------------------------------- */
+
+int access_refuse(const struct cli *cli)
+{
+	struct err err = { 0 };
+
+	if (!settings_bool(&cli->settings, FLAG_ACCESS_FEDRAMP))
+		return 0;
+	err_set(&err, E_UNSUPPORTED,
+		"--fedramp: it chooses another store of Cloudflare's; %s asks the edge that guards the "
+		"application",
+		cli->program);
+	return cli_failed(cli, &err);
+}
+
+/* Standard output is for the token. */
+static void announce(void *ctx, const char *url, const char *code)
+{
+	const struct cli *cli = ctx;
+
+	if (browser_open(url))
+		(void)fprintf(
+			stderr,
+			"A browser window should have opened at the following URL:\n\n%s\n\nIf the "
+			"browser failed to open, please visit the URL above directly in your browser.\n",
+			url);
+	else
+		cli_printf(cli, stderr,
+			   "Please open the following URL and sign in:\n\n%s\n\nLeave @ running.\n",
+			   url);
+	(void)fprintf(stderr, "The page shows this code: %s\n", code);
+}
+
+int access_person_init(struct access_person *p, const struct cli *cli, struct err *err)
+{
+	bool no_system;
+	int r;
+
+	*p = (struct access_person){ .cli = cli, .directory = file_own_directory() };
+	r = access_roots(cli, &p->roots, &no_system, err);
+	p->client = (struct sign_in_client){
+		.program = cli->program,
+		.directory = p->directory,
+		.ca_pem = buf_bytes(&p->roots),
+		.announce = announce,
+		.ctx = (void *)(uintptr_t)cli,
+		.wants_close = settings_bool(&cli->settings, FLAG_ACCESS_AUTO_CLOSE),
+	};
+	if (r < 0)
+		access_person_done(p);
+	return r;
+}
+
+void access_person_done(struct access_person *p)
+{
+	p->directory = mem_free(p->directory);
+	buf_done(&p->roots);
 }
 
 /* --- The target ------------------------------------------------------------------------------ */
@@ -150,9 +210,8 @@ static int make_target(const struct cli *cli, struct access_target *ret, struct 
 	bool has_login = false;
 	struct buf roots;
 
-	buf_init(&roots, 3 * ROOTS_MAX_BYTES);
 	options.header_count = settings_list(s, FLAG_ACCESS_HEADER, &options.headers);
-	int r = collect_roots(cli, &roots, &options.no_system_roots, err);
+	int r = access_roots(cli, &roots, &options.no_system_roots, err);
 	options.ca_pem = buf_bytes(&roots);
 	if (r == 0)
 		r = choose_network(cli, &options, &login, &has_login, err);
@@ -194,10 +253,48 @@ static int parse_listener(const char *url, struct address *ret, struct err *err)
 
 /* --- The command ----------------------------------------------------------------------------- */
 
-static int carry_stdio(struct cli *cli, const struct access_target *target)
+/* `access login` of this very program, for the same application and with the same trust. */
+#define LOGIN_WORDS 10
+struct login_words {
+	const char *argv[LOGIN_WORDS];
+	char *program; /* owned */
+};
+
+/* Who has a service token, or a network's, has no use for a person; where the name leads elsewhere by --connect-to alone,
+ * a login would not find it. */
+static const char *const *make_login(const struct cli *cli, const struct access_target *target,
+				     struct login_words *w)
+{
+	const struct settings *s = &cli->settings;
+	const char *ca = settings_text(s, FLAG_CACERT), *cert = settings_text(s, FLAG_ORIGINCERT);
+	size_t n = 0;
+
+	*w = (struct login_words){ 0 };
+	if (*settings_text(s, FLAG_ACCESS_TOKEN_ID) || *settings_text(s, FLAG_ACCESS_CONNECT_TO) ||
+	    fields_find_text(&target->request.fields, BYTES_LIT("Authorization")))
+		return NULL;
+	w->program = file_own_program(cli->program);
+	w->argv[n++] = w->program;
+	if (*ca) {
+		w->argv[n++] = "--cacert";
+		w->argv[n++] = ca;
+	}
+	if (*cert) {
+		w->argv[n++] = "--origincert";
+		w->argv[n++] = cert;
+	}
+	w->argv[n++] = "access";
+	w->argv[n++] = "login";
+	w->argv[n++] = "--no-verbose";
+	w->argv[n++] = "--";
+	w->argv[n] = settings_text(s, FLAG_ACCESS_HOSTNAME);
+	return w->argv;
+}
+
+static int carry_stdio(struct cli *cli, struct access_target *target, const char *const *login)
 {
 	struct err err = { 0 };
-	int r = access_stdio(target, &err);
+	int r = access_stdio(target, login, &err);
 
 	if (r == 0)
 		return 0;
@@ -211,12 +308,14 @@ static int carry_stdio(struct cli *cli, const struct access_target *target)
 	return cli_failed(cli, &err);
 }
 
-static int carry_connections(struct cli *cli, const struct access_target *target, const char *url)
+static int carry_connections(struct cli *cli, struct access_target *target,
+			     const char *const *login, const char *url)
 {
 	struct address address;
 	struct err err = { 0 };
 
-	if (parse_listener(url, &address, &err) < 0 || access_listen(target, &address, &err) < 0)
+	if (parse_listener(url, &address, &err) < 0 ||
+	    access_listen(target, login, &address, &err) < 0)
 		return cli_failed(cli, &err);
 	return 0;
 }
@@ -234,9 +333,13 @@ int cmd_access_tcp(struct cli *cli)
 	const struct settings *s = &cli->settings;
 	const char *url = settings_text(s, FLAG_ACCESS_URL), *arg = cli_arg(cli, 0);
 	struct access_target target;
+	struct login_words words;
+	const char *const *login;
 	struct err err = { 0 };
-	int code;
+	int code = access_refuse(cli);
 
+	if (code)
+		return code;
 	if (!*settings_text(s, FLAG_ACCESS_HOSTNAME) && !*settings_text(s, FLAG_ACCESS_DESTINATION))
 		return cli_usage(cli, "\"@ access tcp\" needs --hostname, the hostname of the "
 				      "application.");
@@ -257,7 +360,9 @@ int cmd_access_tcp(struct cli *cli)
 	warn_of_secret(cli);
 	if (make_target(cli, &target, &err) < 0)
 		return cli_failed(cli, &err);
-	code = *url ? carry_connections(cli, &target, url) : carry_stdio(cli, &target);
+	login = make_login(cli, &target, &words);
+	code = *url ? carry_connections(cli, &target, login, url) : carry_stdio(cli, &target, login);
+	mem_free(words.program);
 	access_target_done(&target);
 	return code;
 }

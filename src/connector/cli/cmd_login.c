@@ -1,12 +1,9 @@
 /* `tunnel login`: a person approves in a browser, we fetch the certificate from where the browser's side
  * leaves it (CONTROL §4). */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "connector/cli/browser.h"
 #include "connector/cli/cli.h"
 #include "connector/cli/files.h"
 #include "http/fetch.h"
@@ -34,8 +32,6 @@
 #define POLL_PAUSE_MSEC 1000
 /* Polls in a row that may fail on the way: a laptop that changes networks. */
 #define POLL_FAILURES 5
-
-extern char **environ;
 
 struct login_run {
 	struct cli *cli;
@@ -170,27 +166,6 @@ static char *page_url(const struct login_run *run)
 
 /* ------------------------------------------------------------------------------------------
  * The browser. */
-
-/* True when a browser was told. It gets no terminal of ours to write into. */
-static bool browser_open(const char *url)
-{
-	char *const argv[] = { (char *)(uintptr_t) "xdg-open", (char *)(uintptr_t)url, NULL };
-	posix_spawn_file_actions_t files;
-	int status = -1;
-	pid_t pid;
-
-	if (!getenv("DISPLAY") && !getenv("WAYLAND_DISPLAY"))
-		return false;
-	posix_spawn_file_actions_init(&files);
-	for (int fd = 0; fd < 3; fd++)
-		posix_spawn_file_actions_addopen(&files, fd, "/dev/null", fd ? O_WRONLY : O_RDONLY,
-						 0);
-	bool has_started = posix_spawnp(&pid, argv[0], &files, NULL, argv, environ) == 0;
-	posix_spawn_file_actions_destroy(&files);
-	while (has_started && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return has_started && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
 
 static void announce(const struct login_run *run)
 {

@@ -409,7 +409,8 @@ static const struct command access_tcp_command = {
 		"  $ @ access tcp --destination 10.0.0.5:5432 --url localhost:5432\n\n"
 		"Else the service is one of the rules of a connector: tcp://, ssh://, rdp:// or smb://. The\n"
 		"edge's certificate is verified against the system's roots and the authority that\n"
-		"~/.adit/cert.pem names. HTTPS_PROXY and NO_PROXY are honoured.",
+		"~/.adit/cert.pem names. HTTPS_PROXY and NO_PROXY are honoured.\n\n"
+		"A guarded service wants a service token, or signs you in as `@ access login` does.",
 	FLAGS(FLAG_ACCESS_HOSTNAME, FLAG_ACCESS_URL, FLAG_ACCESS_DESTINATION, FLAG_VNET,
 	      FLAG_ACCESS_HEADER, FLAG_ACCESS_TOKEN_ID, FLAG_ACCESS_TOKEN_SECRET,
 	      FLAG_ACCESS_CONNECT_TO, FLAG_ACCESS_DEBUG_STREAM),
@@ -424,20 +425,62 @@ static const struct command access_ssh_config_command = {
 	.run = cmd_access_ssh_config,
 };
 
-#define NOT_YET                                                                  \
-	.summary = "Comes with a later version", .usage = "", .is_hidden = true, \
-	.takes_all = true, .run = cmd_access_not_yet
+static const struct command access_login_command = {
+	.name = "login",
+	.summary = "Sign in to an application",
+	.usage = "[options] URL",
+	.description =
+		"Opens the application's sign-in page in a browser, or prints its address where there is\n"
+		"none. Once the request is approved there, the application's token is kept in ~/.adit,\n"
+		"and that of your session, which signs you in to other applications without a browser.\n\n"
+		"  $ @ access login https://app.example.com\n"
+		"  $ @ access curl https://app.example.com/api/status",
+	FLAGS(FLAG_ACCESS_APP, FLAG_ACCESS_QUIET, FLAG_ACCESS_NO_VERBOSE, FLAG_ACCESS_AUTO_CLOSE,
+	      FLAG_ACCESS_SEED),
+	.run = cmd_access_login,
+};
 
-static const struct command access_login_command = { .name = "login", NOT_YET };
-static const struct command access_token_command = { .name = "token", NOT_YET };
-static const struct command access_curl_command = { .name = "curl", NOT_YET };
-static const struct command access_ssh_gen_command = { .name = "ssh-gen", NOT_YET };
+static const struct command access_token_command = {
+	.name = "token",
+	.summary = "Print the token of an application one has signed in to",
+	.usage = "[options] URL",
+	.description =
+		"For the field Cf-Access-Token of a request. It never opens a browser: without a token it\n"
+		"exits 1.",
+	FLAGS(FLAG_ACCESS_APP),
+	.run = cmd_access_token,
+};
+
+static const struct command access_curl_command = {
+	.name = "curl",
+	.summary = "Run curl with the token of an application",
+	.usage = "[--allow-request] URL [curl options]",
+	.description =
+		"Signs in first where that is needed; with --allow-request (-ar) it asks without a token\n"
+		"instead. curl gets the token out of sight of other users, and its exit status is returned.\n"
+		"What curl trusts is curl's own affair: see CURL_CA_BUNDLE, or `@ --cacert FILE access curl`.",
+	.takes_all = true,
+	.run = cmd_access_curl,
+};
+
+static const struct command access_ssh_gen_command = {
+	.name = "ssh-gen",
+	.summary = "Fetch a short-lived SSH certificate for a hostname",
+	.usage = "--hostname HOST",
+	.description =
+		"Writes a key, and a certificate for it that the servers of the application accept, to\n"
+		"~/.adit/HOST-cf_key, .pub and -cert.pub. `@ access ssh-config --short-lived-cert` says how ssh\n"
+		"uses it.",
+	FLAGS(FLAG_ACCESS_HOSTNAME),
+	.run = cmd_access_ssh_gen,
+};
 
 static const struct command access_command = {
 	.name = "access",
 	.aliases = "forward",
-	.summary = "Reach services behind the edge from here",
+	.summary = "Sign in to services behind the edge, and reach them from here",
 	.usage = "COMMAND",
+	FLAGS(FLAG_ACCESS_FEDRAMP),
 	CHILDREN(&access_tcp_command, &access_ssh_config_command, &access_login_command,
 		 &access_token_command, &access_curl_command, &access_ssh_gen_command),
 };

@@ -1024,8 +1024,40 @@ static const struct flag flags[FLAG_COUNT] = {
 	[FLAG_ACCESS_SHORT_LIVED_CERT] = {
 		.name = "short-lived-cert",
 		.type = FLAG_BOOL,
+		.help = "With certificates that hold for minutes, which `@ access ssh-gen` fetches.",
+	},
+	[FLAG_ACCESS_FEDRAMP] = {
+		.name = "fedramp",
+		.type = FLAG_BOOL,
 		.is_hidden = true,
-		.help = "Comes with a later version.",
+		.help = "Refused: it chooses another store of Cloudflare's, and your edge has its own.",
+	},
+	[FLAG_ACCESS_APP] = {
+		.name = "app",
+		.type = FLAG_TEXT,
+		.value = "URL",
+		.help = "The application; then nothing but its token is printed.",
+	},
+	[FLAG_ACCESS_QUIET] = {
+		.name = "quiet",
+		.aliases = "q",
+		.type = FLAG_BOOL,
+		.help = "Do not print the token.",
+	},
+	[FLAG_ACCESS_NO_VERBOSE] = {
+		.name = "no-verbose",
+		.type = FLAG_BOOL,
+		.help = "Print nothing but the token, without a line break.",
+	},
+	[FLAG_ACCESS_AUTO_CLOSE] = {
+		.name = "auto-close",
+		.type = FLAG_BOOL,
+		.help = "Ask the browser's page to close itself when all is done.",
+	},
+	[FLAG_ACCESS_SEED] = {
+		.name = "seed-cloudflared",
+		.type = FLAG_BOOL,
+		.help = "Put what is known into ~/.cloudflared, too, so that a stock cloudflared is signed in.",
 	},
 	[FLAG_VERSION_SHORT] = {
 		.name = "short",

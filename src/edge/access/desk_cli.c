@@ -187,7 +187,7 @@ static enum ask_result sign_in_first(struct ask *a, const struct access_app *app
 
 /* --- Approving ---------------------------------------------------------------------------------------- */
 
-/* Of its key: both sides show it (connector/access/sign_in.c). */
+/* Of its key: both sides show it (connector/cli/sign_in.c). */
 static void code_of(const struct cli_visit *v, char text[10])
 {
 	uint8_t hash[HASH_SHA256_BYTES];

@@ -42,7 +42,8 @@ class Sshd:
         return args + (["-o", f"ProxyCommand={proxy}"] if proxy else [])
 
 
-def start(folder):
+def start(folder, more=""):
+    """`more`: lines for its configuration, which win over those above."""
     folder.mkdir(parents=True)
     is_root = os.geteuid() == 0
     if is_root:
@@ -51,7 +52,7 @@ def start(folder):
         check(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name])
     (folder / "known_hosts").write_text("service " + (folder / "host_key.pub").read_text())
     port = net.free_port()
-    (folder / "sshd_config").write_text(CONFIG.format(dir=folder, port=port, pam="yes" if is_root else "no"))
+    (folder / "sshd_config").write_text(more + CONFIG.format(dir=folder, port=port, pam="yes" if is_root else "no"))
     binary = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     program = Program("sshd", [binary, "-D", "-e", "-f", folder / "sshd_config"], folder)
 
