@@ -24,6 +24,21 @@ int store_access_object_remove(struct store *s, const char *kind, const char *id
 int store_access_object_replace(struct store *s, const struct store_access_object *objects,
 				size_t count, struct err *err);
 
+/* --- API tokens that administer all of it (those of tunnels do not) ------------------------------- */
+
+struct store_access_token {
+	char *name;
+	usec created_at;
+};
+void store_access_token_done(struct store_access_token *t);
+/* Only a hash is kept. Text is owned by the caller: wipe it. E_EXISTS. */
+char *store_access_token_create(struct store *s, const char *name, struct err *err);
+int store_access_token_find(struct store *s, const char *token, struct store_access_token *ret,
+			    struct err *err); /* E_DENIED */
+int store_access_token_list(struct store *s, struct store_access_token **ret, size_t *ret_count,
+			    struct err *err);
+int store_access_token_remove(struct store *s, const char *name, struct err *err); /* E_NOT_FOUND */
+
 /* --- People ------------------------------------------------------------------------------------ */
 
 struct store_person {

@@ -1,5 +1,6 @@
 """`adit-edge access …`: what guards a service, put in place from a terminal and from a file."""
 
+import base64
 import json
 
 import pytest
@@ -205,3 +206,50 @@ def test_people_and_the_log_of_what_happened(access):
     assert [e["action"] for e in log][-1] == "application.delete"
     assert len(log) == 3
     assert access.ok("rotate-keys")
+
+
+def test_the_api_needs_a_token_of_its_own(own, edge, access):
+    cli = own.cli(edge)
+    cli.create("home")
+    token = access.ok("api-token", "add", "terraform").strip()
+    assert access("api-token", "add", "terraform").returncode == 1
+    login = json.loads(base64.b64decode("".join(cli.cert.read_text().split("\n")[1:-2])))
+    account = login["accountID"]
+
+    def ask(method, path, body=None, bearer=token, section="access/"):
+        done = run(["curl", "-s", "--cacert", edge.ca, "-X", method, "-H", f"Authorization: Bearer {bearer}",
+                    *(["--json", json.dumps(body)] if body is not None else []),
+                    f"{edge.api_url}/accounts/{account}/{section}{path}"])  # fmt: skip
+        return json.loads(done.stdout)
+
+    group = ask("POST", "groups", {"name": "g", "include": [{"email": {"email": "a@example.com"}}]})
+    assert group["success"], group
+    policy = ask("POST", "policies", {"name": "p", "decision": "allow", "include": [{"group": {"id": group["result"]["id"]}}]})
+    app = ask("POST", "apps", {"name": "a", "domain": APP, "type": "self_hosted", "policies": [policy["result"]["id"]]})
+    assert len(app["result"]["aud"]) == 64
+    assert [a["name"] for a in ask("GET", "apps")["result"]] == ["a"]
+    one = ask("GET", f"apps/{app['result']['id']}")["result"]
+    assert ask("PUT", f"apps/{one['id']}", {**one, "name": "b"})["result"]["aud"] == one["aud"]
+    assert not ask("DELETE", f"policies/{policy['result']['id']}")["success"], "the application needs it"
+    assert ask("POST", f"apps/{one['id']}/revoke_tokens", {})["success"]
+    assert ask("GET", "organizations")["errors"]
+    assert ask("PUT", "organizations", {"name": "Home", "auth_domain": "home.example"})["result"]["name"] == "Home"
+    assert ask("GET", "organizations")["result"]["name"] == "Home"
+    made = ask("POST", "service_tokens", {"name": "t"})["result"]
+    assert len(made["client_secret"]) == 64
+    again = ask("POST", f"service_tokens/{made['id']}/rotate", {})["result"]
+    assert again["client_secret"] != made["client_secret"] and again["client_id"] == made["client_id"]
+    assert ask("DELETE", f"apps/{one['id']}")["success"]
+    log = ask("GET", "logs/access_requests?limit=20")["result"]
+    assert {e["actor"] for e in log} == {"token terraform"}
+
+    # A tunnel's token opens nothing here, and this one nothing there.
+    tunnels = login["apiToken"]
+    assert ask("GET", "cfd_tunnel", bearer=tunnels, section="")["success"]
+    for bearer in (tunnels, "nonsense"):
+        for method, path in (("GET", "apps"), ("GET", "users"), ("POST", "groups"), ("PUT", "organizations")):
+            refused = ask(method, path, {} if method != "GET" else None, bearer=bearer)
+            assert refused["errors"][0]["code"] == 10000, (method, path)
+    assert ask("GET", "cfd_tunnel", section="")["errors"][0]["code"] == 10000
+    access.ok("api-token", "remove", "terraform")
+    assert ask("GET", "apps")["errors"][0]["code"] == 10000

@@ -56,7 +56,7 @@ static void changed(struct ask *a, const char *action, enum access_kind kind, co
 		.action = arena_strdup(
 			&a->request->arena,
 			arena_printf(&a->request->arena, "%s.%s", access_kind_text(kind), action)),
-		.actor = arena_strdup(&a->request->arena, BYTES_LIT("administrator")),
+		.actor = arena_strdup(&a->request->arena, bytes_str(a->actor)),
 		.address = arena_strdup(&a->request->arena, a->request->client_ip),
 		.subject = arena_strdup(&a->request->arena, bytes_str(name)),
 		.outcome = arena_strdup(&a->request->arena, BYTES_LIT("done")),

@@ -15,6 +15,15 @@ enum ask_result api_access_apply(struct ask *a);
 /* Who would be let in, and why: {app, email, ip, country, …}. */
 enum ask_result api_access_test(struct ask *a);
 enum ask_result api_access_audit(struct ask *a);
+/* The one organisation there is; `put` makes it, or changes it. */
+enum ask_result api_access_organization_get(struct ask *a);
+enum ask_result api_access_organization_put(struct ask *a);
+/* As people/:/revoke, with {"email": …}. */
+enum ask_result api_access_revoke_user(struct ask *a);
+/* API tokens that administer Access: {"name": …} gives {"name", "token"}. */
+enum ask_result api_access_tokens_list(struct ask *a);
+enum ask_result api_access_tokens_add(struct ask *a);
+enum ask_result api_access_tokens_remove(struct ask *a);
 /* The SSH authority of an application (access/apps/:/ca). */
 enum ask_result api_access_ca(struct ask *a);
 

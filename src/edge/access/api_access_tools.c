@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/secret.h"
 #include "edge/access/api_access.h"
 #include "edge/access/document.h"
 #include "edge/access/identity.h"
+#include "edge/access/objects.h"
 #include "edge/access/view.h"
 #include "store/store_access.h"
 
@@ -50,7 +52,7 @@ static void note(struct ask *a, const json_t *change)
 			arena,
 			arena_printf(arena, "%s.%s",
 				     json_string_value(json_object_get(change, "kind")), action)),
-		.actor = arena_strdup(arena, BYTES_LIT("administrator")),
+		.actor = arena_strdup(arena, bytes_str(a->actor)),
 		.address = arena_strdup(arena, a->request->client_ip),
 		.subject = arena_strdup(
 			arena, bytes_str(json_string_value(json_object_get(change, "name")))),
@@ -268,6 +270,124 @@ enum ask_result api_access_test(struct ask *a)
 	access_set_unref(set);
 	json_decref(body);
 	return result ? answer_result(a, result) : answer_failure(a, &err);
+}
+
+/* --- The organisation ------------------------------------------------------------------------------ */
+
+static enum ask_result answer_organization(struct ask *a, json_t *object)
+{
+	return answer_result(a, access_object_public(ACCESS_ORGANIZATION, object));
+}
+
+enum ask_result api_access_organization_get(struct ask *a)
+{
+	struct err err = { 0 };
+	json_t *list = access_object_list(a->control->store, ACCESS_ORGANIZATION, &err), *one;
+
+	if (!list)
+		return answer_failure(a, &err);
+	one = json_incref(json_array_get(list, 0));
+	json_decref(list);
+	return one ? answer_organization(a, one)
+		   : answer_error(a, 404, API_NOT_FOUND, "there is no organisation yet");
+}
+
+enum ask_result api_access_organization_put(struct ask *a)
+{
+	json_t *body = ask_body(a), *made = NULL, *list;
+	struct access_secret none = { 0 };
+	struct err err = { 0 };
+
+	if (!body)
+		return ASK_ANSWERED;
+	list = access_object_list(a->control->store, ACCESS_ORGANIZATION, &err);
+	const char *id = json_string_value(json_object_get(json_array_get(list, 0), "id"));
+	if (list)
+		made = id ? access_object_update(a->control->store, ACCESS_ORGANIZATION, id, body,
+						 &err)
+			  : access_object_create(a->control->store, ACCESS_ORGANIZATION, body,
+						 &none, &err);
+	json_decref(list);
+	json_decref(body);
+	if (!made)
+		return answer_failure(a, &err);
+	control_changed(a->control);
+	return answer_organization(a, made);
+}
+
+enum ask_result api_access_revoke_user(struct ask *a)
+{
+	json_t *body = ask_body(a);
+	struct err err = { 0 };
+	const char *email;
+
+	if (!body)
+		return ASK_ANSWERED;
+	if (!ask_string(a, body, "email", &email)) {
+		json_decref(body);
+		return ASK_ANSWERED;
+	}
+	int r = store_person_revoke(a->control->store, email ? email : "", &err);
+	json_decref(body);
+	if (r < 0)
+		return answer_failure(a, &err);
+	control_changed(a->control);
+	return answer_result(a, json_true());
+}
+
+/* --- API tokens -------------------------------------------------------------------------------------- */
+
+enum ask_result api_access_tokens_list(struct ask *a)
+{
+	struct store_access_token *tokens;
+	struct err err = { 0 };
+	size_t count;
+
+	if (store_access_token_list(a->control->store, &tokens, &count, &err) < 0)
+		return answer_store_error(a, &err);
+	json_t *list = json_array();
+	for (size_t i = 0; i < count; i++) {
+		json_array_append_new(list,
+				      json_pack("{s:s, s:o}", "name", tokens[i].name, "created_at",
+						api_time_json(tokens[i].created_at)));
+		store_access_token_done(&tokens[i]);
+	}
+	mem_free(tokens);
+	return answer_list(a, list, 1, count > 20 ? count : 20, count);
+}
+
+enum ask_result api_access_tokens_add(struct ask *a)
+{
+	json_t *body = ask_body(a), *result;
+	struct err err = { 0 };
+	const char *name;
+
+	if (!body)
+		return ASK_ANSWERED;
+	if (!ask_string(a, body, "name", &name)) {
+		json_decref(body);
+		return ASK_ANSWERED;
+	}
+	char *token = store_access_token_create(a->control->store, name ? name : "", &err);
+	if (!token) {
+		json_decref(body);
+		return answer_failure(a, &err);
+	}
+	result = json_pack("{s:s, s:s}", "name", name, "token", token);
+	json_decref(body);
+	secret_wipe(token, strlen(token));
+	mem_free(token);
+	return answer_result(a, result);
+}
+
+enum ask_result api_access_tokens_remove(struct ask *a)
+{
+	const char *name = arena_strdup(&a->request->arena, a->args[0]);
+	struct err err = { 0 };
+
+	if (store_access_token_remove(a->control->store, name, &err) < 0)
+		return answer_failure(a, &err);
+	return answer_result(a, json_pack("{s:s}", "name", name));
 }
 
 /* --- The audit log --------------------------------------------------------------------------------- */

@@ -565,6 +565,58 @@ int cli_access_token_rotate(struct cli *c)
 	return print_token(c, token);
 }
 
+/* --- API tokens --------------------------------------------------------------------------------- */
+
+int cli_access_api_add(struct cli *c)
+{
+	json_t *body = json_pack("{s:s}", "name", c->words[0]), *made;
+	struct err err = { 0 };
+
+	if (!body)
+		err_set(&err, E_INVALID, "the name is no text in UTF-8");
+	if (!body || cli_ask(c, "POST", "/admin/v1/access/api_tokens", body, &made, &err) < 0)
+		return cli_fail(&err);
+	if (c->is_json)
+		cli_print_json(made);
+	else
+		printf("%s\n", member(made, "token"));
+	json_decref(made);
+	return EXIT_DONE;
+}
+
+int cli_access_api_list(struct cli *c)
+{
+	struct err err = { 0 };
+	json_t *list, *one;
+	size_t i;
+
+	if (ask_list(c, "api_tokens", &list, &err) < 0)
+		return cli_fail(&err);
+	if (c->is_json)
+		cli_print_json(list);
+	else if (json_array_size(list) == 0)
+		printf("There is none.\n");
+	else
+		json_array_foreach(list, i, one)
+			printf("%s, made %s\n", member(one, "name"), member(one, "created_at"));
+	json_decref(list);
+	return EXIT_DONE;
+}
+
+int cli_access_api_remove(struct cli *c)
+{
+	char *path = cli_path("/admin/v1/access/api_tokens/", c->words[0], "");
+	struct err err = { 0 };
+	int r = path ? cli_ask(c, "DELETE", path, NULL, NULL, &err)
+		     : err_set(&err, E_INVALID, "this is no name");
+
+	mem_free(path);
+	if (r < 0)
+		return cli_fail(&err);
+	printf("The token %s is good for nothing any more.\n", c->words[0]);
+	return EXIT_DONE;
+}
+
 /* --- Who would be let in ------------------------------------------------------------------------ */
 
 int cli_access_test(struct cli *c)

@@ -162,5 +162,8 @@ int cli_access_user_revoke(struct cli *c);
 int cli_access_user_remove(struct cli *c);
 int cli_access_user_password(struct cli *c);
 int cli_access_audit(struct cli *c);
+int cli_access_api_add(struct cli *c);
+int cli_access_api_list(struct cli *c);
+int cli_access_api_remove(struct cli *c);
 int cli_backup(struct cli *c);
 int cli_restore(struct cli *c);

@@ -4,7 +4,9 @@
 #include "base/encode.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "edge/access/api_access.h"
 #include "edge/control/control_parts.h"
+#include "store/store_access.h"
 
 #define PER_PAGE_DEFAULT 20
 #define PAGE_MAX 1000000
@@ -183,10 +185,43 @@ static struct bytes bearer(const struct control_request *r)
 	return bytes_trim(bytes_from(value, 7));
 }
 
-/* True when the request carries a good token (or needs none); otherwise it has been answered. */
-static bool authenticate(struct ask *a)
+/* Access has tokens of its own, and they are good for nothing else. */
+static bool is_of_access(const char *pattern)
+{
+	return bytes_starts_with(bytes_str(pattern), BYTES_LIT("accounts/:/access/"));
+}
+
+static int access_token_check(struct ask *a, const char *text, struct err *err)
+{
+	struct store_access_token token;
+	int r = store_access_token_find(a->control->store, text, &token, err);
+
+	if (r == 0) {
+		a->actor = arena_strdup(&a->request->arena,
+					arena_printf(&a->request->arena, "token %s", token.name));
+		store_access_token_done(&token);
+		r = store_account_first(a->control->store, a->account, err);
+	}
+	return r;
+}
+
+static int token_check(struct ask *a, const char *text, struct err *err)
 {
 	struct store_token token;
+	int r = store_token_find(a->control->store, text, &token, err);
+
+	if (r < 0)
+		return r;
+	memcpy(a->account, token.account, sizeof(a->account));
+	a->zone = token.zone;
+	a->has_zone = true;
+	store_token_done(&token);
+	return 0;
+}
+
+/* True when the request carries a good token (or needs none); otherwise it has been answered. */
+static bool authenticate(struct ask *a, const char *pattern)
+{
 	struct err err = { 0 };
 	struct bytes text;
 
@@ -199,20 +234,16 @@ static bool authenticate(struct ask *a)
 		answer_error(a, 401, API_AUTHENTICATION, "Authentication error");
 		return false;
 	}
-	if (store_token_find(a->control->store, arena_strdup(&a->request->arena, text), &token,
-			     &err) < 0) {
-		if (err.code == E_DENIED || err.code == E_NOT_FOUND || err.code == E_INVALID ||
-		    err.code == E_PARSE)
-			answer_error(a, 401, API_AUTHENTICATION, "Authentication error");
-		else
-			answer_store_error(a, &err);
-		return false;
-	}
-	memcpy(a->account, token.account, sizeof(a->account));
-	a->zone = token.zone;
-	a->has_zone = true;
-	store_token_done(&token);
-	return true;
+	const char *token = arena_strdup(&a->request->arena, text);
+	int r = is_of_access(pattern) ? access_token_check(a, token, &err)
+				      : token_check(a, token, &err);
+	if (r == 0)
+		return true;
+	if (r == E_DENIED || r == E_NOT_FOUND || r == E_INVALID || r == E_PARSE)
+		answer_error(a, 401, API_AUTHENTICATION, "Authentication error");
+	else
+		answer_store_error(a, &err);
+	return false;
 }
 
 /* The account or zone that the path begins with must be the token's. */
@@ -370,6 +401,22 @@ static const struct endpoint endpoints[] = {
 	{ "GET", "accounts/:/teamnet/virtual_networks/:", api_vnet_get },
 	{ "PATCH", "accounts/:/teamnet/virtual_networks/:", api_vnet_update },
 	{ "DELETE", "accounts/:/teamnet/virtual_networks/:", api_vnet_delete },
+	{ "GET", "accounts/:/access/organizations", api_access_organization_get },
+	{ "PUT", "accounts/:/access/organizations", api_access_organization_put },
+	{ "POST", "accounts/:/access/organizations", api_access_organization_put },
+	{ "POST", "accounts/:/access/organizations/revoke_user", api_access_revoke_user },
+	{ "GET", "accounts/:/access/users", api_people_list },
+	{ "GET", "accounts/:/access/logs/access_requests", api_access_audit },
+	{ "GET", "accounts/:/access/:", api_access_list },
+	{ "POST", "accounts/:/access/:", api_access_create },
+	{ "POST", "accounts/:/access/apps/:/ca", api_access_ca },
+	{ "POST", "accounts/:/access/apps/:/revoke_tokens", api_access_revoke },
+	{ "POST", "accounts/:/access/keys/rotate", api_access_rotate },
+	{ "POST", "accounts/:/access/service_tokens/:/rotate", api_token_rotate },
+	{ "POST", "accounts/:/access/service_tokens/:/refresh", api_token_refresh },
+	{ "GET", "accounts/:/access/:/:", api_access_get },
+	{ "PUT", "accounts/:/access/:/:", api_access_update },
+	{ "DELETE", "accounts/:/access/:/:", api_access_delete },
 };
 
 enum ask_result api_ask(struct ask *a, struct bytes path)
@@ -390,7 +437,10 @@ enum ask_result api_ask(struct ask *a, struct bytes path)
 	case ENDPOINT_FOUND:
 		break;
 	}
-	if (!authenticate(a) || !authorize(a, endpoint->pattern))
+	if (!authenticate(a, endpoint->pattern) || !authorize(a, endpoint->pattern))
 		return ASK_ANSWERED;
+	/* What is behind the account is the administration's, too, and its handlers count from there. */
+	if (is_of_access(endpoint->pattern))
+		memmove(a->args, a->args + 1, sizeof(a->args) - sizeof(a->args[0]));
 	return endpoint->handle(a);
 }

@@ -206,7 +206,7 @@ static enum ask_result ask(struct ask *a)
 
 void control_ask(struct control *c, struct control_request *r)
 {
-	struct ask a = { .control = c, .request = r };
+	struct ask a = { .control = c, .request = r, .actor = "administrator" };
 
 	CHECK(c, MAGIC_CONTROL);
 	if (!may_ask(c, r))

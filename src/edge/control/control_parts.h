@@ -62,6 +62,7 @@ struct ask {
 	char account[33];
 	bool has_zone;
 	struct uuid zone;
+	const char *actor; /* for the audit log of Access: "administrator", or the token's name */
 };
 
 struct endpoint {
