@@ -165,7 +165,6 @@ static int read_person(struct trial *t, const json_t *body, struct err *err)
 static int read_connection(struct trial *t, const json_t *body, struct err *err)
 {
 	const char *ip = json_string_value(json_object_get(body, "ip"));
-	const char *country = json_string_value(json_object_get(body, "country"));
 	const char *name = json_string_value(json_object_get(body, "common_name"));
 	const char *token = json_string_value(json_object_get(body, "service_token"));
 	struct address address;
@@ -175,10 +174,6 @@ static int read_connection(struct trial *t, const json_t *body, struct err *err)
 			return err_set(err, E_PARSE, "%.60s is no IP address", ip);
 		t->facts.has_address = network_of_address(&address, &t->facts.address);
 	}
-	if (country && strlen(country) != 2)
-		return err_set(err, E_PARSE, "a country is two letters, not \"%.20s\"", country);
-	if (country)
-		memcpy(t->facts.country, country, sizeof(t->facts.country));
 	if (name) {
 		t->facts.has_certificate = true;
 		t->facts.common_name = bytes_str(name);

@@ -208,6 +208,38 @@ static int make_token(json_t *body, struct access_secret *secret, struct err *er
 	return set_token_end(body, err);
 }
 
+/* What policies can say and this edge cannot answer yet is refused when it is said: a rule that never holds would shut
+ * people out, or let those in whom it is to keep out. */
+static int check_served(const json_t *body, struct err *err)
+{
+	static const struct {
+		const char *selector, *why;
+	} unserved[] = {
+		{ "geo", "this edge has no database of countries" },
+		{ "external_evaluation", "this edge asks no other services yet" },
+	};
+	static const char *const lists[] = { "include", "require", "exclude" };
+	const json_t *rule;
+	size_t k;
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		json_array_foreach(json_object_get(body, lists[i]), k, rule)
+		{
+			for (size_t u = 0; u < ARRAY_LEN(unserved); u++)
+				if (json_object_get(rule, unserved[u].selector))
+					return err_set(err, E_UNSUPPORTED,
+						       "%s[%zu]: the selector %s is not served: %s",
+						       lists[i], k, unserved[u].selector,
+						       unserved[u].why);
+		}
+	}
+	if (json_is_true(json_object_get(body, "purpose_justification_required")))
+		return err_set(err, E_UNSUPPORTED,
+			       "\"purpose_justification_required\" is not served: nobody is asked "
+			       "for a reason yet");
+	return 0;
+}
+
 json_t *access_object_make(enum access_kind kind, const json_t *sent, struct access_secret *secret,
 			   struct err *err)
 {
@@ -223,11 +255,13 @@ json_t *access_object_make(enum access_kind kind, const json_t *sent, struct acc
 		set_random(body, "aud", 32);
 		flatten_policies(body);
 	}
-	if (kind == ACCESS_TOKEN && make_token(body, secret, err) < 0) {
-		json_decref(body);
-		return NULL;
-	}
-	return body;
+	int r = check_served(body, err);
+	if (r == 0 && kind == ACCESS_TOKEN)
+		r = make_token(body, secret, err);
+	if (r == 0)
+		return body;
+	json_decref(body);
+	return NULL;
 }
 
 static json_t *put_or_drop(struct store *store, enum access_kind kind, json_t *body, struct err *err)
@@ -265,6 +299,10 @@ json_t *access_object_change(enum access_kind kind, const json_t *before, const 
 			json_object_set(body, fixed[i], json_object_get(before, fixed[i]));
 	set_time(body, "updated_at", clock_wall_now());
 	keep_secrets(body, before);
+	if (check_served(body, err) < 0) {
+		json_decref(body);
+		return NULL;
+	}
 	if (kind == ACCESS_APP)
 		flatten_policies(body);
 	if (kind == ACCESS_TOKEN) {

@@ -638,9 +638,9 @@ int cli_access_test(struct cli *c)
 		identity = json_pack("{s:s, s:s*, s:O}", "email", email, "idp", cli_flag(c, "idp"),
 				     "groups", groups);
 	json_decref(groups);
-	body = json_pack("{s:s, s:o*, s:s*, s:s*, s:s*, s:s*}", "app", app, "identity", identity,
-			 "ip", cli_flag(c, "ip"), "country", cli_flag(c, "country"), "service_token",
-			 cli_flag(c, "token"), "common_name", cli_flag(c, "common-name"));
+	body = json_pack("{s:s, s:o*, s:s*, s:s*, s:s*}", "app", app, "identity", identity, "ip",
+			 cli_flag(c, "ip"), "service_token", cli_flag(c, "token"), "common_name",
+			 cli_flag(c, "common-name"));
 	if (cli_ask(c, "POST", "/admin/v1/access/test", body, &result, &err) < 0)
 		return cli_fail(&err);
 	bool passes = json_is_true(json_object_get(result, "passes"));

@@ -424,7 +424,6 @@ const struct command cli_commands[] = {
 	    { "idp", "NAME", "by which identity provider" },
 	    { "group", "NAME", "that it says they are in (more than once)" },
 	    { "ip", "ADDR", "where from" },
-	    { "country", "CC", "two letters" },
 	    { "token", "NAME", "with this service token" },
 	    { "common-name", "NAME", "with a client certificate of this name" } },
 	  cli_access_test },
