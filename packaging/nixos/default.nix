@@ -1,0 +1,1 @@
+{ imports = [ ./adit.nix ./adit-edge.nix ]; }
