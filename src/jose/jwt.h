@@ -39,3 +39,7 @@ struct jwt_claims {
  *   E_DENIED          all is well, but it is meant for others */
 int jwt_verify(const struct key_set *keys, struct bytes token, const struct jwt_expected *expected,
 	       struct arena *arena, struct jwt_claims *ret, struct err *err) MUST_USE;
+/* The same without issuer and audience, for an answer that has neither: the caller makes sure of whom and what it is
+ * about, by a nonce of the question. */
+int jwt_verify_answer(const struct key_set *keys, struct bytes token, usec now, struct arena *arena,
+		      struct jwt_claims *ret, struct err *err) MUST_USE;

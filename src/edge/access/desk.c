@@ -234,8 +234,8 @@ const struct access_app *desk_app_of_token(struct ask *a, enum access_token_type
 	return app;
 }
 
-struct access_verdict desk_decide(struct ask *a, const struct access_app *app,
-				  const struct access_identity *identity)
+struct access_facts desk_facts(struct ask *a, const struct access_identity *identity,
+			       const struct access_external_answer *said, size_t said_count)
 {
 	struct access_facts facts = { 0 };
 	struct address address;
@@ -244,6 +244,17 @@ struct access_verdict desk_decide(struct ask *a, const struct access_app *app,
 		facts = identity->facts;
 	if (address_from_ip(a->request->client_ip, 0, &address))
 		facts.has_address = network_of_address(&address, &facts.address);
+	facts.external = said;
+	facts.external_count = said_count;
+	return facts;
+}
+
+struct access_verdict desk_decide(struct ask *a, const struct access_app *app,
+				  const struct access_identity *identity,
+				  const struct access_external_answer *said, size_t said_count)
+{
+	struct access_facts facts = desk_facts(a, identity, said, said_count);
+
 	return access_decide(app->policies, app->policy_count, &facts);
 }
 

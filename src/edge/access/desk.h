@@ -70,9 +70,34 @@ enum ask_result desk_signed_in(struct ask *a, const struct desk_visit *v, const 
 /* The sign-in page, with a problem to tell (NULL: none). */
 enum ask_result desk_sign_in_page(struct ask *a, int status, const struct desk_visit *v,
 				  const char *problem);
-/* Asks the policies. */
+/* What is known of who asks; `identity` may be NULL. The lists stay the caller's. */
+struct access_facts desk_facts(struct ask *a, const struct access_identity *identity,
+			       const struct access_external_answer *said, size_t said_count);
+/* Asks the policies, and nobody else. */
 struct access_verdict desk_decide(struct ask *a, const struct access_app *app,
-				  const struct access_identity *identity);
+				  const struct access_identity *identity,
+				  const struct access_external_answer *said, size_t said_count);
+
+/* desk_judge.c: asks the policies, and first the external services that they depend on. Borrowed for the call. */
+struct desk_judged {
+	const struct access_app *app;
+	const struct desk_session *session;
+	struct access_verdict verdict;
+	const struct access_external_answer *said; /* by services; goes into tokens */
+	size_t said_count;
+};
+typedef enum ask_result desk_judged_fn(struct ask *a, const struct desk_judged *j, void *ctx);
+/* `then` is called now, or later when a service has to be asked (the answer is ASK_PARKED then): app and session are
+ * looked up again by that time, and `ctx` must live in the request's arena, like all it points to. `said`: what is known
+ * already, in the arena. */
+enum ask_result desk_judge(struct ask *a, const struct access_app *app,
+			   const struct desk_session *s, const struct access_external_answer *said,
+			   size_t said_count, desk_judged_fn *then, void *ctx);
+/* As a claim of a token (ACCESS_EXTERNAL_CLAIM), a new reference; and of all claims of one, into the arena. */
+json_t *desk_said_json(const struct access_external_answer *said, size_t count);
+size_t desk_said_of(struct ask *a, const json_t *claims, const struct access_external_answer **ret);
+/* As text in the arena; the reference is taken. */
+const char *desk_json(struct ask *a, json_t *object);
 /* Somebody who is not signed in: the page, or, where the application wants that, on to its only provider. */
 enum ask_result desk_sign_in(struct ask *a, const struct desk_visit *v);
 /* desk_signin.c: a posted form of the sign-in page. */
@@ -121,7 +146,17 @@ enum ask_result desk_oauth_post(struct ask *a, const struct desk_visit *v,
 				const struct access_provider *p);
 enum ask_result desk_callback(struct ask *a);
 void desk_flow_drop(void *flow);
-/* Whoever waits for an identity provider is told that the edge stops. */
+/* desk_errands.c: a step on a thread that may block, while the request waits. */
+struct desk_errand {
+	size_t max;              /* of this kind, under way at a time */
+	void (*work)(void *ctx); /* on that thread */
+	/* Then, on the control thread; it owns ctx. The answer may be ASK_PARKED again. */
+	enum ask_result (*done)(struct ask *a, void *ctx);
+	void (*drop)(void *ctx); /* instead of done(): the request is over */
+};
+/* False when too many are under way; ctx is the caller's then. */
+bool desk_errand_start(struct ask *a, const struct desk_errand *kind, void *ctx);
+/* Whoever waits for one is told that the edge stops. */
 void desk_errands_end(struct control *c);
 /* desk_ssh.c: the public half of an application's SSH authority, which is made when there is none; owned by the
  * caller. */
@@ -133,6 +168,5 @@ enum ask_result desk_cli(struct ask *a);
 #define DESK_CLI_PATH "/cdn-cgi/access/cli"
 /* A token of the application, for as long as the verdict lets it live, the
  * organisation's token. Owned by the caller, who wipes it. NULL: not ready. */
-char *desk_app_token(struct ask *a, const struct access_app *app, const struct desk_session *s,
-		     const struct access_verdict *verdict, struct err *err);
+char *desk_app_token(struct ask *a, const struct desk_judged *j, struct err *err);
 char *desk_org_token(struct ask *a, const struct desk_session *s, struct err *err);

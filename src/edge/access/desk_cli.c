@@ -27,7 +27,7 @@
 #define SESSION_RAW 24
 #define SESSION_TEXT 32
 
-/* What is asked for, and by whom. */
+/* What is asked for, and by whom. In the request's arena. */
 struct cli_visit {
 	const struct access_app *app;
 	const char *key;            /* base64 of the command line's public key */
@@ -265,20 +265,20 @@ static enum ask_result done_page(struct ask *a, bool wants_close)
 		wants_close);
 }
 
-static enum ask_result approve(struct ask *a, const struct cli_visit *v)
+static enum ask_result on_judged(struct ask *a, const struct desk_judged *j, void *ctx)
 {
-	struct access_verdict verdict = desk_decide(a, v->app, v->session.identity);
+	const struct cli_visit *v = ctx;
 	struct err err = { 0 };
 	char *app_token, *org_token = NULL;
 	int r = 0;
 
-	if (verdict.outcome != ACCESS_ALLOWED)
+	if (j->verdict.outcome != ACCESS_ALLOWED)
 		return desk_message(a, 403, "That account does not have access",
 				    "The rules have changed since you signed in.",
 				    "/cdn-cgi/access/logout", "Sign out");
-	app_token = desk_app_token(a, v->app, &v->session, &verdict, &err);
+	app_token = desk_app_token(a, j, &err);
 	if (app_token && v->wants_org)
-		org_token = desk_org_token(a, &v->session, &err);
+		org_token = desk_org_token(a, j->session, &err);
 	if (!app_token || (v->wants_org && !org_token))
 		r = err.code;
 	else
@@ -287,13 +287,13 @@ static enum ask_result approve(struct ask *a, const struct cli_visit *v)
 	mem_free(org_token);
 	if (r < 0)
 		return r == E_INVALID ? bad_link(a) : desk_not_ready(a, &err);
-	log_info(COMPONENT, "command line signed in", LOG_STR("user", v->session.email),
-		 LOG_STR("app", v->app->name), LOG_BYTES("ip", a->request->client_ip));
-	desk_audit(a, "login.cli", v->session.email, v->app->name, "approved", "{}");
+	log_info(COMPONENT, "command line signed in", LOG_STR("user", j->session->email),
+		 LOG_STR("app", j->app->name), LOG_BYTES("ip", a->request->client_ip));
+	desk_audit(a, "login.cli", j->session->email, j->app->name, "approved", "{}");
 	return done_page(a, v->wants_close);
 }
 
-static enum ask_result posted(struct ask *a, const struct cli_visit *v)
+static enum ask_result posted(struct ask *a, struct cli_visit *v)
 {
 	struct query form;
 
@@ -302,21 +302,20 @@ static enum ask_result posted(struct ask *a, const struct cli_visit *v)
 		return ask_person(a, v, 403,
 				  "The form was too old, or your browser keeps no cookies. Please "
 				  "try again.");
-	return approve(a, v);
+	return desk_judge(a, v->app, &v->session, NULL, 0, on_judged, v);
 }
 
 enum ask_result desk_cli(struct ask *a)
 {
-	struct cli_visit v;
+	struct cli_visit *v = arena_alloc(&a->request->arena, sizeof(*v));
 	enum ask_result result;
 
-	if (!read_query(a, &v))
+	if (!read_query(a, v))
 		return ASK_ANSWERED;
-	if (!find_session(a, &v))
-		return sign_in_first(a, v.app);
-	result = bytes_eq(a->request->head.method, BYTES_LIT("POST"))
-			 ? posted(a, &v)
-			 : ask_person(a, &v, 200, NULL);
-	desk_session_done(&v.session);
+	if (!find_session(a, v))
+		return sign_in_first(a, v->app);
+	result = bytes_eq(a->request->head.method, BYTES_LIT("POST")) ? posted(a, v)
+								      : ask_person(a, v, 200, NULL);
+	desk_session_done(&v->session);
 	return result;
 }

@@ -11,15 +11,14 @@
 #include "edge/access/oauth.h"
 #include "edge/access/oauth_memory.h"
 #include "edge/control/signin.h"
-#include "io/loop.h"
 #include "store/names.h"
 
 #define COMPONENT "edge/access"
 /* Binds the end of a sign-in to the browser that began it (CONTROL §5.7). No service on a neighbouring name can plant one
  * with this prefix. */
 #define SESSION_COOKIE "__Host-CF_Session"
-/* Steps under way at a time; each takes a moment, or 15 s where nobody answers. */
-#define ERRANDS_MAX 64
+/* Steps at a provider that are under way at a time. */
+#define STEPS_MAX 64
 #define BUSY "Many people are signing in at this moment. Please try again."
 #define FLOW_LIFE (900 * USEC_PER_SEC)
 
@@ -43,55 +42,6 @@ void desk_flow_drop(void *flow)
 	mem_free(f->redirect);
 	mem_free(f->state);
 	mem_free(f);
-}
-
-/* One step on a thread that may block; the request waits. */
-struct errand {
-	struct list node;        /* of control->errands */
-	struct control *control; /* NULL: it has gone, and the request is answered */
-	struct control_request *request;
-	struct flow *flow; /* owned */
-};
-
-static struct errand *errand_new(struct ask *a, struct flow *f)
-{
-	struct errand *e = mem_alloc(sizeof(*e));
-
-	e->control = a->control;
-	e->request = a->request;
-	e->flow = f;
-	list_init(&e->node);
-	list_append(&a->control->errands, &e->node);
-	return e;
-}
-
-static void errand_free(struct errand *e)
-{
-	list_remove(&e->node);
-	if (e->flow)
-		desk_flow_drop(e->flow);
-	mem_free(e);
-}
-
-/* Threads that ask are few, and others need them, too: a provider that does not answer must not hold them all. */
-static bool is_busy(const struct control *c)
-{
-	size_t count = 0;
-
-	for (const struct list *it = c->errands.next; it != &c->errands; it = it->next)
-		count++;
-	return count >= ERRANDS_MAX;
-}
-
-void desk_errands_end(struct control *c)
-{
-	for (struct list *node = list_pop(&c->errands); node; node = list_pop(&c->errands)) {
-		struct errand *e = LIST_ENTRY(node, struct errand, node);
-
-		(void)answer_text(e->request, 503, "This edge is stopping; ask again\n");
-		e->request->answered(e->request);
-		e->control = NULL;
-	}
 }
 
 static struct desk_visit visit_of(struct control *c, const struct flow *f)
@@ -131,9 +81,9 @@ static enum ask_result went_wrong(struct ask *a, const struct flow *f)
 
 static void start(void *arg)
 {
-	struct errand *e = arg;
+	struct flow *f = arg;
 
-	oauth_start(e->flow->oauth);
+	oauth_start(f->oauth);
 }
 
 /* Off to the provider; `f` is ours. */
@@ -155,17 +105,17 @@ static enum ask_result depart(struct ask *a, struct flow *f)
 		      BYTES_LIT("See the Location field\n"));
 }
 
-static void on_started(void *arg)
+static enum ask_result on_started(struct ask *a, void *ctx)
 {
-	struct errand *e = arg;
-	struct ask a = { .control = e->control, .request = e->request };
-
-	if (e->control) {
-		(void)depart(&a, TAKE(e->flow));
-		a.request->answered(a.request);
-	}
-	errand_free(e);
+	return depart(a, ctx);
 }
+
+static const struct desk_errand starting = {
+	.max = STEPS_MAX,
+	.work = start,
+	.done = on_started,
+	.drop = desk_flow_drop,
+};
 
 /* The browser's mark. */
 static struct bytes browser_of(struct ask *a)
@@ -206,21 +156,19 @@ enum ask_result desk_oauth_post(struct ask *a, const struct desk_visit *v,
 		oauth_start(f->oauth);
 		return depart(a, f);
 	}
-	if (is_busy(c)) {
-		desk_flow_drop(f);
-		return desk_sign_in_page(a, 503, v, BUSY);
-	}
-	loop_work(c->loop, start, on_started, errand_new(a, f));
-	return ASK_PARKED;
+	if (desk_errand_start(a, &starting, f))
+		return ASK_PARKED;
+	desk_flow_drop(f);
+	return desk_sign_in_page(a, 503, v, BUSY);
 }
 
 /* --- Back ------------------------------------------------------------------------------------------- */
 
 static void finish(void *arg)
 {
-	struct errand *e = arg;
+	struct flow *f = arg;
 
-	oauth_finish(e->flow->oauth);
+	oauth_finish(f->oauth);
 }
 
 static enum ask_result arrive(struct ask *a, struct flow *f)
@@ -239,18 +187,23 @@ static enum ask_result arrive(struct ask *a, struct flow *f)
 	return desk_signed_in(a, &v, email, shown, f->provider, json_incref(identity));
 }
 
-static void on_finished(void *arg)
+static enum ask_result on_finished(struct ask *a, void *ctx)
 {
-	struct errand *e = arg;
-	struct ask a = { .control = e->control, .request = e->request };
+	struct flow *f = ctx;
+	enum ask_result result;
 
-	if (e->control) {
-		oauth_memory_learn(desk_oauth_memory(e->control->desk), e->flow->oauth, clock_now());
-		(void)arrive(&a, e->flow);
-		a.request->answered(a.request);
-	}
-	errand_free(e);
+	oauth_memory_learn(desk_oauth_memory(a->control->desk), f->oauth, clock_now());
+	result = arrive(a, f);
+	desk_flow_drop(f);
+	return result;
 }
+
+static const struct desk_errand finishing = {
+	.max = STEPS_MAX,
+	.work = finish,
+	.done = on_finished,
+	.drop = desk_flow_drop,
+};
 
 static bool is_of_browser(struct ask *a, const struct flow *f)
 {
@@ -295,14 +248,6 @@ enum ask_result desk_callback(struct ask *a)
 			"It took too long, was finished already, or the link was made for "
 			"somebody else. Open the application again.",
 			"/", "About this edge");
-	if (is_busy(a->control)) {
-		struct desk_visit v = visit_of(a->control, f);
-
-		result = v.app ? desk_sign_in_page(a, 503, &v, BUSY)
-			       : answer_text(a->request, 503, BUSY "\n");
-		desk_flow_drop(f);
-		return result;
-	}
 	if (!code || !code[0]) {
 		refused(f->oauth, why ? why : "no reason given");
 		result = went_wrong(a, f);
@@ -312,6 +257,11 @@ enum ask_result desk_callback(struct ask *a)
 	f->oauth->code = mem_strdup(code);
 	f->oauth->issuer = issuer ? mem_strdup(issuer) : NULL;
 	oauth_memory_lend(desk_oauth_memory(a->control->desk), f->oauth, clock_now());
-	loop_work(a->control->loop, finish, on_finished, errand_new(a, f));
-	return ASK_PARKED;
+	if (desk_errand_start(a, &finishing, f))
+		return ASK_PARKED;
+	struct desk_visit v = visit_of(a->control, f);
+	result = v.app ? desk_sign_in_page(a, 503, &v, BUSY)
+		       : answer_text(a->request, 503, BUSY "\n");
+	desk_flow_drop(f);
+	return result;
 }

@@ -192,7 +192,8 @@ static struct bytes random_id(struct ask *a)
 	return bytes_str(text);
 }
 
-static enum ask_result go_back(struct ask *a, const struct desk_visit *v, const char *session)
+static enum ask_result go_back(struct ask *a, const struct desk_visit *v,
+			       const struct desk_judged *j)
 {
 	struct arena *arena = &a->request->arena;
 	struct err err = { 0 };
@@ -206,12 +207,14 @@ static enum ask_result go_back(struct ask *a, const struct desk_visit *v, const 
 		.type = TOKEN_LOGIN,
 		.issuer = a->control->public_url,
 		.audience = v->app->aud,
-		.session = session,
+		.session = j->session->id,
 		.now = now,
 		.expires_at = now + LOGIN_TOKEN_LIFE,
 		/* Two of one second are two all the same: each is good once. */
-		.more = json_pack("{s:s, s:s, s:s, s:s}", "host", v->host, "redirect", v->redirect,
-				  "state", v->state, "jti", (const char *)random_id(a).ptr),
+		.more = json_pack("{s:s, s:s, s:s, s:s, s:o}", "host", v->host, "redirect",
+				  v->redirect, "state", v->state, "jti",
+				  (const char *)random_id(a).ptr, ACCESS_EXTERNAL_CLAIM,
+				  desk_said_json(j->said, j->said_count)),
 	};
 	token = access_token_mint(keys, &m);
 	struct bytes url =
@@ -220,32 +223,61 @@ static enum ask_result go_back(struct ask *a, const struct desk_visit *v, const 
 	return redirect(a, url);
 }
 
-static enum ask_result may_not(struct ask *a, const struct desk_visit *v,
-			       const struct desk_session *s, const struct access_verdict *verdict)
+/* In the audit log: which policy and rule it was. */
+static const char *reason(struct ask *a, const struct access_verdict *verdict)
+{
+	struct bytes why = access_verdict_text(verdict, &a->request->arena);
+
+	return desk_json(a, json_pack("{s:s%}", "why", why.ptr, why.len));
+}
+
+static enum ask_result may_not(struct ask *a, const struct desk_judged *j)
 {
 	struct arena *arena = &a->request->arena;
-	struct bytes why = access_verdict_text(verdict, arena);
-	const char *text = v->app->deny_message;
+	struct bytes why = access_verdict_text(&j->verdict, arena);
+	const char *text = j->app->deny_message, *email = j->session->email;
 
-	log_info(COMPONENT, "refused", LOG_STR("user", s->email), LOG_STR("app", v->app->name),
+	log_info(COMPONENT, "refused", LOG_STR("user", email), LOG_STR("app", j->app->name),
 		 LOG_BYTES("ip", a->request->client_ip), LOG_BYTES("why", why));
-	desk_audit(a, "access", s->email, v->app->name, "refused", "{}");
+	desk_audit(a, "access", email, j->app->name, "refused", reason(a, &j->verdict));
+	if (access_verdict_is_unsure(&j->verdict))
+		return desk_message(
+			a, 503, "It cannot be decided at the moment",
+			"Another service has to say whether you may come in, and it gave no answer "
+			"that can be trusted. Open the application again in a minute.",
+			"/" PREFIX "/logout", "Sign out");
 	if (!text[0])
 		text = arena_strdup(
 			arena, arena_printf(arena, "You are signed in as %s, who may not open %s.",
-					    s->email, v->app->name));
+					    email, j->app->name));
 	return desk_message(a, 403, "That account does not have access", text, "/" PREFIX "/logout",
 			    "Sign out, to use another account");
 }
 
-/* Somebody who has signed in already. */
-static enum ask_result go_on(struct ask *a, const struct desk_visit *v, const struct desk_session *s)
+static enum ask_result on_judged(struct ask *a, const struct desk_judged *j, void *ctx)
 {
-	struct access_verdict verdict = desk_decide(a, v->app, s->identity);
+	struct desk_visit *v = ctx;
 
-	if (verdict.outcome == ACCESS_ALLOWED || verdict.outcome == ACCESS_PASS)
-		return go_back(a, v, s->id);
-	return may_not(a, v, s, &verdict);
+	v->app = j->app;
+	if (j->verdict.outcome == ACCESS_ALLOWED || j->verdict.outcome == ACCESS_PASS)
+		return go_back(a, v, j);
+	return may_not(a, j);
+}
+
+/* Somebody who has signed in already. */
+static enum ask_result go_on(struct ask *a, const struct desk_visit *visit,
+			     const struct desk_session *s)
+{
+	struct arena *arena = &a->request->arena;
+	struct desk_visit *v = arena_alloc(arena, sizeof(*v));
+
+	*v = (struct desk_visit){
+		.app = visit->app,
+		.host = arena_strdup(arena, bytes_str(visit->host)),
+		.redirect = arena_strdup(arena, bytes_str(visit->redirect)),
+		.state = arena_strdup(arena, bytes_str(visit->state)),
+	};
+	return desk_judge(a, v->app, s, NULL, 0, on_judged, v);
 }
 
 static bool allows_provider(const struct access_app *app, const char *provider)
@@ -391,6 +423,8 @@ struct arrival {
 	const struct access_app *app;
 	struct bytes session;
 	const char *redirect, *state;
+	const struct access_external_answer *said; /* by external services, a moment ago */
+	size_t said_count;
 };
 
 static bool state_is_right(struct ask *a, const char *state)
@@ -426,6 +460,7 @@ static bool read_arrival(struct ask *a, struct arrival *ret)
 	ret->session = claims.session;
 	ret->redirect = is_right ? arena_strdup(arena, bytes_str(redirect)) : "/";
 	ret->state = is_right ? arena_strdup(arena, bytes_str(state)) : "";
+	ret->said_count = desk_said_of(a, all, &ret->said);
 	json_decref(all);
 	return is_right;
 }
@@ -471,10 +506,20 @@ static json_t *bind_token(struct ask *a, const struct access_app *app, const cha
 	return more;
 }
 
-char *desk_app_token(struct ask *a, const struct access_app *app, const struct desk_session *s,
-		     const struct access_verdict *verdict, struct err *err)
+/* Claims that the gate goes by, added to `more`, which is returned. */
+static json_t *add_judged(const struct desk_judged *j, json_t *more)
+{
+	if (j->said_count)
+		json_object_set_new(more, ACCESS_EXTERNAL_CLAIM,
+				    desk_said_json(j->said, j->said_count));
+	return more;
+}
+
+char *desk_app_token(struct ask *a, const struct desk_judged *j, struct err *err)
 {
 	const struct access_keys *keys = desk_keys(a->control->desk, err);
+	const struct access_app *app = j->app;
+	const struct desk_session *s = j->session;
 	struct access_mint m = {
 		.type = TOKEN_APP,
 		.issuer = a->control->public_url,
@@ -483,10 +528,13 @@ char *desk_app_token(struct ask *a, const struct access_app *app, const struct d
 		.subject = s->identity->person,
 		.email = s->email,
 		.now = token_begin(a, app, clock_wall_now()),
-		.expires_at = token_end(verdict, app, s),
+		.expires_at = token_end(&j->verdict, app, s),
 	};
 
-	return keys ? access_token_mint(keys, &m) : NULL;
+	if (!keys)
+		return NULL;
+	m.more = add_judged(j, json_object());
+	return access_token_mint(keys, &m);
 }
 
 /* Where the token is sent to: to the part of the host that the application is, if it wants that. A path with stars has no
@@ -505,11 +553,12 @@ static struct bytes cookie_path(struct ask *a, const struct access_app *app, con
 }
 
 static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
-			      const struct desk_session *s, const struct access_verdict *verdict)
+			      const struct desk_judged *j)
 {
 	struct err err = { 0 };
 	const struct access_keys *keys = desk_keys(a->control->desk, &err);
-	const struct access_app *app = arrival->app;
+	const struct access_app *app = j->app;
+	const struct desk_session *s = j->session;
 	char *token;
 
 	if (!keys)
@@ -522,20 +571,29 @@ static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
 		.subject = s->identity->person,
 		.email = s->email,
 		.now = clock_wall_now(),
-		.expires_at = token_end(verdict, app, s),
+		.expires_at = token_end(&j->verdict, app, s),
 	};
 	/* Dates are whole seconds, and all tokens of this one may just have been revoked: no circle of redirects then. */
 	m.now = token_begin(a, app, m.now);
-	m.more = bind_token(a, app, arrival->state, m.expires_at);
+	m.more = add_judged(j, bind_token(a, app, arrival->state, m.expires_at));
 	token = access_token_mint(keys, &m);
 	set_cookie_on(a, cookie_path(a, app, arrival->redirect), ACCESS_COOKIE, token, m.expires_at,
 		      app->has_http_only, same_site_text(app->same_site));
 	mem_free(token);
 	log_info(COMPONENT, "let in", LOG_STR("user", s->email), LOG_STR("app", app->name),
 		 LOG_BYTES("ip", a->request->client_ip),
-		 LOG_BYTES("why", access_verdict_text(verdict, &a->request->arena)));
-	desk_audit(a, "access", s->email, app->name, "allowed", "{}");
+		 LOG_BYTES("why", access_verdict_text(&j->verdict, &a->request->arena)));
+	desk_audit(a, "access", s->email, app->name, "allowed", reason(a, &j->verdict));
 	return redirect(a, bytes_str(arrival->redirect));
+}
+
+static enum ask_result on_arrived(struct ask *a, const struct desk_judged *j, void *ctx)
+{
+	if (j->verdict.outcome == ACCESS_ALLOWED)
+		return let_in(a, ctx, j);
+	return desk_message(a, 403, "That account does not have access",
+			    "The rules have changed since you signed in.", "/" PREFIX "/logout",
+			    "Sign out");
 }
 
 static enum ask_result authorized(struct ask *a)
@@ -543,26 +601,21 @@ static enum ask_result authorized(struct ask *a)
 	struct access_desk *d = a->control->desk;
 	struct err err = { 0 };
 	const struct access_view *view = desk_view(d, &err);
-	struct arrival arrival;
+	struct arrival *arrival = arena_alloc(&a->request->arena, sizeof(*arrival));
 	struct desk_session s;
-	struct access_verdict verdict;
 	enum ask_result result;
 
 	if (!view)
 		return desk_not_ready(a, &err);
-	if (!read_arrival(a, &arrival) ||
-	    !desk_session_find(d, arena_strdup(&a->request->arena, arrival.session), &s))
+	if (!read_arrival(a, arrival) ||
+	    !desk_session_find(d, arena_strdup(&a->request->arena, arrival->session), &s))
 		return desk_message(a, 403, "This sign-in did not begin in this browser",
 				    "The link was used before, is too old, or was made for somebody "
 				    "else.",
 				    "/", "Open the application again");
-	verdict = desk_decide(a, arrival.app, s.identity);
-	if (verdict.outcome == ACCESS_ALLOWED)
-		result = let_in(a, &arrival, &s, &verdict);
-	else
-		result = desk_message(a, 403, "That account does not have access",
-				      "The rules have changed since you signed in.",
-				      "/" PREFIX "/logout", "Sign out");
+	/* What services said when the link was made holds for it. */
+	result = desk_judge(a, arrival->app, &s, arrival->said, arrival->said_count, on_arrived,
+			    arrival);
 	desk_session_done(&s);
 	return result;
 }

@@ -141,7 +141,7 @@ static bool may_come(struct ask *a, const struct desk_visit *v, const struct acc
 	char *text = json_dumps(identity, JSON_COMPACT);
 	struct access_identity *who =
 		access_identity_new("", "", bytes_str(text), 0, INT64_MAX, NULL);
-	enum access_outcome outcome = desk_decide(a, v->app, who).outcome;
+	enum access_outcome outcome = desk_decide(a, v->app, who, NULL, 0).outcome;
 
 	free(text); /* allowed: jansson took it from malloc */
 	json_decref(identity);

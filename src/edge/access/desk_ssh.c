@@ -80,16 +80,27 @@ static enum ask_result refuse(struct ask *a, int status, const char *message)
 
 /* The application that a token is for, and its session if that is alive. */
 static const struct access_app *app_of_token(struct ask *a, const char *jwt,
-					     struct desk_session *ret)
+					     struct desk_session *ret, struct access_claims *claims)
 {
-	struct access_claims claims;
-	const struct access_app *app = desk_app_of_token(a, TOKEN_APP, bytes_str(jwt), &claims);
+	const struct access_app *app = desk_app_of_token(a, TOKEN_APP, bytes_str(jwt), claims);
 
-	if (!app || claims.session.len == 0 ||
-	    !desk_session_find(a->control->desk, arena_strdup(&a->request->arena, claims.session),
+	if (!app || claims->session.len == 0 ||
+	    !desk_session_find(a->control->desk, arena_strdup(&a->request->arena, claims->session),
 			       ret))
 		return NULL;
 	return app;
+}
+
+/* What external services said when the token was made holds for as long as it does. */
+static struct access_verdict judge(struct ask *a, const struct access_app *app,
+				   const struct desk_session *s, const struct access_claims *claims)
+{
+	json_t *all = json_loadb((const char *)claims->json.ptr, claims->json.len, 0, NULL);
+	const struct access_external_answer *said;
+	size_t count = desk_said_of(a, all, &said);
+
+	json_decref(all);
+	return desk_decide(a, app, s->identity, said, count);
 }
 
 static enum ask_result sign(struct ask *a, const struct access_app *app,
@@ -147,16 +158,17 @@ enum ask_result desk_cert_sign(struct ask *a)
 	const char *jwt = json_string_value(json_object_get(body, "jwt"));
 	const struct access_app *app;
 	struct desk_session s;
+	struct access_claims claims;
 	struct access_verdict verdict;
 	enum ask_result result;
 
-	app = key && jwt ? app_of_token(a, jwt, &s) : NULL;
+	app = key && jwt ? app_of_token(a, jwt, &s, &claims) : NULL;
 	if (!app) {
 		json_decref(body);
 		return refuse(a, 401,
 			      "sign in first: the token is missing, over, or not of a person");
 	}
-	verdict = desk_decide(a, app, s.identity);
+	verdict = judge(a, app, &s, &claims);
 	if (verdict.outcome == ACCESS_ALLOWED)
 		result = sign(a, app, &s, key);
 	else

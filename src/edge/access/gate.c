@@ -118,7 +118,7 @@ static void drop_token(void *value)
 	struct known_token *t = value;
 
 	for (size_t i = 0; i < t->external_count; i++)
-		mem_free((void *)(uintptr_t)t->external[i].url.ptr);
+		mem_free((void *)(uintptr_t)t->external[i].mark.ptr);
 	mem_free(t->external);
 	mem_free(t->aud);
 	mem_free(t->session);
@@ -255,12 +255,13 @@ static const struct known *find_known(struct cache *cache, const char *key)
 /* What external services said when it was made. */
 static void take_external(struct known_token *t, const json_t *claims)
 {
-	json_t *object = json_object_get(claims, "external"), *value;
-	const char *url;
+	json_t *object = json_object_get(claims, ACCESS_EXTERNAL_CLAIM), *value;
+	const char *mark;
 
 	t->external = mem_alloc_array(json_object_size(object) + 1, sizeof(*t->external));
-	json_object_foreach(object, url, value) t->external[t->external_count++] =
-		(struct access_external_answer){ bytes_str(mem_strdup(url)), json_is_true(value) };
+	json_object_foreach(object, mark, value) t->external[t->external_count++] =
+		(struct access_external_answer){ bytes_str(mem_strdup(mark)),
+						 access_external_of_json(value) };
 }
 
 static struct known_token *token_of(const struct access_claims *claims, const char *aud)
@@ -626,7 +627,7 @@ static void watch(const struct judging *j)
 		p->external = arena_alloc(arena, p->external_count * sizeof(*p->external));
 		for (size_t i = 0; i < p->external_count; i++) {
 			p->external[i] = j->token->external[i];
-			p->external[i].url = arena_copy(arena, p->external[i].url);
+			p->external[i].mark = arena_copy(arena, p->external[i].mark);
 		}
 	}
 	j->x->watcher_ctx = p;

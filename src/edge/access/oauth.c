@@ -154,6 +154,8 @@ json_t *oauth_fetch(struct oauth *o, const struct fetch_request *wanted)
 		return NULL;
 	}
 	req.ca_file = ca[0] ? ca : NULL;
+	req.timeout = o->timeout;
+	req.body_max = o->answer_max;
 	if (fetch(&req, &res, &o->err) < 0) {
 		o->told = TOLD_UNREACHABLE;
 		return NULL;
@@ -267,6 +269,64 @@ json_t *oauth_exchange(struct oauth *o, const char *url, bool in_header)
 	buf_done(&body);
 	mem_free(basic);
 	return answer;
+}
+
+/* --- Keys ---------------------------------------------------------------------------------------------- */
+
+static bool fetch_keys(struct oauth *o, const char *url)
+{
+	json_t *keys = oauth_fetch(o, &(struct fetch_request){ .url = url });
+	char *text;
+
+	if (!keys)
+		return false;
+	text = json_dumps(keys, JSON_COMPACT);
+	mem_free(o->keys);
+	o->keys = mem_strdup(text);
+	o->has_keys = true;
+	free(text); /* allowed: jansson took it from malloc */
+	json_decref(keys);
+	return true;
+}
+
+static int check_with_keys(struct oauth *o, const char *token,
+			   int (*check)(struct oauth *o, const struct key_set *keys,
+					const char *token, json_t **ret),
+			   json_t **ret)
+{
+	struct key_set *keys = key_set_parse(bytes_str(o->keys), &o->err);
+	int r;
+
+	if (!keys) {
+		/* They are not remembered, either. */
+		o->keys = mem_free(o->keys);
+		return err_wrap(&o->err, "the keys of the identity provider");
+	}
+	r = check(o, keys, token, ret);
+	key_set_free(keys);
+	return r;
+}
+
+/* Providers change their keys. A token whose key is not known is a reason to ask for them once more, but not as
+ * often as somebody likes to send such tokens. */
+json_t *oauth_verified(struct oauth *o, const char *keys_url, const char *token,
+		       int (*check)(struct oauth *o, const struct key_set *keys, const char *token,
+				    json_t **ret))
+{
+	json_t *claims = NULL;
+	int r;
+
+	if (!o->keys && !fetch_keys(o, keys_url))
+		return NULL;
+	r = check_with_keys(o, token, check, &claims);
+	if (r == E_NOT_FOUND && !o->has_keys && o->may_ask_again) {
+		o->err = (struct err){ 0 };
+		o->has_asked_again = true;
+		if (!fetch_keys(o, keys_url))
+			return NULL;
+		(void)check_with_keys(o, token, check, &claims);
+	}
+	return claims;
 }
 
 /* --- The steps ---------------------------------------------------------------------------------------- */

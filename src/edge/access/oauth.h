@@ -22,6 +22,8 @@ struct oauth {
 	/* What the provider said of itself, to somebody before, or now; owned, NULL: not known. */
 	json_t *found;      /* its configuration document */
 	char *keys;         /* its JSON Web Key Set */
+	usec timeout;       /* of each request; 0: the preset of http/fetch.h */
+	size_t answer_max;  /* bytes of each answer; 0: the preset of http/fetch.h */
 	bool may_ask_again; /* for newer keys, when a token names one that is not in `keys` */
 	bool has_found, has_keys, has_asked_again; /* what has been fetched for this sign-in */
 	/* The results. */

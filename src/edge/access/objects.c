@@ -216,7 +216,6 @@ static int check_served(const json_t *body, struct err *err)
 		const char *selector, *why;
 	} unserved[] = {
 		{ "geo", "this edge has no database of countries" },
-		{ "external_evaluation", "this edge asks no other services yet" },
 	};
 	static const char *const lists[] = { "include", "require", "exclude" };
 	const json_t *rule;

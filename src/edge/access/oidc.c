@@ -173,24 +173,8 @@ int oidc_start(struct oauth *o)
 
 /* --- Finish: the code becomes an ID token ------------------------------------------------------------ */
 
-static bool fetch_keys(struct oauth *o)
-{
-	const char *url = endpoint(o, "certs_url", "jwks_uri", true);
-	json_t *keys = url ? oauth_fetch(o, &(struct fetch_request){ .url = url }) : NULL;
-	char *text;
-
-	if (!keys)
-		return false;
-	text = json_dumps(keys, JSON_COMPACT);
-	mem_free(o->keys);
-	o->keys = mem_strdup(text);
-	o->has_keys = true;
-	free(text); /* allowed: jansson took it from malloc */
-	json_decref(keys);
-	return true;
-}
-
-static int check_with_keys(struct oauth *o, const char *id_token, json_t **ret)
+static int check_with_keys(struct oauth *o, const struct key_set *keys, const char *id_token,
+			   json_t **ret)
 {
 	const char *client = oauth_config(o, "client_id");
 	const struct jwt_expected expected = {
@@ -199,40 +183,25 @@ static int check_with_keys(struct oauth *o, const char *id_token, json_t **ret)
 		.audience_count = 1,
 		.now = clock_wall_now(),
 	};
-	struct key_set *keys = key_set_parse(bytes_str(o->keys), &o->err);
 	struct jwt_claims claims;
 	struct arena arena;
 	int r;
 
-	if (!keys)
-		return err_wrap(&o->err, "the keys of the identity provider");
 	arena_init(&arena);
 	r = jwt_verify(keys, bytes_str(id_token), &expected, &arena, &claims, &o->err);
 	if (r == 0)
 		*ret = json_loadb((const char *)claims.json.ptr, claims.json.len, 0, NULL);
 	arena_done(&arena);
-	key_set_free(keys);
 	return r;
 }
 
-/* Providers change their keys. A token whose key is not known is a reason to ask for them once more, but not as
- * often as somebody likes to send such tokens. */
 static json_t *check_id_token(struct oauth *o, const char *id_token)
 {
-	json_t *claims = NULL;
-	int r;
+	const char *url = endpoint(o, "certs_url", "jwks_uri", true);
+	json_t *claims = url ? oauth_verified(o, url, id_token, check_with_keys) : NULL;
 
-	if (!o->keys && !fetch_keys(o))
-		return NULL;
-	r = check_with_keys(o, id_token, &claims);
-	if (r == E_NOT_FOUND && !o->has_keys && o->may_ask_again) {
-		o->err = (struct err){ 0 };
-		o->has_asked_again = true;
-		if (!fetch_keys(o))
-			return NULL;
-		r = check_with_keys(o, id_token, &claims);
-	}
-	if (r < 0) {
+	/* Where they could not be fetched it is said already. */
+	if (url && !claims && !o->told) {
 		o->told = TOLD_UNTRUSTED;
 		err_wrap(&o->err, "the ID token");
 	}

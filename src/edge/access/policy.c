@@ -329,12 +329,48 @@ static struct access_verdict verdict(enum access_outcome outcome, const struct a
 	return (struct access_verdict){ .outcome = outcome, .policy = policy, .why = *why };
 }
 
+static const struct access_rule *open_in(const struct access_rule *list, size_t count,
+					 const struct access_facts *facts, bool was_asked);
+
+/* The rule of an external service that leaves the answer open; NULL: there is none. */
+static const struct access_rule *open_rule(const struct access_conditions *c,
+					   const struct access_facts *facts, bool was_asked)
+{
+	const struct access_rule *r = NULL;
+
+	if (!first_with(c->include, c->include_count, facts, ACCESS_YES))
+		r = open_in(c->include, c->include_count, facts, was_asked);
+	if (!r)
+		r = open_in(c->require, c->require_count, facts, was_asked);
+	return r ? r : open_in(c->exclude, c->exclude_count, facts, was_asked);
+}
+
+static const struct access_rule *open_in(const struct access_rule *list, size_t count,
+					 const struct access_facts *facts, bool was_asked)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct access_rule *r = &list[i];
+
+		if (access_rule_answer(r, facts) != ACCESS_UNKNOWN)
+			continue;
+		if (r->selector == ACCESS_GROUP)
+			r = open_rule(&r->group->conditions, facts, was_asked);
+		else if (access_rule_was_asked(r, facts) != was_asked)
+			r = NULL;
+		if (r)
+			return r;
+	}
+	return NULL;
+}
+
 /* Allow and Block. Of somebody who has not signed in a Block policy may be open: the next ones are asked
- * then, for a login makes sense only where one of them may allow. */
+ * then, for a login makes sense only where one of them may allow. Of somebody who has, only an external service leaves
+ * one open: it is asked, and if that has failed already, what might let them in does not, and what might keep them out
+ * does. */
 static struct access_verdict decide_person(const struct access_policy *const *policies,
 					   size_t count, const struct access_facts *facts)
 {
-	struct access_why why = { .step = ACCESS_NOT_INCLUDED };
+	struct access_why why = { .step = ACCESS_NOT_INCLUDED }, unsure = why;
 
 	for (size_t i = 0; i < count; i++) {
 		const struct access_policy *p = policies[i];
@@ -345,19 +381,25 @@ static struct access_verdict decide_person(const struct access_policy *const *po
 		answer = access_conditions_answer(&p->conditions, facts, &why);
 		if (answer == ACCESS_NO)
 			continue;
-		if (facts->has_identity) {
-			if (answer == ACCESS_UNKNOWN)
+		if (facts->has_identity && answer == ACCESS_UNKNOWN) {
+			why.rule = open_rule(&p->conditions, facts, false);
+			if (why.rule)
 				return verdict(ACCESS_ASK, p, &why);
+			why.rule = open_rule(&p->conditions, facts, true);
+			if (p->decision == ACCESS_BLOCK)
+				return verdict(ACCESS_REFUSED, p, &why);
+			unsure = unsure.rule ? unsure : why;
+			continue;
+		}
+		if (facts->has_identity)
 			return verdict(p->decision == ACCESS_ALLOW ? ACCESS_ALLOWED : ACCESS_REFUSED,
 				       p, &why);
-		}
 		if (p->decision == ACCESS_ALLOW)
 			return verdict(ACCESS_SIGN_IN, p, &why);
 		if (answer == ACCESS_YES)
 			return verdict(ACCESS_REFUSED, p, &why);
 	}
-	why = (struct access_why){ .step = ACCESS_NOT_INCLUDED };
-	return verdict(ACCESS_REFUSED, NULL, &why);
+	return verdict(ACCESS_REFUSED, NULL, &unsure);
 }
 
 struct access_verdict access_decide(const struct access_policy *const *policies, size_t count,
@@ -385,10 +427,18 @@ struct bytes access_verdict_text(const struct access_verdict *v, struct arena *a
 		[ACCESS_SERVICE] = "let in as a service",
 		[ACCESS_ALLOWED] = "allowed",
 		[ACCESS_SIGN_IN] = "has to sign in",
-		[ACCESS_ASK] = "not decided yet",
 	};
 	struct bytes rule;
 
+	if (access_verdict_is_unsure(v))
+		return arena_printf(arena, "refused%s%s: " BYTES_FMT " did not answer",
+				    v->policy ? " by policy " : "",
+				    v->policy ? v->policy->name : "", BYTES_ARG(v->why.rule->value));
+	if (v->outcome == ACCESS_ASK)
+		return arena_printf(arena,
+				    "not decided yet by policy %s: " BYTES_FMT
+				    " is asked when they sign in",
+				    v->policy->name, BYTES_ARG(v->why.rule->value));
 	if (!v->policy)
 		return BYTES_LIT("refused: no policy lets them in");
 	rule = v->why.rule ? access_rule_text(v->why.rule, arena) : BYTES_LIT("no rule");

@@ -54,7 +54,7 @@ enum access_outcome {
 	ACCESS_SERVICE, /* Service Auth */
 	ACCESS_ALLOWED, /* a person who may */
 	ACCESS_SIGN_IN, /* somebody who signs in might pass */
-	ACCESS_ASK,     /* an external service has to be asked: why.rule says which */
+	ACCESS_ASK,     /* an external service has to be asked: why.rule is its rule */
 };
 
 struct access_verdict {
@@ -62,6 +62,13 @@ struct access_verdict {
 	const struct access_policy *policy; /* which decided; NULL: none, and so it is refused */
 	struct access_why why;              /* of that policy */
 };
+
+/* Refused because an external service was asked and did not answer: why.rule is its rule. A policy that depends on
+ * it lets nobody in, and keeps out whom it might keep out. */
+static inline bool access_verdict_is_unsure(const struct access_verdict *v)
+{
+	return v->outcome == ACCESS_REFUSED && v->why.step == ACCESS_OPEN;
+}
 
 /* "allow", "deny", "bypass", "non_identity". */
 const char *access_decision_name(enum access_decision decision);

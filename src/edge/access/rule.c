@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/encode.h"
+#include "base/hash.h"
 #include "base/nearest.h"
 #include "edge/access/policy.h"
 
@@ -120,6 +122,24 @@ static bool is_url(struct bytes text)
 	return bytes_starts_with(text, BYTES_LIT("https://")) && text.len > 8;
 }
 
+/* Tokens hold it, which are cookies of 4096 bytes, and services see them. */
+#define MARK_BYTES 12
+
+struct bytes access_external_mark(struct arena *arena, struct bytes evaluate_url,
+				  struct bytes keys_url)
+{
+	uint8_t hash[HASH_SHA256_BYTES];
+	char *text = (char *)arena_alloc_bytes(arena, base64_size(MARK_BYTES) + 1);
+	size_t len;
+
+	hash_sha256(arena_printf(arena, BYTES_FMT " " BYTES_FMT, BYTES_ARG(evaluate_url),
+				 BYTES_ARG(keys_url)),
+		    hash);
+	len = base64_encode(BASE64_URL_RAW, bytes_of(hash, MARK_BYTES), text);
+	text[len] = 0;
+	return bytes_of(text, len);
+}
+
 /* "10.0.0.0/8", or one address. */
 static bool parse_network(struct bytes text, struct network *ret)
 {
@@ -171,6 +191,7 @@ static int check_value(struct access_rule *r, struct arena *arena, struct err *e
 		if (!is_url(r->value) || !is_url(r->detail))
 			return err_set(err, E_PARSE,
 				       "external_evaluation: both URLs begin with https://");
+		r->mark = access_external_mark(arena, r->value, r->detail);
 		return 0;
 	default:
 		return 0;
@@ -204,6 +225,13 @@ int access_rule_parse(const json_t *object, struct arena *arena, struct access_r
 		r = take_text(f, body, f->detail, f->is_detail_optional, arena, &ret->detail, err);
 	if (r == 0 && f->has_idp)
 		r = take_text(f, body, "identity_provider_id", false, arena, &ret->idp, err);
+	ret->ca_file = "";
+	if (r == 0 && f->selector == ACCESS_EXTERNAL) {
+		struct bytes ca = BYTES_NONE;
+
+		r = take_text(f, body, "ca_file", true, arena, &ca, err);
+		ret->ca_file = arena_strdup(arena, ca);
+	}
 	return r < 0 ? r : check_value(ret, arena, err);
 }
 
@@ -226,6 +254,7 @@ json_t *access_rule_json(const struct access_rule *r)
 	}
 	put_text(body, f->detail, r->detail);
 	put_text(body, "identity_provider_id", r->idp);
+	put_text(body, "ca_file", bytes_str(r->ca_file));
 	return json_pack("{s:o}", r->kind, body);
 }
 
@@ -334,12 +363,25 @@ static bool has_claim(const json_t *claims, const struct access_rule *r)
 	return false;
 }
 
-static enum access_answer external_answer(const struct access_facts *facts, struct bytes url)
+static const struct access_external_answer *external_find(const struct access_facts *facts,
+							  struct bytes mark)
 {
 	for (size_t i = 0; i < facts->external_count; i++)
-		if (bytes_eq(facts->external[i].url, url))
-			return facts->external[i].is_in ? ACCESS_YES : ACCESS_NO;
-	return ACCESS_UNKNOWN;
+		if (bytes_eq(facts->external[i].mark, mark))
+			return &facts->external[i];
+	return NULL;
+}
+
+static enum access_answer external_answer(const struct access_facts *facts, struct bytes mark)
+{
+	const struct access_external_answer *found = external_find(facts, mark);
+
+	return found ? found->answer : ACCESS_UNKNOWN;
+}
+
+bool access_rule_was_asked(const struct access_rule *r, const struct access_facts *facts)
+{
+	return external_find(facts, r->mark) != NULL;
 }
 
 static enum access_answer of_person(const struct access_rule *r, const struct access_facts *facts)
@@ -373,7 +415,7 @@ static enum access_answer of_person(const struct access_rule *r, const struct ac
 		yes = has_claim(facts->claims, r);
 		break;
 	case ACCESS_EXTERNAL:
-		return external_answer(facts, r->value);
+		return external_answer(facts, r->mark);
 	default:
 		break;
 	}

@@ -44,6 +44,8 @@ struct access_rule {
 	struct bytes value; /* the address, domain, token id, organisation, claim's name, URL … */
 	struct bytes detail;    /* the team, the claim's value, the URL of the keys; may be empty */
 	struct bytes idp;       /* only who came by this identity provider; empty: by any */
+	struct bytes mark;      /* ACCESS_EXTERNAL: stands for its URLs, in tokens */
+	const char *ca_file;    /* ACCESS_EXTERNAL: who vouches for its service, too; "": nobody */
 	struct network network; /* ACCESS_IP */
 	const struct access_group *group; /* ACCESS_GROUP, once access_group_link() has found it */
 };
@@ -57,8 +59,8 @@ struct access_membership {
 
 /* What an external service said of this visitor. */
 struct access_external_answer {
-	struct bytes url;
-	bool is_in;
+	struct bytes mark;         /* of the rule */
+	enum access_answer answer; /* ACCESS_UNKNOWN: it was asked, and gave none that counts */
 };
 
 /* Borrowed, all of it. */
@@ -95,5 +97,10 @@ json_t *access_rule_json(const struct access_rule *r);
 struct bytes access_rule_text(const struct access_rule *r, struct arena *arena);
 /* Does it depend on who the visitor is, and not just on the request? Groups: if one of their rules does. */
 bool access_rule_needs_identity(const struct access_rule *r);
+/* ACCESS_EXTERNAL: has its service been asked, whatever came of it? */
+bool access_rule_was_asked(const struct access_rule *r, const struct access_facts *facts);
+/* The mark of a rule with these URLs: short, and it does not tell them. In `arena`. */
+struct bytes access_external_mark(struct arena *arena, struct bytes evaluate_url,
+				  struct bytes keys_url);
 /* Groups must be linked. */
 enum access_answer access_rule_answer(const struct access_rule *r, const struct access_facts *facts);

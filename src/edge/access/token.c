@@ -81,6 +81,18 @@ struct bytes access_token_audience(struct bytes token, struct arena *arena)
 	return audience;
 }
 
+enum access_answer access_external_of_json(const json_t *value)
+{
+	if (json_is_boolean(value))
+		return json_is_true(value) ? ACCESS_YES : ACCESS_NO;
+	return ACCESS_UNKNOWN;
+}
+
+json_t *access_external_json(enum access_answer answer)
+{
+	return answer == ACCESS_UNKNOWN ? json_null() : json_boolean(answer == ACCESS_YES);
+}
+
 int access_token_check(const struct key_set *keys, struct bytes token, enum access_token_type type,
 		       const char *issuer, const char *audience, usec now, struct arena *arena,
 		       struct access_claims *ret, struct err *err)

@@ -10,9 +10,14 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "edge/access/rule.h"
 #include "jose/key_set.h"
 
 struct access_keys;
+
+/* In tokens of applications and of sign-ins: what external services said, {mark of the rule: true, false, or null for
+ * one that did not answer}. */
+#define ACCESS_EXTERNAL_CLAIM "external"
 
 enum access_token_type { TOKEN_APP, TOKEN_ORG, TOKEN_META, TOKEN_LOGIN, TOKEN_TYPES };
 
@@ -45,6 +50,10 @@ struct access_claims {
 /* What it says whom it is for, unchecked: to find out whom to check it for, which is dear. Empty when nothing can be
  * read. In the arena. Any thread. */
 struct bytes access_token_audience(struct bytes token, struct arena *arena);
+
+/* A value of that claim, and back; a new reference. */
+enum access_answer access_external_of_json(const json_t *value);
+json_t *access_external_json(enum access_answer answer);
 
 /* As jwt_verify() (jose/jwt.h), and E_DENIED for a token of another type. The key set's thread. */
 int access_token_check(const struct key_set *keys, struct bytes token, enum access_token_type type,

@@ -97,7 +97,13 @@ static struct access_facts facts_of(struct setup *s, json_t *who)
 	struct access_external_answer *answers =
 		arena_alloc(&s->arena, json_object_size(external) * sizeof(*answers) + 1);
 	json_object_foreach(external, key, value) answers[f.external_count++] =
-		(struct access_external_answer){ bytes_str(key), json_is_true(value) };
+		(struct access_external_answer){
+			access_external_mark(&s->arena, bytes_str(key),
+					     BYTES_LIT("https://judge.example.com/keys")),
+			json_is_null(value)   ? ACCESS_UNKNOWN
+			: json_is_true(value) ? ACCESS_YES
+					      : ACCESS_NO,
+		};
 	f.external = answers;
 	return f;
 }
