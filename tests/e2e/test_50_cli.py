@@ -389,6 +389,25 @@ def test_ingress_validate_refuses_unknown_keys(bare, tmp_path):
 """
 
 
+TWO_ISSUERS = """ingress:
+  - service: http_status:404
+    originRequest:
+      access: {required: true, teamName: acme, issuer: "https://adit.example.com", audTag: [a]}
+"""
+
+
+def test_ingress_validate_refuses_two_issuers_for_one_lock(bare, tmp_path):
+    done, path = validate(bare, tmp_path, TWO_ISSUERS)
+    if bare.kind == "stock":
+        return
+    assert done.returncode == 1 and "OK" not in done.stdout
+    assert f'{path}:4:56: access.issuer is "https://adit.example.com", but access.teamName "acme"' in done.stderr
+    good, _ = validate(bare, tmp_path, TWO_ISSUERS.replace("teamName: acme, ", ""))
+    assert (good.returncode, "OK" in good.stdout) == (0, True), good
+    done, _ = validate(bare, tmp_path, TWO_ISSUERS.replace("teamName: acme, ", "").replace("https://", "http://"))
+    assert done.returncode == 1 and f"{path}:4:40: access.issuer is" in done.stderr
+
+
 def test_ingress_validate_json(bare):
     done = bare.run("tunnel", "ingress", "validate", "--json", '{"ingress":[{"service":"http_status:404"}]}')
     assert (done.returncode, done.stdout) == (0, "Validating rules from cmdline flag --json\nOK\n"), done

@@ -31,7 +31,7 @@ void ingress_origin_defaults(struct ingress_origin *origin)
 		.tcp_keepalive = 30 * USEC_PER_SEC,
 		.keepalive_timeout = 90 * USEC_PER_SEC,
 		.keepalive_connections = 100,
-		.access = { .team_name = "", .issuer = "", .environment = "" },
+		.access = { .team_name = "", .issuer = "", .own_issuer = "", .environment = "" },
 		.proxy_address = "127.0.0.1",
 	};
 }

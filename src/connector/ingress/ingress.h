@@ -59,6 +59,8 @@ struct ingress_access {
 	 * URL of an issuer. */
 	const char *team_name;
 	const char *issuer; /* "" when none; who must have signed: "https://team.cloudflareaccess.com" */
+	/* The key `issuer`, ours alone; as written, "" when none. `issuer` above is the same then. */
+	const char *own_issuer;
 	const char *environment; /* "" or "fed" */
 	const char *const *audiences;
 	size_t audience_count;

@@ -95,7 +95,7 @@ static void put_access(const struct writing *w, const struct ingress_access *acc
 	json_t *o;
 
 	if (!w->is_complete && !access->is_required && !*access->team_name &&
-	    !access->audience_count && !*access->environment)
+	    !*access->own_issuer && !access->audience_count && !*access->environment)
 		return;
 	o = json_object();
 	if (access->is_required)
@@ -107,6 +107,8 @@ static void put_access(const struct writing *w, const struct ingress_access *acc
 				    : json_null());
 	if (*access->environment)
 		json_object_set_new(o, "environment", json_string(access->environment));
+	if (*access->own_issuer)
+		json_object_set_new(o, "issuer", json_string(access->own_issuer));
 	put(w, "access", o);
 }
 

@@ -14,36 +14,65 @@
 /* ------------------------------------------------------------------------------------------
  * access */
 
+/* The rest of an https:// URL, or NULL. */
+static const char *behind_https(const char *text)
+{
+	static const char https[] = "https://";
+
+	return strncmp(text, https, strlen(https)) == 0 ? text + strlen(https) : NULL;
+}
+
+/* What stands in a host and port, and in a path where there may be one. */
+static bool is_place(const char *text, bool may_have_path)
+{
+	for (const char *c = text; *c; c++) {
+		bool is_word = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
+			       (*c >= '0' && *c <= '9') || strchr("-_.:[]", *c);
+		if (!is_word && !(may_have_path && strchr("/~%", *c)))
+			return false;
+	}
+	return *text && *text != '/';
+}
+
 /* "team", "host.example.com:8443" or "https://host/path". */
 static bool is_team_name(const char *name)
 {
-	static const char https[] = "https://";
-	const char *rest = name;
-	bool is_url = strncmp(name, https, strlen(https)) == 0;
+	const char *rest = behind_https(name);
 
-	if (is_url)
-		rest = name + strlen(https);
-	for (const char *c = rest; *c; c++) {
-		bool is_word = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
-			       (*c >= '0' && *c <= '9') || strchr("-_.:[]", *c);
-		if (!is_word && !(is_url && strchr("/~%", *c)))
-			return false;
-	}
-	return *rest && *rest != '/';
+	return rest ? is_place(rest, true) : is_place(name, false);
 }
 
 static int team_name_read(struct origin_reading *r, const struct yaml_node *n, const char **ret)
 {
-	int result = yaml_as_string(n, ret, r->err);
+	const char *text = "";
+	int result = yaml_as_string(n, &text, r->err);
 
-	if (result < 0 || !**ret)
+	/* "" stays what it was: the document does not live as long. */
+	if (result < 0 || !*text)
 		return result;
-	if (strlen(*ret) > LIMIT_TEAM_NAME || !is_team_name(*ret))
+	if (strlen(text) > LIMIT_TEAM_NAME || !is_team_name(text))
 		return yaml_error(n, r->err,
 				  "access.teamName is \"%.100s\"; a team's name, a host name or an "
 				  "https:// URL without a query is allowed",
-				  *ret);
-	*ret = arena_strdup(&r->in->arena, bytes_str(*ret));
+				  text);
+	*ret = arena_strdup(&r->in->arena, bytes_str(text));
+	return 0;
+}
+
+static int issuer_read(struct origin_reading *r, const struct yaml_node *n, const char **ret)
+{
+	const char *text = "";
+	int result = yaml_as_string(n, &text, r->err);
+
+	if (result < 0 || !*text)
+		return result;
+	if (strlen(text) > LIMIT_TEAM_NAME || !behind_https(text) ||
+	    !is_place(behind_https(text), true))
+		return yaml_error(n, r->err,
+				  "access.issuer is \"%.100s\"; an https:// URL without a query is "
+				  "allowed, such as that of an edge's control host",
+				  text);
+	*ret = arena_strdup(&r->in->arena, bytes_str(text));
 	return 0;
 }
 
@@ -52,7 +81,7 @@ static const char *issuer_of(struct ingress *in, const struct ingress_access *ac
 {
 	const char *name = access->team_name;
 
-	if (!*name || strncmp(name, "https://", 8) == 0)
+	if (!*name || behind_https(name))
 		return name;
 	if (strpbrk(name, ".:"))
 		return ingress_text(in, "https://%s", name);
@@ -79,23 +108,46 @@ static int audiences_read(struct origin_reading *r, const struct yaml_node *n,
 	return result;
 }
 
+/* Who must have signed, from what was said of it. Two words for one thing have to mean the same. */
+static int issuer_choose(struct origin_reading *r, const struct yaml_node *issuer,
+			 struct ingress_access *access)
+{
+	access->issuer = issuer_of(r->in, access);
+	if (!*access->own_issuer)
+		return 0;
+	if (*access->issuer && strcmp(access->issuer, access->own_issuer) != 0)
+		return yaml_error(issuer, r->err,
+				  "access.issuer is \"%.200s\", but access.teamName \"%.100s\" means "
+				  "\"%.200s\"; leave one of them out",
+				  access->own_issuer, access->team_name, access->issuer);
+	access->issuer = access->own_issuer;
+	return 0;
+}
+
 int origin_read_access(struct origin_reading *r, const struct yaml_node *n)
 {
-	static const char *const known[] = { "required", "teamName", "audTag", "environment" };
+	static const char *const known[] = { "required", "teamName", "audTag", "environment",
+					     "issuer" };
 	const struct yaml_node *required = yaml_get(n, "required"), *team = yaml_get(n, "teamName"),
-			       *environment = yaml_get(n, "environment");
-	struct ingress_access access = { .team_name = "", .issuer = "", .environment = "" };
+			       *environment = yaml_get(n, "environment"),
+			       *issuer = yaml_get(n, "issuer");
+	struct ingress_access access = { .team_name = "",
+					 .issuer = "",
+					 .own_issuer = "",
+					 .environment = "" };
 	int result = 0;
 
 	if (yaml_kind(n) != YAML_MAPPING)
 		return yaml_error(n, r->err,
-				  "originRequest.access is not a map of required, teamName, audTag "
-				  "and environment");
+				  "originRequest.access is not a map of required, teamName, issuer, "
+				  "audTag and environment");
 	ingress_check_keys(r->in, n, "access", known, ARRAY_LEN(known));
 	if (yaml_kind(required) != YAML_NULL)
 		result = yaml_as_bool(required, &access.is_required, r->err);
 	if (result == 0 && yaml_kind(team) != YAML_NULL)
 		result = team_name_read(r, team, &access.team_name);
+	if (result == 0 && yaml_kind(issuer) != YAML_NULL)
+		result = issuer_read(r, issuer, &access.own_issuer);
 	if (result == 0 && yaml_kind(environment) != YAML_NULL)
 		result = yaml_as_string(environment, &access.environment, r->err);
 	if (result == 0)
@@ -107,10 +159,12 @@ int origin_read_access(struct origin_reading *r, const struct yaml_node *n)
 				  "access.environment is \"%.60s\"; \"fed\" and \"\" are allowed",
 				  access.environment);
 	access.environment = *access.environment ? "fed" : "";
-	if (access.is_required && !*access.team_name && access.audience_count)
+	if (access.is_required && !*access.team_name && !*access.own_issuer && access.audience_count)
 		return err_set(r->err, E_INVALID,
 			       "access.TeamName cannot be blank when access.audTags are present");
-	access.issuer = issuer_of(r->in, &access);
+	result = issuer_choose(r, issuer, &access);
+	if (result < 0)
+		return result;
 	r->origin->access = access;
 	return 0;
 }

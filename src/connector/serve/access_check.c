@@ -13,6 +13,7 @@ struct parked {
 	struct exchange *x;
 	struct access_team *team;
 	struct bytes token;
+	bool is_again; /* it waits for the second time */
 	struct access_wait wait;
 	struct timer deadline;
 };
@@ -60,8 +61,9 @@ static enum handled fail(struct exchange *x, const char *why)
 
 /* --- Parking ---------------------------------------------------------------------------------- */
 
+/* `parked`: NULL when the exchange comes for the first time. */
 static enum handled check(struct exchange *x, struct access_team *team, struct bytes token,
-			  bool may_park);
+			  struct parked *parked);
 
 static void unpark(struct parked *p)
 {
@@ -75,7 +77,7 @@ static void on_keys(struct access_wait *w)
 	struct exchange *x = p->x;
 
 	unpark(p);
-	switch (check(x, p->team, p->token, false)) {
+	switch (check(x, p->team, p->token, p)) {
 	case HANDLED_NEXT:
 		exchange_resume(x);
 		break;
@@ -114,6 +116,14 @@ static const struct exchange_answerer parking = {
 	.on_cancelled = on_cancelled,
 };
 
+static bool wait_for_keys(struct parked *p)
+{
+	if (!access_team_wait(p->team, &p->wait))
+		return false;
+	timer_set(&p->deadline, LIMIT_ACCESS_WAIT_MS);
+	return true;
+}
+
 static bool park(struct exchange *x, struct access_team *team, struct bytes token)
 {
 	struct parked *p = arena_alloc(&x->arena, sizeof(*p));
@@ -123,18 +133,26 @@ static bool park(struct exchange *x, struct access_team *team, struct bytes toke
 	p->token = token;
 	p->wait.done = on_keys;
 	list_init(&p->wait.node);
-	if (!access_team_wait(team, &p->wait))
-		return false;
 	timer_init(&p->deadline, x->loop, on_deadline);
-	timer_set(&p->deadline, LIMIT_ACCESS_WAIT_MS);
+	if (!wait_for_keys(p))
+		return false;
 	exchange_answer_by(x, &parking, p);
 	return true;
+}
+
+/* Keys that were on their way already when the token came may be older than it: then it waits once more. */
+static bool park_again(struct parked *p)
+{
+	if (p->is_again || !p->wait.is_late)
+		return false;
+	p->is_again = true;
+	return wait_for_keys(p);
 }
 
 /* --- The check -------------------------------------------------------------------------------- */
 
 static enum handled check(struct exchange *x, struct access_team *team, struct bytes token,
-			  bool may_park)
+			  struct parked *parked)
 {
 	const struct ingress_access *access =
 		&((const struct ingress_rule *)x->route)->origin.access;
@@ -151,7 +169,7 @@ static enum handled check(struct exchange *x, struct access_team *team, struct b
 
 	if (r == 0)
 		return HANDLED_NEXT;
-	if (r == E_NOT_FOUND && may_park && park(x, team, token))
+	if (r == E_NOT_FOUND && (parked ? park_again(parked) : park(x, team, token)))
 		return HANDLED_TAKEN;
 	if (!keys) {
 		const char *why = access_team_error(team)->text;
@@ -183,5 +201,5 @@ enum handled access_check_handle(struct exchange *x, void *ctx)
 		return refuse(x, "there is more than one");
 	if (access->audience_count == 0)
 		return forbid(x, "the rule names no audTag");
-	return check(x, access_team_get(s->issuer_keys, access->issuer), token, true);
+	return check(x, access_team_get(s->issuer_keys, access->issuer), token, NULL);
 }

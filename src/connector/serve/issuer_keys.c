@@ -12,10 +12,12 @@
 #define KEYS_FRESH (3600 * USEC_PER_SEC)
 /* So long an issuer may be out of reach; a key that was withdrawn must not open doors for ever. */
 #define KEYS_GOOD (24 * KEYS_FRESH)
-/* Between two fetches: tokens with invented key ids must not make us a nuisance to the issuer. */
-#define FETCH_AGAIN (60 * USEC_PER_SEC)
-/* While there are no keys at all nobody is served: the next try comes sooner. */
-#define FETCH_AGAIN_WITHOUT (5 * USEC_PER_SEC)
+/* Between two fetches of keys that are only old: an issuer that is down is asked, and the log told, this often. */
+#define FETCH_AGAIN_OLD (60 * USEC_PER_SEC)
+/* Between two fetches that somebody waits for: there are no keys, or a token names one that is not among them. A key
+ * that signs at once (a rotation by hand) is noticed so soon, and tokens with invented key ids do not make us a
+ * nuisance to the issuer. */
+#define FETCH_AGAIN (5 * USEC_PER_SEC)
 
 struct access_team {
 	struct issuer_keys *owner; /* borrowed */
@@ -23,6 +25,7 @@ struct access_team {
 	struct key_set *keys;      /* owned; NULL: none */
 	struct list waiting;       /* struct access_wait */
 	struct list queued;        /* in issuer_keys.queue, until a thread may be had */
+	struct timer again;        /* when those who wait may have a fetch */
 	bool is_fetching, was_tried;
 	usec fetched_at, tried_at;
 	struct err err;
@@ -84,6 +87,7 @@ struct issuer_keys *issuer_keys_free(struct issuer_keys *k)
 	while (map_next(k->teams, &cursor, &issuer, &value)) {
 		struct access_team *team = value;
 		list_remove(&team->queued);
+		timer_stop(&team->again);
 		LIST_FOR_EACH(node, &team->waiting)
 			access_wait_cancel(LIST_ENTRY(node, struct access_wait, node));
 	}
@@ -92,6 +96,8 @@ struct issuer_keys *issuer_keys_free(struct issuer_keys *k)
 		destroy(k);
 	return NULL;
 }
+
+static void on_again(struct timer *t);
 
 struct access_team *access_team_get(struct issuer_keys *k, const char *issuer)
 {
@@ -108,6 +114,7 @@ struct access_team *access_team_get(struct issuer_keys *k, const char *issuer)
 	team->url = mem_printf(BYTES_FMT "/cdn-cgi/access/certs", BYTES_ARG(base));
 	list_init(&team->waiting);
 	list_init(&team->queued);
+	timer_init(&team->again, k->loop, on_again);
 	map_put(k->teams, bytes_str(issuer), team);
 	return team;
 }
@@ -200,21 +207,32 @@ static void start_next(struct issuer_keys *k)
 	}
 }
 
-/* False when the last try was a moment ago. */
-static bool start_fetch(struct access_team *team)
+static void start_fetch(struct access_team *team)
 {
-	usec now = loop_now(team->owner->loop);
-
 	if (team->is_fetching)
-		return true;
-	if (team->was_tried &&
-	    now - team->tried_at < (team->keys ? FETCH_AGAIN : FETCH_AGAIN_WITHOUT))
-		return false;
+		return;
+	timer_stop(&team->again);
 	team->is_fetching = team->was_tried = true;
-	team->tried_at = now;
+	team->tried_at = loop_now(team->owner->loop);
 	list_append(&team->owner->queue, &team->queued);
 	start_next(team->owner);
-	return true;
+}
+
+/* How long until the next fetch, `gap` being what lies between two; 0: now. */
+static usec fetch_wait(const struct access_team *team, usec gap)
+{
+	usec age = loop_now(team->owner->loop) - team->tried_at;
+
+	return team->was_tried && age < gap ? gap - age : 0;
+}
+
+static void on_again(struct timer *t)
+{
+	struct access_team *team = CONTAINER_OF(t, struct access_team, again);
+
+	/* Those who waited may have left. */
+	if (!list_is_empty(&team->waiting))
+		start_fetch(team);
 }
 
 /* --- What the check asks ---------------------------------------------------------------------- */
@@ -225,8 +243,8 @@ const struct key_set *access_team_keys(struct access_team *team)
 
 	if (team->keys && age > KEYS_GOOD)
 		team->keys = key_set_free(team->keys);
-	if (team->keys && age > KEYS_FRESH)
-		(void)start_fetch(team);
+	if (team->keys && age > KEYS_FRESH && fetch_wait(team, FETCH_AGAIN_OLD) == 0)
+		start_fetch(team);
 	return team->keys;
 }
 
@@ -238,12 +256,22 @@ const struct err *access_team_error(const struct access_team *team)
 bool access_team_wait(struct access_team *team, struct access_wait *w)
 {
 	struct issuer_keys *k = team->owner;
+	usec wait = team->is_fetching ? 0 : fetch_wait(team, FETCH_AGAIN);
 
-	if (k->waiting == LIMIT_ACCESS_WAITING || !start_fetch(team))
+	/* An issuer that just could not be reached: an answer at once is better than a late one. And those with
+	 * key ids that nobody knows do not get all the room there is. */
+	if (wait > 0 && (!team->keys || team->err.code || k->waiting >= LIMIT_ACCESS_WAITING / 2))
+		return false;
+	if (k->waiting >= LIMIT_ACCESS_WAITING)
 		return false;
 	k->waiting++;
 	w->team = team;
+	w->is_late = team->is_fetching;
 	list_append(&team->waiting, &w->node);
+	if (wait == 0)
+		start_fetch(team);
+	else if (!timer_is_set(&team->again))
+		timer_set(&team->again, wait / USEC_PER_MSEC + 1);
 	return true;
 }
 

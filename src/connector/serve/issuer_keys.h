@@ -3,7 +3,8 @@
  * ISSUER/cdn-cgi/access/certs is asked on a thread of the loop's pool, verified against the system's roots
  * (or SSL_CERT_FILE) and through the proxy of the environment. Keys are good for an hour; after that the next
  * request has them fetched anew and the old ones serve meanwhile, up to a day when the issuer cannot be
- * reached. Teams are few and named by the rules: they stay until the end. One loop.
+ * reached. A token that names a key which is not among them has them fetched sooner: once in five seconds at most,
+ * and it waits for that. Teams are few and named by the rules: they stay until the end. One loop.
  */
 #pragma once
 
@@ -30,12 +31,14 @@ const struct err *access_team_error(const struct access_team *team);
 struct access_wait {
 	struct list node;
 	struct access_team *team; /* borrowed; NULL when not waiting */
+	bool is_late;             /* what came was asked for before this began to wait */
 	void (*done)(struct access_wait *w);
 };
 
 /* Has newer keys fetched, because there are none or a token names one that is not among them. done() comes
- * once, when the fetch has ended, however it did; never inside this call. False when that cannot be: the
- * last try was a moment ago, or LIMIT_ACCESS_WAITING others wait. */
+ * once, when the fetch has ended, however it did; never inside this call. The fetch begins when the last one is five
+ * seconds old. False when that cannot be: the last one failed a moment ago, or too many others wait
+ * (LIMIT_ACCESS_WAITING; half of that while no fetch runs). */
 bool access_team_wait(struct access_team *team, struct access_wait *w);
 /* No done() after this; may be called at any time after access_team_wait(). */
 void access_wait_cancel(struct access_wait *w);

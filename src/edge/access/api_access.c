@@ -50,21 +50,32 @@ static enum ask_result answer_failure(struct ask *a, const struct err *err)
 	}
 }
 
-static void changed(struct ask *a, const char *action, enum access_kind kind, const char *name)
+static char *kept(struct ask *a, const char *text)
+{
+	return arena_strdup(&a->request->arena, bytes_str(text));
+}
+
+static void note(struct ask *a, const char *action, const char *subject, const char *detail)
 {
 	struct store_audit entry = {
-		.action = arena_strdup(
-			&a->request->arena,
-			arena_printf(&a->request->arena, "%s.%s", access_kind_text(kind), action)),
-		.actor = arena_strdup(&a->request->arena, bytes_str(a->actor)),
+		.action = kept(a, action),
+		.actor = kept(a, a->actor),
 		.address = arena_strdup(&a->request->arena, a->request->client_ip),
-		.subject = arena_strdup(&a->request->arena, bytes_str(name)),
-		.outcome = arena_strdup(&a->request->arena, BYTES_LIT("done")),
-		.detail = arena_strdup(&a->request->arena, BYTES_LIT("{}")),
+		.subject = kept(a, subject),
+		.outcome = kept(a, "done"),
+		.detail = kept(a, detail),
 	};
 
 	(void)store_audit_add(a->control->store, &entry, NULL);
 	control_changed(a->control);
+}
+
+static void changed(struct ask *a, const char *action, enum access_kind kind, const char *name)
+{
+	struct bytes text =
+		arena_printf(&a->request->arena, "%s.%s", access_kind_text(kind), action);
+
+	note(a, arena_strdup(&a->request->arena, text), name, "{}");
 }
 
 static const char *name_of(struct ask *a, const json_t *object)
@@ -343,12 +354,35 @@ enum ask_result api_access_revoke(struct ask *a)
 	return answer_result(a, json_pack("{s:s}", "id", id));
 }
 
+/* "now": a key that nobody has seen yet signs at once; "withdraw": so it does, and what was signed before is void. */
 enum ask_result api_access_rotate(struct ask *a)
 {
+	enum access_rotation how = ACCESS_ROTATE_SOON;
+	json_t *body = a->request->body.len ? ask_body(a) : json_object(), *now, *withdraw;
+	struct access_keys *keys = NULL;
 	struct err err = { 0 };
+	int r = 0;
 
-	if (access_view_rotate(a->control->store, true, NULL, &err) < 0)
+	if (!body)
+		return ASK_ANSWERED;
+	now = json_object_get(body, "now");
+	withdraw = json_object_get(body, "withdraw");
+	if ((now && !json_is_boolean(now)) || (withdraw && !json_is_boolean(withdraw)))
+		r = err_set(&err, E_INVALID, "\"now\" and \"withdraw\" are true or false");
+	if (json_is_true(withdraw))
+		how = ACCESS_ROTATE_WITHDRAW;
+	else if (json_is_true(now))
+		how = ACCESS_ROTATE_NOW;
+	json_decref(body);
+	if (r == 0)
+		r = access_view_rotate(a->control->store, how, &keys, &err);
+	if (r < 0)
 		return answer_failure(a, &err);
-	control_changed(a->control);
-	return answer_result(a, json_object());
+	usec next = access_keys_next(keys);
+	access_keys_free(keys);
+	note(a, "keys.rotate", "",
+	     how == ACCESS_ROTATE_WITHDRAW ? "{\"withdraw\":true}"
+	     : how == ACCESS_ROTATE_NOW    ? "{\"now\":true}"
+					   : "{}");
+	return answer_result(a, json_pack("{s:o}", "signs_at", api_time_json(next)));
 }

@@ -1,7 +1,7 @@
 /* The keys that Access signs its tokens with (RS256), and their public halves for everybody who checks them.
  *
- * A new key every six weeks; the ones before stay published until the last token they can have signed has
- * expired. Control thread.
+ * A new key every six weeks. It is published before it signs, so that whoever checks tokens knows it by then; the ones
+ * before stay published until the last token they can have signed has expired. Control thread.
  */
 #pragma once
 
@@ -16,7 +16,19 @@
 /* The longest session there is, and a day. */
 #define ACCESS_KEY_OVERLAP (32 * 24 * 3600 * USEC_PER_SEC)
 
+/* A change that is due is announced so early: verifiers that keep keys for a day, or look once a week, have it. */
+#define ACCESS_KEY_ANNOUNCE (7 * 24 * 3600 * USEC_PER_SEC)
+/* One by hand: verifiers that meet an unknown key ask again within a minute. */
+#define ACCESS_KEY_LEAD (2 * 60 * USEC_PER_SEC)
+
 struct access_keys;
+
+enum access_rotation {
+	ACCESS_ROTATE_DUE, /* what is due by now, and no more */
+	ACCESS_ROTATE_SOON, /* a key that is published long enough signs from now on, else one soon will */
+	ACCESS_ROTATE_NOW,      /* a key that nobody has seen signs from now on */
+	ACCESS_ROTATE_WITHDRAW, /* the same, and what was ever signed before is void */
+};
 
 /* One new key. `now`: wall time. E_UNSUPPORTED when libcjose is missing. Takes a tenth of a second or more. */
 struct access_keys *access_keys_new(usec now, struct err *err);
@@ -30,9 +42,11 @@ char *access_keys_text(const struct access_keys *k);
 char *access_keys_public(const struct access_keys *k);
 /* When the next change is due. */
 usec access_keys_due(const struct access_keys *k);
-/* A new key if the current one is old or `at_once`, and without those whose time is over. Returns whether anything
- * changed, or an error; nothing has changed then. */
-int access_keys_rotate(struct access_keys *k, usec now, bool at_once, struct err *err);
+/* When a key that is published will begin to sign; 0: there is none. */
+usec access_keys_next(const struct access_keys *k);
+/* Changes keys, and forgets those whose time is over. Returns whether anything changed, or an error; nothing has
+ * changed then. A tenth of a second when a key is made. */
+int access_keys_rotate(struct access_keys *k, usec now, enum access_rotation how, struct err *err);
 
 /* A token with these claims; the reference is taken. Owned by the caller. */
 char *access_keys_sign(const struct access_keys *k, json_t *claims);

@@ -7,7 +7,6 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/secret.h"
-#include "edge/access/keys.h"
 #include "store/store_access.h"
 
 #define COMPONENT "edge/access"
@@ -130,14 +129,15 @@ static int read_keys(struct store *store, struct access_keys **ret, struct err *
 	return *ret ? 0 : why.code;
 }
 
-int access_view_rotate(struct store *store, bool at_once, struct access_keys **ret, struct err *err)
+int access_view_rotate(struct store *store, enum access_rotation how, struct access_keys **ret,
+		       struct err *err)
 {
 	struct access_keys *keys;
 	int r = read_keys(store, &keys, err);
 
 	if (r < 0)
 		return r;
-	r = access_keys_rotate(keys, clock_wall_now(), at_once, err);
+	r = access_keys_rotate(keys, clock_wall_now(), how, err);
 	if (r > 0)
 		r = put_keys(store, keys, err);
 	if (r < 0 || !ret)
@@ -152,7 +152,7 @@ static int load_keys(struct access_view *v, struct store *store, struct err *err
 	struct err why = { 0 };
 	struct access_keys *keys = NULL;
 	size_t apps;
-	int r = access_view_rotate(store, false, &keys, &why);
+	int r = access_view_rotate(store, ACCESS_ROTATE_DUE, &keys, &why);
 
 	(void)access_set_apps(v->set, &apps);
 	v->keys_due = INT64_MAX;

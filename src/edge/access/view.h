@@ -3,9 +3,9 @@
  */
 #pragma once
 
+#include "edge/access/keys.h"
 #include "edge/access/set.h"
 
-struct access_keys;
 struct access_view;
 struct store;
 
@@ -22,9 +22,10 @@ const char *access_view_keys(const struct access_view *v);
 const char *access_view_issuer(const struct access_view *v);
 /* When there will be a new key, or an old one goes; INT64_MAX without keys. Wall time. */
 usec access_view_keys_due(const struct access_view *v);
-/* Changes the keys in the store if it is time, or `at_once`; *ret (may be NULL): the keys that hold, owned by the
- * caller. E_NOT_FOUND: there are none yet. Control thread; takes a tenth of a second when there is a new one. */
-int access_view_rotate(struct store *store, bool at_once, struct access_keys **ret, struct err *err);
+/* Changes the keys in the store; *ret (may be NULL): the keys that hold, owned by the caller. E_NOT_FOUND: there are
+ * none yet. Control thread; takes a tenth of a second when there is a new one. */
+int access_view_rotate(struct store *store, enum access_rotation how, struct access_keys **ret,
+		       struct err *err);
 /* Tokens for this application that were made before are over; wall time, 0: none are. */
 usec access_view_revoked(const struct access_view *v, const char *app_id);
 

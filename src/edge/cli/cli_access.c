@@ -514,11 +514,26 @@ int cli_access_ssh_ca(struct cli *c)
 
 int cli_access_rotate(struct cli *c)
 {
+	bool withdraws = cli_flag(c, "withdraw"), is_now = withdraws || cli_flag(c, "now");
+	json_t *result;
 	struct err err = { 0 };
 
-	if (cli_ask(c, "POST", "/admin/v1/access/keys/rotate", NULL, NULL, &err) < 0)
+	if (cli_ask(c, "POST", "/admin/v1/access/keys/rotate",
+		    json_pack("{s:b, s:b}", "now", (int)is_now, "withdraw", (int)withdraws),
+		    &result, &err) < 0)
 		return cli_fail(&err);
-	printf("Tokens are signed with a new key; those of the old one stay good until they end.\n");
+	if (c->is_json)
+		cli_print_json(result);
+	else if (withdraws)
+		printf("Tokens are signed with a new key; all that was signed before is void.\n");
+	else if (*member(result, "signs_at"))
+		printf("The next key is published. It signs from %s on; tokens of the old one stay good "
+		       "until they end.\n",
+		       member(result, "signs_at"));
+	else
+		printf("Tokens are signed with %s key; those of the old one stay good until they end.\n",
+		       is_now ? "a new" : "the next");
+	json_decref(result);
 	return EXIT_DONE;
 }
 

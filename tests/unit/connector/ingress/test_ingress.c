@@ -436,8 +436,8 @@ static void values_that_are_not_allowed_name_what_is(void **state)
 		  "1:33: originRequest.removeHeaders may not name Connection: it concerns one "
 		  "connection only and is made anew for each" },
 		{ "access: [a]",
-		  "1:25: originRequest.access is not a map of required, teamName, audTag and "
-		  "environment" },
+		  "1:25: originRequest.access is not a map of required, teamName, issuer, audTag "
+		  "and environment" },
 		{ "access: {environment: usa}",
 		  "1:39: access.environment is \"usa\"; \"fed\" and \"\" are allowed" },
 		{ "access: {teamName: 'a b'}",
@@ -446,6 +446,22 @@ static void values_that_are_not_allowed_name_what_is(void **state)
 		{ "access: {teamName: 'http://a'}",
 		  "1:36: access.teamName is \"http://a\"; a team's name, a host name or an https:// URL "
 		  "without a query is allowed" },
+		{ "access: {issuer: 'http://a'}",
+		  "1:34: access.issuer is \"http://a\"; an https:// URL without a query is allowed, "
+		  "such as that of an edge's control host" },
+		{ "access: {issuer: acme}",
+		  "1:34: access.issuer is \"acme\"; an https:// URL without a query is allowed, such "
+		  "as that of an edge's control host" },
+		{ "access: {issuer: 'https://a?b'}",
+		  "1:34: access.issuer is \"https://a?b\"; an https:// URL without a query is "
+		  "allowed, such as that of an edge's control host" },
+		{ "access: {issuer: 'https:///b'}",
+		  "1:34: access.issuer is \"https:///b\"; an https:// URL without a query is "
+		  "allowed, such as that of an edge's control host" },
+		{ "access: {issuer: [a]}", "1:34: expected string found list" },
+		{ "access: {teamName: acme, issuer: 'https://adit.example.com'}",
+		  "1:50: access.issuer is \"https://adit.example.com\", but access.teamName \"acme\" "
+		  "means \"https://acme.cloudflareaccess.com\"; leave one of them out" },
 		{ "access: {audTag: x}", "1:34: access.audTag is not a list of strings" },
 	};
 
@@ -502,6 +518,57 @@ static void access_of_a_rule_replaces_all_of_the_top_levels(void **state)
 	ingress_unref(in);
 }
 
+static void an_issuer_is_inherited_with_all_of_access(void **state)
+{
+	struct ingress *in = good(
+		"originRequest:\n  access: {required: true, issuer: 'https://e.example', audTag: [x]}\n"
+		"ingress:\n"
+		"- hostname: a.com\n  service: http://x\n"
+		/* Not a second issuer beside the first one: the whole of access is this. */
+		"  originRequest: {access: {required: true, teamName: t, audTag: [y]}}\n"
+		"- hostname: b.com\n  service: http://x\n"
+		"  originRequest: {connectTimeout: 1s}\n"
+		"- service: http://y\n");
+	const struct ingress_access *a = &ingress_rule(in, 0)->origin.access,
+				    *b = &ingress_rule(in, 1)->origin.access,
+				    *c = &ingress_rule(in, 2)->origin.access;
+
+	assert_string_equal(a->issuer, "https://t.cloudflareaccess.com");
+	assert_string_equal(a->own_issuer, "");
+	assert_string_equal(b->issuer, "https://e.example");
+	assert_true(b->is_required && c->is_required);
+	assert_string_equal(c->issuer, "https://e.example");
+	assert_string_equal(c->own_issuer, "https://e.example");
+	ingress_unref(in);
+}
+
+static void the_edge_may_send_an_issuer_too(void **state)
+{
+	static const char sent[] =
+		"{\"ingress\":[{\"service\":\"http://x\",\"originRequest\":{\"access\":{\"required\":"
+		"true,\"teamName\":\"\",\"audTag\":[\"a\"],\"issuer\":\"https://e.example\"}}}],"
+		"\"warp-routing\":{}}";
+	struct err err = { 0 };
+	struct ingress *in = load(sent, INGRESS_JSON, &err, NULL);
+	struct buf out;
+
+	if (!in)
+		fail_msg("%s", err.text);
+	assert_string_equal(ingress_rule(in, 0)->origin.access.issuer, "https://e.example");
+	/* And it is what the edge was told. */
+	buf_init(&out, 4096);
+	assert_int_equal(ingress_write_json(in, &out), 0);
+	char *text = buf_take_str(&out);
+	assert_string_equal(text, sent);
+	mem_free(text);
+	buf_done(&out);
+	ingress_unref(in);
+	assert_null(load("{\"ingress\":[{\"service\":\"http://x\",\"originRequest\":{\"access\":"
+			 "{\"teamName\":\"t\",\"issuer\":\"https://e.example\"}}}]}",
+			 INGRESS_JSON, &err, NULL));
+	assert_non_null(strstr(err.text, "leave one of them out"));
+}
+
 static void the_issuer_follows_from_the_teams_name(void **state)
 {
 	static const struct {
@@ -513,6 +580,15 @@ static void the_issuer_follows_from_the_teams_name(void **state)
 		{ "teamName: 'localhost:8443'", "https://localhost:8443" },
 		{ "teamName: 'https://sso.example.com/team/'", "https://sso.example.com/team/" },
 		{ "required: true", "" },
+		{ "issuer: 'https://adit.example.com'", "https://adit.example.com" },
+		{ "issuer: 'https://adit.example.com:8443/x', environment: fed",
+		  "https://adit.example.com:8443/x" },
+		{ "issuer: 'https://adit.example.com', teamName: ''", "https://adit.example.com" },
+		{ "issuer: '', teamName: acme", "https://acme.cloudflareaccess.com" },
+		/* Both, and they mean the same. */
+		{ "issuer: 'https://acme.cloudflareaccess.com', teamName: acme",
+		  "https://acme.cloudflareaccess.com" },
+		{ "issuer: 'https://a.example', teamName: a.example", "https://a.example" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -1125,6 +1201,8 @@ int main(void)
 		cmocka_unit_test(every_other_option_is_read_too),
 		cmocka_unit_test(values_that_are_not_allowed_name_what_is),
 		cmocka_unit_test(access_of_a_rule_replaces_all_of_the_top_levels),
+		cmocka_unit_test(an_issuer_is_inherited_with_all_of_access),
+		cmocka_unit_test(the_edge_may_send_an_issuer_too),
 		cmocka_unit_test(the_issuer_follows_from_the_teams_name),
 		cmocka_unit_test(ip_rules_decide_who_is_reached),
 		cmocka_unit_test(what_cannot_work_is_told_once),

@@ -202,29 +202,118 @@ static void forgeries_are_refused(void **state)
 	key_set_free(set);
 }
 
+static size_t count_published(void)
+{
+	struct key_set *set = published_by(keys);
+	size_t count = key_set_count(set);
+
+	key_set_free(set);
+	return count;
+}
+
 static void keys_change_with_overlap(void **state)
 {
-	char *old = mint(TOKEN_APP);
+	char *old = mint(TOKEN_APP), *other;
 	struct access_claims c;
 	struct key_set *set;
 	struct err err = { 0 };
-	usec later = NOW + ACCESS_KEY_LIFE;
+	usec later = NOW + ACCESS_KEY_LIFE, announced = later - ACCESS_KEY_ANNOUNCE;
 
 	(void)state;
+	/* The next one is published, and signs a week later. */
+	assert_int_equal(access_keys_due(keys), announced);
+	assert_int_equal(access_keys_rotate(keys, announced - 1, ACCESS_ROTATE_DUE, &err), 0);
+	assert_int_equal(count_published(), 1);
+	assert_int_equal(access_keys_next(keys), 0);
+	assert_int_equal(access_keys_rotate(keys, announced, ACCESS_ROTATE_DUE, &err), 1);
+	assert_int_equal(count_published(), 2);
+	assert_int_equal(access_keys_next(keys), later);
 	assert_int_equal(access_keys_due(keys), later);
-	assert_int_equal(access_keys_rotate(keys, later - 1, false, &err), 0);
-	assert_int_equal(access_keys_rotate(keys, later, false, &err), 1);
+	set = published_by(keys);
+	assert_int_equal(access_keys_rotate(keys, later - 1, ACCESS_ROTATE_DUE, &err), 0);
+	assert_int_equal(access_keys_rotate(keys, later, ACCESS_ROTATE_DUE, &err), 1);
+	assert_int_equal(access_keys_next(keys), 0);
+	assert_int_equal(count_published(), 2);
+	/* Who fetched the keys a week ago knows both. */
+	other = mint(TOKEN_APP);
+	assert_int_equal(check(set, old, TOKEN_APP, ISSUER, AUD_1, NOW, &c), 0);
+	assert_int_equal(check(set, other, TOKEN_APP, ISSUER, AUD_1, NOW, &c), 0);
+	key_set_free(set);
+	mem_free(other);
+
+	usec gone = later + ACCESS_KEY_OVERLAP;
+	assert_int_equal(access_keys_due(keys), gone);
+	assert_int_equal(access_keys_rotate(keys, gone, ACCESS_ROTATE_DUE, &err), 1);
+	set = published_by(keys);
+	assert_int_equal(key_set_count(set), 1);
+	assert_int_equal(check(set, old, TOKEN_APP, ISSUER, AUD_1, NOW, &c), E_NOT_FOUND);
+	key_set_free(set);
+	mem_free(old);
+}
+
+static void a_change_by_hand_is_announced_too(void **state)
+{
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(access_keys_rotate(keys, NOW, ACCESS_ROTATE_SOON, &err), 1);
+	assert_int_equal(access_keys_next(keys), NOW + ACCESS_KEY_LEAD);
+	assert_int_equal(count_published(), 2);
+	/* Asked for again, it is not put off. */
+	assert_int_equal(access_keys_rotate(keys, NOW + 1, ACCESS_ROTATE_SOON, &err), 0);
+	assert_int_equal(access_keys_due(keys), NOW + ACCESS_KEY_LEAD);
+	assert_int_equal(access_keys_rotate(keys, NOW + ACCESS_KEY_LEAD, ACCESS_ROTATE_DUE, &err),
+			 1);
+	assert_int_equal(access_keys_next(keys), 0);
+
+	/* One that has been published for days signs at once. */
+	usec due = NOW + ACCESS_KEY_LEAD + ACCESS_KEY_LIFE - ACCESS_KEY_ANNOUNCE;
+	assert_int_equal(access_keys_rotate(keys, due, ACCESS_ROTATE_DUE, &err), 1);
+	assert_int_equal(access_keys_next(keys), due + ACCESS_KEY_ANNOUNCE);
+	assert_int_equal(access_keys_rotate(keys, due + ACCESS_KEY_LEAD, ACCESS_ROTATE_SOON, &err),
+			 1);
+	assert_int_equal(access_keys_next(keys), 0);
+	assert_int_equal(count_published(), 2);
+}
+
+static void an_edge_that_was_off_for_long_announces_nevertheless(void **state)
+{
+	struct err err = { 0 };
+	usec later = NOW + 3 * ACCESS_KEY_LIFE;
+
+	(void)state;
+	assert_int_equal(access_keys_rotate(keys, later, ACCESS_ROTATE_DUE, &err), 1);
+	assert_int_equal(access_keys_next(keys), later + ACCESS_KEY_LEAD);
+}
+
+static void a_key_that_is_known_to_others_goes_at_once(void **state)
+{
+	char *old = mint(TOKEN_APP), *fresh;
+	struct access_claims c;
+	struct key_set *announced, *set;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(access_keys_rotate(keys, NOW, ACCESS_ROTATE_SOON, &err), 1);
+	announced = published_by(keys);
+	assert_int_equal(access_keys_rotate(keys, NOW + 1, ACCESS_ROTATE_NOW, &err), 1);
+	/* Not the one that lay beside it. */
+	fresh = mint(TOKEN_APP);
+	assert_int_equal(access_keys_next(keys), 0);
+	assert_int_equal(check(announced, fresh, TOKEN_APP, ISSUER, AUD_1, NOW, &c), E_NOT_FOUND);
 	set = published_by(keys);
 	assert_int_equal(key_set_count(set), 2);
 	assert_int_equal(check(set, old, TOKEN_APP, ISSUER, AUD_1, NOW, &c), 0);
 	key_set_free(set);
 
-	assert_int_equal(access_keys_due(keys), later + ACCESS_KEY_OVERLAP);
-	assert_int_equal(access_keys_rotate(keys, later + ACCESS_KEY_OVERLAP, false, &err), 1);
+	assert_int_equal(access_keys_rotate(keys, NOW + 2, ACCESS_ROTATE_WITHDRAW, &err), 1);
 	set = published_by(keys);
 	assert_int_equal(key_set_count(set), 1);
 	assert_int_equal(check(set, old, TOKEN_APP, ISSUER, AUD_1, NOW, &c), E_NOT_FOUND);
+	assert_int_equal(check(set, fresh, TOKEN_APP, ISSUER, AUD_1, NOW, &c), E_NOT_FOUND);
 	key_set_free(set);
+	key_set_free(announced);
+	mem_free(fresh);
 	mem_free(old);
 }
 
@@ -237,23 +326,28 @@ static void keys_survive_being_stored(void **state)
 	struct err err = { 0 };
 
 	(void)state;
-	assert_int_equal(access_keys_rotate(keys, NOW + 1, true, &err), 1);
+	assert_int_equal(access_keys_rotate(keys, NOW + 1, ACCESS_ROTATE_NOW, &err), 1);
+	assert_int_equal(access_keys_rotate(keys, NOW + 2, ACCESS_ROTATE_SOON, &err), 1);
 	text = access_keys_text(keys);
 	again = access_keys_parse(text, &err);
 	if (!again)
 		fail_msg("%s", err.text);
 	set = published_by(again);
-	assert_int_equal(key_set_count(set), 2);
+	assert_int_equal(key_set_count(set), 3);
+	assert_int_equal(access_keys_next(again), NOW + 2 + ACCESS_KEY_LEAD);
+	assert_int_equal(
+		access_keys_rotate(again, NOW + 2 + ACCESS_KEY_LEAD, ACCESS_ROTATE_DUE, &err), 1);
 	assert_int_equal(check(set, token, TOKEN_APP, ISSUER, AUD_1, NOW, &c), 0);
 	mem_free(token);
 	token = mint(TOKEN_ORG);
 	assert_int_equal(check(set, token, TOKEN_ORG, ISSUER, AUD_1, NOW, &c), 0);
-	assert_int_equal(access_keys_due(again), access_keys_due(keys));
 	access_keys_free(again);
 	key_set_free(set);
 	mem_free(token);
 	mem_free(text);
 	assert_null(access_keys_parse("{}", &err));
+	assert_int_equal(err.code, E_PARSE);
+	assert_null(access_keys_parse("{\"next\":{}}", &err));
 	assert_int_equal(err.code, E_PARSE);
 	assert_null(access_keys_parse("{\"current\":\"{\\\"kty\\\":\\\"RSA\\\"}\"}", &err));
 	assert_int_equal(err.code, E_PARSE);
@@ -267,6 +361,11 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(forgeries_are_refused, start, end),
 		cmocka_unit_test_setup_teardown(keys_change_with_overlap, start, end),
+		cmocka_unit_test_setup_teardown(a_change_by_hand_is_announced_too, start, end),
+		cmocka_unit_test_setup_teardown(
+			an_edge_that_was_off_for_long_announces_nevertheless, start, end),
+		cmocka_unit_test_setup_teardown(a_key_that_is_known_to_others_goes_at_once, start,
+						end),
 		cmocka_unit_test_setup_teardown(keys_survive_being_stored, start, end),
 	};
 
