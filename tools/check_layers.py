@@ -14,6 +14,7 @@ import sys
 # layer: the layers it may include, beside itself.
 MAY_INCLUDE = {
     "base": "",
+    "host": "base",
     "io": "base",
     "wire": "base",
     "config": "base",
@@ -24,8 +25,8 @@ MAY_INCLUDE = {
     "http": "base io tls quic",
     "acme": "base io tls jose http",
     "transport": "base io tls quic http wire",
-    "connector": "base io config tls jose http acme wire transport",
-    "edge": "base io config tls jose http acme wire transport store",
+    "connector": "base host io config tls jose http acme wire transport",
+    "edge": "base host io config tls jose http acme wire transport store",
 }
 
 # header of a library: the folders that may see it.

@@ -3,13 +3,12 @@
 import os
 import re
 import shutil
-import signal
-import subprocess
 
 import pytest
 
 from testenv.connector import Cli, write_config
 from testenv.edge import ZONE
+from testenv.machine import Machine, judge, with_systemctl
 from testenv.origin import Origin
 from testenv.program import ADIT, PATIENCE, clean_env, run
 from testenv.visitor import Visitor
@@ -19,57 +18,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="services are installe
 
 APP = f"app.{ZONE}"
 
-# What is read and written below these is the test's own; systemd and OpenRC are not there.
-OWN = """
-set -e
-mount --make-rprivate /
-mkdir -p {0}/up {0}/work
-mount -t tmpfs tmpfs {0}
-mkdir -p {0}/up {0}/work
-mount -t overlay overlay -o lowerdir=/etc,upperdir={0}/up,workdir={0}/work /etc
-mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /var/log
-mkdir -p /run/lock /etc/init.d /etc/rc2.d /etc/rc3.d /etc/rc4.d /etc/rc5.d /etc/rc0.d /etc/rc1.d /etc/rc6.d
-touch {1}
-exec sleep 1000000
-"""
-
-
-class Machine:
-    """A mount namespace with an /etc, a /run and a /var/log of its own."""
-
-    def __init__(self, folder):
-        ready = folder / "ready"
-        (folder / "layers").mkdir()
-        self.holder = subprocess.Popen(["unshare", "-m", "bash", "-c", OWN.format(folder / "layers", ready)])
-        wait_until(lambda: ready.exists() or self.holder.poll() is not None, "a namespace")
-        if self.holder.poll() is not None:
-            pytest.skip("no mount namespaces, or no overlays, here")
-
-    def run(self, *argv, **more):
-        return run(["nsenter", "-t", self.holder.pid, "-m", *argv], **more)
-
-    def files(self, *folders):
-        """What there is below the folders that the machine outside does not have."""
-        found = self.run("find", *folders, "-mindepth", "1").stdout.split()
-        return sorted(f for f in found if not os.path.lexists(f))
-
-    def close(self):
-        self.holder.kill()
-        self.holder.wait()
-
-
 @pytest.fixture
 def machine(own, tmp_path):  # it ends before the edge
-    m = Machine(tmp_path)
+    m = Machine(tmp_path, "adit")
     yield m
-    pid = m.run("cat", "/var/run/adit.pid").stdout.strip()
     m.close()
-    if pid.isdigit():  # what a failed test has left
-        try:
-            os.kill(int(pid), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 @pytest.fixture
@@ -110,6 +63,11 @@ def test_sysv_by_configuration(machine, home):
                                     "644 root /etc/adit/config.yml"]  # fmt: skip
     assert machine.run("readlink", "/etc/rc3.d/S50adit").stdout.strip() == "/etc/init.d/adit"
 
+    # UDP buffers, now and after the next boot.
+    kept = machine.run("cat", "/etc/sysctl.d/50-adit.conf").stdout
+    assert "net.core.rmem_max = 4194304" in kept and "net.core.wmem_max = 4194304" in kept
+    assert machine.run("cat", *machine.sysctls).stdout.split() == ["4194304"] * len(machine.sysctls)
+
     # The home may go: the service has what it needs.
     shutil.rmtree(home.cli.dot)
     assert "runs already" in machine.run("/etc/init.d/adit", "start").stdout
@@ -127,7 +85,9 @@ def test_sysv_by_configuration(machine, home):
     with pytest.raises(OSError):  # a dead one may wait for whoever reaps here
         os.readlink(f"/proc/{pid}/exe")
     assert machine.run("/etc/init.d/adit", "status").returncode != 0
-    assert machine.files("/etc/adit", "/etc/init.d", *(f"/etc/rc{n}.d" for n in range(7))) == ["/etc/adit/config.yml"]
+    assert machine.files("/etc/adit", "/etc/init.d", "/etc/sysctl.d", *(f"/etc/rc{n}.d" for n in range(7))) == [
+        "/etc/adit/config.yml"
+    ]
     none = machine.run(ADIT, "service", "uninstall", env=env)
     assert none.returncode == 1 and "not installed" in none.stderr
 
@@ -191,27 +151,9 @@ def test_only_root_installs():
 
 # --- systemd -------------------------------------------------------------------------------------------
 
-# A service manager cannot be had in a namespace like ours: what is asked of systemctl is written down.
-SYSTEMCTL = """#!/bin/sh
-echo "$@" >>/run/asked
-case "$1" in
-is-active) [ -e /run/up ] ;;
-is-failed) [ -e /run/down ] ;;
-esac
-"""
-
-
 @pytest.fixture
 def systemd(machine, tmp_path):
-    if not shutil.which("systemd-analyze"):
-        pytest.skip("systemd is not installed")
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "systemctl").write_text(SYSTEMCTL)
-    (folder / "systemctl").chmod(0o755)
-    machine.run("mkdir", "-p", "/run/systemd/system", "/etc/systemd/system")
-    machine.path = f"{folder}:{os.environ['PATH']}"
-    return machine
+    return with_systemctl(machine, tmp_path)
 
 
 def test_systemd(systemd, home):
@@ -226,10 +168,7 @@ def test_systemd(systemd, home):
            "%d/service-credentials.json" in text  # fmt: skip
     assert "LoadCredential=service-credentials.json:/etc/adit/service-credentials.json" in text
     assert not re.search("@[A-Z]+@", text)
-    verified = systemd.run("systemd-analyze", "verify", "--man=no", unit)
-    assert unit not in verified.stdout + verified.stderr, verified.stderr
-    rated = systemd.run("systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", unit)
-    assert rated.returncode == 0, rated.stdout
+    judge(systemd, unit)
     assert systemd.run("cat", "/run/asked").stdout.split("\n")[:4] == [
         "daemon-reload", "enable adit.service", "start --no-block adit.service", "is-active --quiet adit.service",
     ]  # fmt: skip

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/redact.h"
-#include "connector/cli/child.h"
+#include "host/child.h"
 #include "connector/cli/diag.h"
 
 #define TASK "log information"

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "connector/cli/child.h"
+#include "host/child.h"
 #include "connector/cli/diag.h"
 #include "io/address.h"
 

@@ -1,5 +1,6 @@
 /* `service install` and `service uninstall`: the connector as a service of this machine. */
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -7,7 +8,7 @@
 #include "base/mem.h"
 #include "connector/cli/files.h"
 #include "connector/cli/run_config.h"
-#include "connector/cli/service.h"
+#include "host/service.h"
 
 #define COMPONENT "service"
 #define CONFIG_BYTES (4 * 1024 * 1024)
@@ -46,30 +47,6 @@ static int fail(const struct cli *cli, struct installation *in)
 	return code;
 }
 
-static int need_root(struct err *err)
-{
-	return geteuid() == 0
-		       ? 0
-		       : err_set(err, E_DENIED,
-				 "services of the machine are installed and removed by root: try it "
-				 "with sudo");
-}
-
-static int need_none(const struct cli *cli, struct err *err)
-{
-	char *path = service_path(service_init_detect(), cli->program);
-	int r = 0;
-
-	if (access(path, F_OK) == 0)
-		r = err_set(err, E_EXISTS,
-			    "%s service is already installed at %s; one service can serve many "
-			    "origins, by rules in its configuration. To replace it, run `%s service "
-			    "uninstall` first",
-			    cli->program, path, cli->program);
-	mem_free(path);
-	return r;
-}
-
 static int make_folder(struct installation *in)
 {
 	if (mkdir(in->folder, 0755) < 0 && errno != EEXIST)
@@ -102,7 +79,7 @@ static int by_token(struct installation *in, const struct token *token)
 		  : write_secret(in, buf_bytes(&text));
 	secret_wipe(text.ptr, text.len);
 	buf_done(&text);
-	in->args = mem_strdup("tunnel run --token-file @");
+	in->args = mem_strdup("--no-autoupdate tunnel run --token-file @SECRET@");
 	return r;
 }
 
@@ -157,7 +134,8 @@ static int by_config(struct cli *cli, struct installation *in, struct token *tok
 		r = write_secret(in, buf_bytes(&text));
 	secret_wipe(text.ptr, text.len);
 	buf_done(&text);
-	in->args = mem_printf("--config %s tunnel run --credentials-file @", in->config);
+	in->args = mem_printf("--no-autoupdate --config %s tunnel run --credentials-file @SECRET@",
+			      in->config);
 	return r;
 }
 
@@ -199,16 +177,20 @@ static int install(struct cli *cli, struct installation *in, bool is_token, stru
 	if (r < 0)
 		return r;
 	char *program = file_own_program(cli->program);
-	if (program[0] != '/' || strpbrk(program, " \t\"'\\$%;&|<>*?"))
+	if (program[0] != '/' || !service_is_plain(program))
 		r = err_set(&in->err, E_INVALID,
 			    "%s is no path that init systems take: move the program to one without "
 			    "blanks and special characters, as /usr/local/bin/%s",
 			    program, cli->program);
+	const struct service_credential secret = { strrchr(in->secret, '/') + 1, in->secret };
 	const struct service service = {
+		.role = SERVICE_CONNECTOR,
 		.name = cli->program,
 		.program = program,
-		.secret = in->secret,
 		.args = in->args,
+		.description = "connector of a tunnel",
+		.credentials = &secret,
+		.credential_count = 1,
 	};
 	if (r == 0)
 		r = service_install(init, &service, &is_up, &in->err);
@@ -233,7 +215,7 @@ int cmd_service_install(struct cli *cli)
 		return cli_usage(cli,
 				 "\"@ service install\" accepts only one argument, the token of "
 				 "the tunnel to run.");
-	if (need_root(&in.err) < 0 || need_none(cli, &in.err) < 0)
+	if (service_may_install(cli->program, &in.err) < 0)
 		return cli_failed(cli, &in.err);
 	int code = identify(cli, &is_token, &token);
 	if (code != 0)
@@ -254,7 +236,8 @@ int cmd_service_uninstall(struct cli *cli)
 
 	if (cli->line.arg_count)
 		return cli_usage(cli, "\"@ service uninstall\" accepts no argument.");
-	if (need_root(&err) < 0 || service_uninstall(service_init_detect(), cli->program, &err) < 0)
+	if (service_need_root(&err) < 0 ||
+	    service_uninstall(service_init_detect(), cli->program, &err) < 0)
 		return cli_failed(cli, &err);
 	for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
 		char *path = mem_printf("/etc/%s/%s", cli->program, secrets[i]);

@@ -12,6 +12,8 @@
 #include "store/store.h"
 
 #define DATA_DIR_DEFAULT "/var/lib/adit-edge"
+/* Where packages put the settings of the edge whose state is there. */
+#define CONFIG_DEFAULT "/etc/adit-edge/edge.yml"
 
 /* --- Errors ----------------------------------------------------------------------------------- */
 
@@ -254,6 +256,8 @@ int cli_load_config(struct cli *c, struct err *err)
 	c->has_config = true;
 	rc = edge_config_load(&c->config, path, err);
 	mem_free(path);
+	if (rc == E_NOT_FOUND && !named && !strcmp(c->data_dir, DATA_DIR_DEFAULT))
+		rc = edge_config_load(&c->config, CONFIG_DEFAULT, err);
 	if (rc == E_NOT_FOUND && !named)
 		rc = 0;
 	for (size_t i = 0; i < c->flag_count && rc == 0; i++)
@@ -319,6 +323,8 @@ int edge_cli_main(int argc, char **argv, int (*run)(const struct edge_config *cf
 	log_setup(LOG_WARN, LOG_CONSOLE);
 	status = c.command->handle(&c);
 	cli_done(&c);
+	if (c.command->takes_data && c.command->handle != cli_run)
+		cli_give_state(c.data_dir);
 	/* A full disk or a closed pipe behind stdout is a failure too. */
 	if (fflush(stdout) != 0 && status == EXIT_DONE)
 		status = EXIT_FAILED;

@@ -90,6 +90,10 @@ int cli_ask(struct cli *c, const char *method, const char *path, json_t *body, j
 char *cli_path(const char *prefix, const char *name, const char *suffix);
 void cli_done(struct cli *c);
 
+/* What root has written into a folder of somebody else's becomes theirs: the state of a service that runs as a user of its
+ * own. Best effort, blocks on the disk. (cli_service.c) */
+void cli_give_state(const char *data_dir);
+
 /* --- Printing --------------------------------------------------------------------------------- */
 
 void cli_print_json(const json_t *value);
@@ -165,5 +169,7 @@ int cli_access_audit(struct cli *c);
 int cli_access_api_add(struct cli *c);
 int cli_access_api_list(struct cli *c);
 int cli_access_api_remove(struct cli *c);
+int cli_service_install(struct cli *c);
+int cli_service_uninstall(struct cli *c);
 int cli_backup(struct cli *c);
 int cli_restore(struct cli *c);

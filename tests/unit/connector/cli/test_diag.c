@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "connector/cli/child.h"
+#include "host/child.h"
 #include "connector/cli/diag.h"
 #include "connector/cli/files.h"
 #include "connector/cli/instances.h"

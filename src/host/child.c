@@ -1,4 +1,4 @@
-#include "connector/cli/child.h"
+#include "host/child.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "connector/cli/service.h"
+#include "host/service.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,16 +9,16 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "connector/cli/child.h"
-#include "connector/cli/files.h"
-#include "connector/cli/service_files.h"
+#include "host/child.h"
+#include "host/plain_file.h"
+#include "host/udp_buffers.h"
 
 #define FILE_BYTES (64 * 1024)
 #define OUTPUT_BYTES (64 * 1024)
 #define CHILD_TIMEOUT (30 * USEC_PER_SEC)
-/* SysV's script waits for three minutes. */
-#define STOP_TIMEOUT (200 * USEC_PER_SEC)
-/* How long an installation waits for the first connection to the edge. */
+/* An edge lets requests finish for ten minutes at most, and its unit and its script wait for eleven. */
+#define STOP_TIMEOUT (700 * USEC_PER_SEC)
+/* How long an installation waits until the service says that it is ready. */
 #define UP_TIMEOUT (15 * USEC_PER_SEC)
 
 static const char *const sysv_links[] = {
@@ -52,6 +52,34 @@ char *service_path(enum service_init init, const char *name)
 				       : mem_printf("/etc/init.d/%s", name);
 }
 
+int service_need_root(struct err *err)
+{
+	return geteuid() == 0
+		       ? 0
+		       : err_set(err, E_DENIED,
+				 "services of the machine are installed and removed by root: try it "
+				 "with sudo");
+}
+
+int service_may_install(const char *name, struct err *err)
+{
+	char *path = service_path(service_init_detect(), name);
+	int r = service_need_root(err);
+
+	if (r == 0 && access(path, F_OK) == 0)
+		r = err_set(err, E_EXISTS,
+			    "%s service is already installed at %s; to replace it, run `%s service "
+			    "uninstall` first",
+			    name, path, name);
+	mem_free(path);
+	return r;
+}
+
+bool service_is_plain(const char *text)
+{
+	return !strpbrk(text, " \t\r\n\"'\\$%;&|<>()*?`#");
+}
+
 /* ------------------------------------------------------------------------------------------
  * Programs of the system. */
 
@@ -77,91 +105,13 @@ static int command(const char *const *argv, usec timeout, struct err *err)
 /* ------------------------------------------------------------------------------------------
  * Files. */
 
-static const char *template_of(const char *file)
-{
-	for (size_t i = 0; i < service_file_count; i++) {
-		if (!strcmp(service_files[i].name, file))
-			return service_files[i].text;
-	}
-	BUG_IF(true);
-	return NULL;
-}
-
-/* Shell and Make names have no hyphens. */
-static char *variable_of(const char *name)
-{
-	char *text = mem_strdup(name);
-
-	for (char *c = text; *c; c++)
-		*c = *c == '-' || *c == '.' ? '_' : *c;
-	return text;
-}
-
-/* `text` with '@' replaced by `with`. */
-static int args_append(struct buf *out, const char *text, const char *with)
-{
-	int r = 0;
-
-	for (; r == 0 && *text; text++)
-		r = *text == '@' ? buf_append_str(out, with)
-				 : buf_append(out, (struct bytes){ (const uint8_t *)text, 1 });
-	return r;
-}
-
-static int word_append(struct buf *out, struct bytes word, const struct service *s,
-		       enum service_init init)
-{
-	const char *file = strrchr(s->secret, '/') + 1;
-
-	if (bytes_eq(word, BYTES_LIT("NAME")))
-		return buf_append_str(out, s->name);
-	if (bytes_eq(word, BYTES_LIT("PROGRAM")))
-		return buf_append_str(out, s->program);
-	if (bytes_eq(word, BYTES_LIT("CREDENTIAL")))
-		return buf_printf(out, "%s:%s", file, s->secret);
-	if (bytes_eq(word, BYTES_LIT("VARIABLE"))) {
-		char *variable = variable_of(s->name);
-		int r = buf_append_str(out, variable);
-		mem_free(variable);
-		return r;
-	}
-	BUG_IF(!bytes_eq(word, BYTES_LIT("ARGS")));
-	char *handed = mem_printf("%%d/%s", file); /* systemd.unit(5): the credentials' directory */
-	int r = args_append(out, s->args, init == SERVICE_SYSTEMD ? handed : s->secret);
-	mem_free(handed);
-	return r;
-}
-
-/* Replaces @WORD@ where WORD is one of ours; "@system-service" stays. */
-static int fill(const char *text, const struct service *s, enum service_init init, struct buf *out)
-{
-	int r = 0;
-
-	while (r == 0 && *text) {
-		size_t plain = strcspn(text, "@");
-		size_t word =
-			text[plain] ? strspn(text + plain + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") : 0;
-		bool is_word = word && text[plain + 1 + word] == '@';
-		size_t taken = plain + (text[plain] && !is_word);
-
-		r = buf_append(out, (struct bytes){ (const uint8_t *)text, taken });
-		text += taken;
-		if (r == 0 && is_word) {
-			r = word_append(out, (struct bytes){ (const uint8_t *)text + 1, word }, s,
-					init);
-			text += word + 2;
-		}
-	}
-	return r;
-}
-
 static int write_file(const char *file, unsigned mode, const char *path, const struct service *s,
 		      enum service_init init, struct err *err)
 {
 	struct buf text;
 
 	buf_init(&text, FILE_BYTES);
-	int r = fill(template_of(file), s, init, &text);
+	int r = service_fill(file, s, init, &text);
 	r = r < 0 ? err_set(err, r, "%s is too large", path)
 		  : file_write_new(path, mode, buf_bytes(&text), err);
 	buf_done(&text);
@@ -192,7 +142,8 @@ static int systemd_install(const struct service *s, const char *path, bool *ret_
 			   struct err *err)
 {
 	char *unit = mem_printf("%s.service", s->name);
-	int r = write_file("systemd.service", 0644, path, s, SERVICE_SYSTEMD, err);
+	int r = write_file(s->role == SERVICE_EDGE ? "edge.service" : "connector.service", 0644,
+			   path, s, SERVICE_SYSTEMD, err);
 
 	if (r == 0)
 		r = COMMAND(err, CHILD_TIMEOUT, "systemctl", "daemon-reload");
@@ -326,6 +277,11 @@ int service_install(enum service_init init, const struct service *s, bool *ret_i
 		mem_free(path);
 		return r;
 	}
+	r = udp_buffers_raise(s->name, err);
+	if (r < 0) {
+		mem_free(path);
+		return r;
+	}
 	switch (init) {
 	case SERVICE_SYSTEMD:
 		r = systemd_install(s, path, ret_is_up, err);
@@ -339,6 +295,8 @@ int service_install(enum service_init init, const struct service *s, bool *ret_i
 	}
 	if (r < 0 && access(path, F_OK) == 0 && remove_service(init, s->name, path, &ignored) < 0)
 		(void)unlink(path);
+	if (r < 0)
+		udp_buffers_forget(s->name);
 	mem_free(path);
 	return r;
 }
@@ -351,6 +309,8 @@ int service_uninstall(enum service_init init, const char *name, struct err *err)
 				  path)
 			: remove_service(init, name, path, err);
 
+	if (r == 0)
+		udp_buffers_forget(name);
 	mem_free(path);
 	return r;
 }
