@@ -1,5 +1,6 @@
 """Access from a command line: sign-in, tokens, curl, TCP."""
 
+import json
 import os
 import re
 import stat
@@ -36,6 +37,15 @@ def test_a_person_signs_a_command_line_in(world):
         assert stat.S_IMODE(mode) == 0o600
     assert world.access("token", "--app", world.url()).stdout == token
     assert world.access("token", world.url()).stdout == token
+    # For programs.
+    for args in (["token", "--output", "json", world.url()], ["login", "-o", "json", world.url()]):
+        said = json.loads(world.access(*args).stdout)
+        assert said["token"] == token and said["aud"] == web["aud"] and said["email"] == ANN and "T" in said["expires_at"]
+    assert f"token: {token}" in world.access("token", "--output", "yaml", world.url()).stdout
+    bad = world.access("token", "--output", "xml", world.url())
+    assert bad.returncode == 1 and not bad.stdout and "Unknown output format 'xml'" in bad.stderr
+    none = world.access("token", "-o", "json", world.url(ECHO))
+    assert none.returncode == 1 and not none.stdout
     # Again: nobody is asked.
     assert world.access("login", "--no-verbose", world.url()).stdout == token
     assert world.access("login", "--quiet", world.url()).stdout == ""

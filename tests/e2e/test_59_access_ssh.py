@@ -1,5 +1,6 @@
 """Access from a command line: SSH certificates that a real sshd takes, and a stock client that ours has signed in."""
 
+import json
 import os
 import stat
 import subprocess
@@ -53,7 +54,8 @@ def test_ssh_with_certificates_that_hold_for_a_while(world):
 
     # Short ones are over soon: the same server then says no. The session still renews them.
     world.change("ssh", ssh_certificate_duration="1s")
-    assert world.access("ssh-gen", "--hostname", SSH).returncode == 0
+    said = json.loads(world.access("ssh-gen", "--hostname", SSH, "--output", "json").stdout)
+    assert (said["key"], said["public_key"], said["certificate"]) == (str(key), f"{key}.pub", f"{key}-cert.pub")
     options = ["-F", "none", "-i", key, "-o", f"CertificateFile={key}-cert.pub", "-o", "BatchMode=yes",
                "-o", f"UserKnownHostsFile={server.folder}/known_hosts", "-o", "HostKeyAlias=service",
                "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-p", str(server.port)]  # fmt: skip
@@ -120,6 +122,18 @@ def test_a_stock_client_is_signed_in_by_ours(world):
     more = {"TUNNEL_SERVICE_TOKEN_ID": made["client_id"], "TUNNEL_SERVICE_TOKEN_SECRET": made["client_secret"]}
     for word in ("tcp", "ssh"):
         assert talk(word, b"machine", HOME=str(empty), **more) == b"machine"
+    # curl wants a person's token first, whatever its command line says: without one it looks for the team at a host
+    # of Cloudflare's. Where somebody is signed in the service token decides.
+    world.change("web", policies=[world.staff, machine])
+    fields = [w for name in ("id", "secret") for w in ("-H", f"CF-Access-Client-{name}: {made['client_' + name]}")]
+    alone = run([STOCK, "access", "curl", "-ar", world.url(path="/alone"), "-sS", *fields],
+                env={**env, "HOME": str(empty)}, cwd=empty)  # fmt: skip
+    assert alone.returncode != 0 and "metadata JWT verification failed" in alone.stderr, alone
+    done = stock("curl", world.url(path="/machine"), "-sS", *fields)
+    assert done.returncode == 0, done
+    request = world.web.seen[-1]
+    assert request.target == "/machine" and claims(request.get("Cf-Access-Jwt-Assertion"))["common_name"] == made["client_id"]
+    assert not request.get("CF-Access-Client-Secret") and not request.get("Cf-Access-Token")
     # Not seeded where stock clients would not take it.
     organization = world.guard.do("GET", "access/organizations")[0]
     world.guard.do("PUT", f"access/organizations/{organization['id']}", {**organization, "auth_domain": "team.example"})

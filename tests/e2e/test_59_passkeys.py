@@ -1,5 +1,6 @@
 """Passkeys, by programs that mean no good. (With a browser: test_59_browser.py.)"""
 
+import json
 import re
 
 import pytest
@@ -102,7 +103,14 @@ def test_a_key_is_good_for_who_made_it(club):
     # The administrator takes it away.
     [listed] = club.guard.do("GET", "people/ann@example.com/passkeys")
     assert listed["id"] == fields["credential"] and listed["name"].startswith("a name of é")
-    club.guard.do("DELETE", f"people/ann@example.com/passkeys/{listed['id']}")
+    shown = club.edge.command("access", "user", "passkeys", "list", "ann@example.com")
+    assert listed["id"] in shown.stdout and "a name of é" in shown.stdout, shown
+    assert json.loads(club.edge.command("access", "user", "passkeys", "list", "ann@example.com", "--json").stdout) == [listed]
+    wrong = club.edge.command("access", "user", "passkeys", "remove", "ann@example.com", "another")
+    assert wrong.returncode == 1 and "has no passkey" in wrong.stderr
+    assert club.edge.command("access", "user", "passkeys", "list", "eve@example.com").returncode == 1
+    assert club.edge.command("access", "user", "passkeys", "remove", "ann@example.com", listed["id"]).returncode == 0
+    assert "has none" in club.edge.command("access", "user", "passkeys", "list", "ann@example.com").stdout
     answer = enter(club, device)[3]
     assert answer.status == 403 and "cannot be used here" in answer.text
 

@@ -9,6 +9,7 @@
 #include "connector/cli/browser.h"
 #include "connector/cli/cmd_access.h"
 #include "connector/cli/files.h"
+#include "connector/cli/render.h"
 
 #define COMPONENT "access"
 
@@ -93,6 +94,23 @@ int access_refuse(const struct cli *cli)
 		"application",
 		cli->program);
 	return cli_failed(cli, &err);
+}
+
+int access_output(const struct cli *cli, struct err *err)
+{
+	const char *format = settings_text(&cli->settings, FLAG_RENDER);
+
+	if (*format && strcmp(format, "json") != 0 && strcmp(format, "yaml") != 0)
+		return err_set(err, E_INVALID, "Unknown output format '%.100s'", format);
+	return *format ? 1 : 0;
+}
+
+int access_render(const struct cli *cli, json_t *result, struct err *err)
+{
+	int r = render(stdout, settings_text(&cli->settings, FLAG_RENDER), result, err);
+
+	json_decref(result);
+	return r;
 }
 
 /* Standard output is for the token. */

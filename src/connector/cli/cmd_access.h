@@ -1,6 +1,8 @@
 /* What the commands of `access` share. */
 #pragma once
 
+#include <jansson.h>
+
 #include "connector/cli/cli.h"
 #include "connector/cli/sign_in.h"
 
@@ -9,6 +11,11 @@
 int access_roots(const struct cli *cli, struct buf *roots, bool *ret_no_system, struct err *err);
 /* Refuses what cannot be done here at all; 0, or the exit code. */
 int access_refuse(const struct cli *cli);
+
+/* --output: 1 when results are for programs, 0 for people, else E_INVALID; said before anybody is asked to sign in. */
+int access_output(const struct cli *cli, struct err *err);
+/* Prints it as --output says; the reference is taken. */
+int access_render(const struct cli *cli, json_t *result, struct err *err);
 
 /* A client of sign_in.h that opens a browser, and what it borrows. */
 struct access_person {

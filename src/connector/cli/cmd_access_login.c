@@ -12,6 +12,7 @@
 #include "base/secret.h"
 #include "connector/cli/cmd_access.h"
 #include "connector/cli/files.h"
+#include "connector/cli/token_file.h"
 
 #define COMPONENT "access"
 #define STOCK_DIRECTORY "~/.cloudflared"
@@ -41,16 +42,35 @@ static const char *which_app(struct cli *cli, int *ret_code)
 	return NULL;
 }
 
-static void print_token(const struct cli *cli, const char *token)
+/* The token, and what it says of itself. */
+static json_t *token_json(const struct sign_in_app *app, const char *token)
+{
+	json_t *claims = token_claims(bytes_str(token));
+	const char *email = json_string_value(json_object_get(claims, "email"));
+	usec ends = json_integer_value(json_object_get(claims, "exp")) * USEC_PER_SEC;
+	char at[40];
+	json_t *o =
+		json_pack("{s:s, s:s, s:s*, s:s, s:s}", "url", app->url, "aud", app->aud, "email",
+			  email, "expires_at", clock_rfc3339(ends, at, sizeof(at)), "token", token);
+
+	json_decref(claims);
+	return o;
+}
+
+static int print_token(const struct cli *cli, const struct sign_in_app *app, const char *token,
+		       struct err *err)
 {
 	const struct settings *s = &cli->settings;
 
 	if (settings_bool(s, FLAG_ACCESS_QUIET))
-		return;
+		return 0;
+	if (*settings_text(s, FLAG_RENDER))
+		return access_render(cli, token_json(app, token), err);
 	if (settings_bool(s, FLAG_ACCESS_NO_VERBOSE) || *settings_text(s, FLAG_ACCESS_APP))
 		(void)fputs(token, stdout);
 	else
 		(void)printf("Successfully fetched your token:\n\n%s\n\n", token);
+	return 0;
 }
 
 static int seed(const struct sign_in_app *app, struct err *err)
@@ -75,7 +95,7 @@ static int login(struct cli *cli, struct access_person *p, const char *url, stru
 	if (token && settings_bool(&cli->settings, FLAG_ACCESS_SEED))
 		r = seed(&app, err);
 	if (r == 0)
-		print_token(cli, token);
+		r = print_token(cli, &app, token, err);
 	forget(token);
 	sign_in_app_done(&app);
 	return r;
@@ -90,7 +110,9 @@ int cmd_access_login(struct cli *cli)
 
 	if (!url)
 		return code;
-	r = access_person_init(&person, cli, &err);
+	r = access_output(cli, &err);
+	if (r >= 0)
+		r = access_person_init(&person, cli, &err);
 	if (r == 0) {
 		r = login(cli, &person, url, &err);
 		access_person_done(&person);
@@ -111,26 +133,28 @@ int cmd_access_token(struct cli *cli)
 
 	if (!url)
 		return code;
-	r = access_person_init(&person, cli, &err);
+	r = access_output(cli, &err);
+	if (r >= 0)
+		r = access_person_init(&person, cli, &err);
 	if (r < 0)
 		return cli_failed(cli, &err);
 	r = sign_in_find(&person.client, url, &app, &err);
 	if (r == 0) {
 		token = sign_in_stored(&app);
+		if (token && *settings_text(&cli->settings, FLAG_RENDER))
+			r = access_render(cli, token_json(&app, token), &err);
+		else if (token)
+			(void)fputs(token, stdout);
 		sign_in_app_done(&app);
 	}
 	access_person_done(&person);
-	if (r < 0)
-		return cli_failed(cli, &err);
-	if (!token) {
+	if (r == 0 && !token)
 		(void)fputs("Unable to find token for provided application. Please run login command "
 			    "to generate token.\n",
 			    stderr);
-		return 1;
-	}
-	(void)fputs(token, stdout);
+	code = r < 0 ? cli_failed(cli, &err) : token ? 0 : 1;
 	forget(token);
-	return 0;
+	return code;
 }
 
 /* --- curl ------------------------------------------------------------------------------------ */

@@ -187,6 +187,17 @@ static char *key_path(const struct access_person *p, const char *hostname, struc
 	return full;
 }
 
+static int print_files(const struct cli *cli, const char *url, const char *key,
+		       const char *certificate, struct err *err)
+{
+	char *public = mem_printf("%s.pub", key);
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "url", url, "key", key, "public_key", public,
+			      "certificate", certificate);
+
+	mem_free(public);
+	return access_render(cli, o, err);
+}
+
 static int fetch_certificate(struct access_person *p, const char *hostname, struct err *err)
 {
 	struct sign_in_app app;
@@ -203,6 +214,8 @@ static int fetch_certificate(struct access_person *p, const char *hostname, stru
 	if (certificate) {
 		name = mem_printf("%s" CERT_SUFFIX, path);
 		r = file_overwrite(name, 0600, bytes_str(certificate), err);
+		if (r == 0 && *settings_text(&p->cli->settings, FLAG_RENDER))
+			r = print_files(p->cli, app.url, path, name, err);
 		mem_free(name);
 	}
 	if (token)
@@ -227,7 +240,9 @@ int cmd_access_ssh_gen(struct cli *cli)
 	if (!*hostname || cli->line.arg_count)
 		return cli_usage(cli, "\"@ access ssh-gen\" needs --hostname, the hostname of the "
 				      "application.");
-	r = access_person_init(&person, cli, &err);
+	r = access_output(cli, &err);
+	if (r >= 0)
+		r = access_person_init(&person, cli, &err);
 	if (r == 0) {
 		r = fetch_certificate(&person, hostname, &err);
 		access_person_done(&person);

@@ -436,7 +436,7 @@ static const struct command access_login_command = {
 		"  $ @ access login https://app.example.com\n"
 		"  $ @ access curl https://app.example.com/api/status",
 	FLAGS(FLAG_ACCESS_APP, FLAG_ACCESS_QUIET, FLAG_ACCESS_NO_VERBOSE, FLAG_ACCESS_AUTO_CLOSE,
-	      FLAG_ACCESS_SEED),
+	      FLAG_ACCESS_SEED, FLAG_RENDER),
 	.run = cmd_access_login,
 };
 
@@ -447,7 +447,7 @@ static const struct command access_token_command = {
 	.description =
 		"For the field Cf-Access-Token of a request. It never opens a browser: without a token it\n"
 		"exits 1.",
-	FLAGS(FLAG_ACCESS_APP),
+	FLAGS(FLAG_ACCESS_APP, FLAG_RENDER),
 	.run = cmd_access_token,
 };
 
@@ -471,7 +471,7 @@ static const struct command access_ssh_gen_command = {
 		"Writes a key, and a certificate for it that the servers of the application accept, to\n"
 		"~/.adit/HOST-cf_key, .pub and -cert.pub. `@ access ssh-config --short-lived-cert` says how ssh\n"
 		"uses it.",
-	FLAGS(FLAG_ACCESS_HOSTNAME),
+	FLAGS(FLAG_ACCESS_HOSTNAME, FLAG_RENDER),
 	.run = cmd_access_ssh_gen,
 };
 

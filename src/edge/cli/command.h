@@ -165,6 +165,8 @@ int cli_access_user_add(struct cli *c);
 int cli_access_user_revoke(struct cli *c);
 int cli_access_user_remove(struct cli *c);
 int cli_access_user_password(struct cli *c);
+int cli_access_passkey_list(struct cli *c);
+int cli_access_passkey_remove(struct cli *c);
 int cli_access_audit(struct cli *c);
 int cli_access_api_add(struct cli *c);
 int cli_access_api_list(struct cli *c);
