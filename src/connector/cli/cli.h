@@ -73,3 +73,9 @@ int cmd_access_login(struct cli *cli);
 int cmd_access_token(struct cli *cli);
 int cmd_access_curl(struct cli *cli);
 int cmd_access_ssh_gen(struct cli *cli);
+int cmd_completion(struct cli *cli);
+int cmd_complete(struct cli *cli);
+int cmd_man(struct cli *cli);
+
+/* manual_config.c: adit-config(5), below the folder `share`. */
+int manual_write_config(const char *share, struct err *err);

@@ -47,3 +47,5 @@ void command_line_done(struct command_line *line);
 char *command_name(const struct command_line *line, char *text, size_t size);
 /* The flag of that name nearest to the command; FLAG_COUNT: none. */
 enum flag_id command_flag(const struct command_line *line, struct bytes name);
+/* The command of that name or alias in a group; NULL: none. */
+const struct command *command_child(const struct command *group, const char *name);

@@ -505,6 +505,7 @@ static const struct command service_install_command = {
 static const struct command service_uninstall_command = {
 	.name = "uninstall",
 	.summary = "Stop the service and remove it",
+	.usage = "",
 	.description = "Removes what `@ service install` wrote, but for /etc/@/config.yml.",
 	.run = cmd_service_uninstall,
 };
@@ -516,6 +517,34 @@ static const struct command service_command = {
 	CHILDREN(&service_install_command, &service_uninstall_command),
 };
 
+static const struct command completion_command = {
+	.name = "completion",
+	.summary = "Print what bash, zsh or fish needs to complete command lines",
+	.usage = "bash|zsh|fish",
+	.description = "  $ source <(@ completion bash)\n"
+		       "  $ @ completion fish >~/.config/fish/completions/@.fish\n\n"
+		       "Packages have these files already.",
+	.run = cmd_completion,
+};
+
+static const struct command complete_command = {
+	.name = "__complete",
+	.summary = "Print the candidates for a word of a command line",
+	.usage = "-- WORD... CURRENT",
+	.is_hidden = true,
+	.takes_all = true,
+	.run = cmd_complete,
+};
+
+static const struct command man_command = {
+	.name = "man",
+	.summary = "Write manual pages and completions",
+	.usage = "DIR",
+	.description = "DIR is laid out as /usr/share is: man, bash-completion, zsh, fish.\n\n"
+		       "  $ @ man ~/.local/share",
+	.run = cmd_man,
+};
+
 const struct command command_root = {
 	.name = "",
 	.summary = "Your own tunnels",
@@ -524,5 +553,5 @@ const struct command command_root = {
 	      FLAG_LOG_DIRECTORY, FLAG_LOG_OUTPUT, FLAG_TRANSPORT_LOGLEVEL, FLAG_MAX_FETCH_SIZE,
 	      FLAG_NO_AUTOUPDATE, FLAG_AUTOUPDATE_FREQ, FLAG_VERSION),
 	CHILDREN(&tunnel_command, &access_command, &service_command, &top_login_command,
-		 &version_command),
+		 &completion_command, &complete_command, &man_command, &version_command),
 };

@@ -52,6 +52,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_LOGLEVEL",
 		.preset = "info",
 		.value = "LEVEL",
+		.choices = "debug info warn error fatal",
 		.help = "Log this and worse: debug, info, warn, error, fatal.",
 	},
 	[FLAG_LOGFILE] = {
@@ -78,6 +79,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_MANAGEMENT_OUTPUT TUNNEL_LOG_OUTPUT",
 		.preset = "default",
 		.value = "FORMAT",
+		.choices = "default json",
 		.help = "Format of the log: default or json.",
 	},
 	[FLAG_TRANSPORT_LOGLEVEL] = {
@@ -88,6 +90,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_PROTO_LOGLEVEL TUNNEL_TRANSPORT_LOGLEVEL",
 		.preset = "info",
 		.value = "LEVEL",
+		.choices = "debug info warn error fatal",
 		.help = "The same for the connections to the edge.",
 	},
 	[FLAG_ACCESS_LOG] = {
@@ -157,6 +160,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_EDGE_IP_VERSION",
 		.preset = "auto",
 		.value = "VERSION",
+		.choices = "auto 4 6",
 		.help = "IP version of connections to the edge: 4, 6, auto.",
 	},
 	[FLAG_EDGE_BIND_ADDRESS] = {
@@ -174,7 +178,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_EDGE_PROXY",
 		.value = "URL",
 		.help = "Reach the edge through this proxy: http://, https://, socks5:// or "
-			"socks5h://HOST:PORT. A name and password (USER:PASSWORD@HOST) are taken "
+			"socks5h://HOST:PORT. A name and password in front of HOST are taken "
 			"from the environment and the configuration file only. Default: "
 			"HTTPS_PROXY, but for what NO_PROXY lists; none goes directly.",
 	},
@@ -186,6 +190,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.env = "TUNNEL_TRANSPORT_PROTOCOL",
 		.preset = "auto",
 		.value = "NAME",
+		.choices = "auto quic http2",
 		.help = "How to speak to the edge: quic, http2, or auto: QUIC where UDP gets through, else "
 			"HTTP/2.",
 	},
@@ -704,6 +709,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.aliases = "o",
 		.type = FLAG_TEXT,
 		.value = "FORMAT",
+		.choices = "json yaml",
 		.help = "Print as json or yaml.",
 	},
 	[FLAG_LIST_SHOW_DELETED] = {
@@ -813,6 +819,7 @@ static const struct flag flags[FLAG_COUNT] = {
 		.name = "proxy-protocol",
 		.type = FLAG_TEXT,
 		.value = "v2",
+		.choices = "v1 v2",
 		.help = "Tell the service the visitor's address in a PROXY header.",
 	},
 	[FLAG_PORT_COMMENT] = {
@@ -1077,6 +1084,17 @@ const struct flag *flag_get(enum flag_id id)
 {
 	BUG_IF((unsigned)id >= FLAG_COUNT);
 	return &flags[id];
+}
+
+const char *flag_value_name(enum flag_id id)
+{
+	static const char *const by_type[] = {
+		[FLAG_TEXT] = "TEXT",     [FLAG_BOOL] = "",     [FLAG_INT] = "NUMBER",
+		[FLAG_DURATION] = "TIME", [FLAG_LIST] = "NAME", [FLAG_TEXTS] = "TEXT",
+	};
+	const struct flag *flag = flag_get(id);
+
+	return flag->value ? flag->value : by_type[flag->type];
 }
 
 bool flag_is(enum flag_id id, struct bytes name)

@@ -182,16 +182,19 @@ struct flag {
 	const char *aliases; /* "cred-file", "d", "np", separated by blanks; NULL: none */
 	enum flag_type type;
 	enum flag_effect effect;
-	bool is_hidden;     /* works, but is not in the help */
-	bool is_key;        /* also a key of the config file */
-	bool is_secret;     /* never printed */
-	const char *env;    /* names separated by blanks, the first that is set wins; NULL: none */
-	const char *preset; /* default, as text; NULL: none */
-	const char *value;  /* what the help calls the value; NULL: by type */
-	const char *help;   /* '@' stands for the program's name */
+	bool is_hidden;      /* works, but is not in the help */
+	bool is_key;         /* also a key of the config file */
+	bool is_secret;      /* never printed */
+	const char *env;     /* names separated by blanks, the first that is set wins; NULL: none */
+	const char *preset;  /* default, as text; NULL: none */
+	const char *value;   /* what the help calls the value; NULL: by type */
+	const char *choices; /* its values, separated by blanks, for completion; NULL: any */
+	const char *help;    /* '@' stands for the program's name */
 };
 
 const struct flag *flag_get(enum flag_id id);
+/* What the help calls its value: `value`, or a word for its type; "" for those that have none. */
+const char *flag_value_name(enum flag_id id);
 /* Is `name` the flag's name or one of its aliases? */
 bool flag_is(enum flag_id id, struct bytes name);
 /* Does `text` make a value of the flag's type? E_INVALID: "parse error". */

@@ -33,13 +33,10 @@ static void print_wrapped(const struct cli *cli, FILE *out, int column, const ch
 	(void)fputc('\n', out);
 }
 
-static void print_flag(const struct cli *cli, FILE *out, const struct flag *flag)
+static void print_flag(const struct cli *cli, FILE *out, enum flag_id id)
 {
-	static const char *const values[] = {
-		[FLAG_TEXT] = "TEXT",     [FLAG_BOOL] = "",     [FLAG_INT] = "NUMBER",
-		[FLAG_DURATION] = "TIME", [FLAG_LIST] = "NAME", [FLAG_TEXTS] = "TEXT",
-	};
-	const char *value = flag->value ? flag->value : values[flag->type];
+	const struct flag *flag = flag_get(id);
+	const char *value = flag_value_name(id);
 	struct bytes aliases = bytes_str(flag->aliases), alias;
 	int at = fprintf(out, "   --%s", flag->name);
 
@@ -75,13 +72,12 @@ static void print_flags(const struct cli *cli, FILE *out, const char *title,
 	bool has_title = false;
 
 	for (size_t i = 0; i < command->flag_count; i++) {
-		const struct flag *flag = flag_get(command->flags[i]);
-		if (flag->is_hidden)
+		if (flag_get(command->flags[i])->is_hidden)
 			continue;
 		if (!has_title)
 			(void)fprintf(out, "\n%s:\n", title);
 		has_title = true;
-		print_flag(cli, out, flag);
+		print_flag(cli, out, command->flags[i]);
 	}
 }
 

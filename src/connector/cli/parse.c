@@ -28,11 +28,11 @@ static bool is_called(const struct command *c, struct bytes name)
 	return false;
 }
 
-static const struct command *child_find(const struct command *c, const char *name)
+const struct command *command_child(const struct command *group, const char *name)
 {
-	for (size_t i = 0; c->children && c->children[i]; i++)
-		if (is_called(c->children[i], bytes_str(name)))
-			return c->children[i];
+	for (size_t i = 0; group->children && group->children[i]; i++)
+		if (is_called(group->children[i], bytes_str(name)))
+			return group->children[i];
 	return NULL;
 }
 
@@ -78,7 +78,7 @@ static int flag_take(struct command_line *line, struct settings *settings, struc
 static void word_take(struct command_line *line, const char *word, bool *is_helping)
 {
 	const struct command *here = line->path[line->depth - 1];
-	const struct command *child = line->arg_count == 0 ? child_find(here, word) : NULL;
+	const struct command *child = line->arg_count == 0 ? command_child(here, word) : NULL;
 
 	if (child && line->depth < COMMAND_DEPTH) {
 		line->path[line->depth++] = child;

@@ -218,6 +218,9 @@ const struct ingress_rule *ingress_match_tls(const struct ingress *in, struct by
 size_t ingress_count(const struct ingress *in);
 const struct ingress_rule *ingress_rule(const struct ingress *in, size_t index);
 
+/* The keys of originRequest, for the manual: what their value and they are. NULL behind the last. */
+const char *ingress_origin_key(size_t index, const char **ret_value, const char **ret_help);
+
 /* Things the user set that have no effect or cannot work; each is one sentence, printed once at start and
  * by `ingress validate`. */
 size_t ingress_warning_count(const struct ingress *in);

@@ -31,33 +31,58 @@ static const struct option {
 	bool is_legacy;     /* only /config shows it */
 	/* Instead: values of more than one word (origin_values.c). */
 	int (*read_whole)(struct origin_reading *r, const struct yaml_node *n);
+	const char *value, *help; /* for the manual */
 } options[] = {
 #define FIELD(member) offsetof(struct ingress_origin, member)
-	{ "connectTimeout", duration_read, FIELD(connect_timeout) },
-	{ "tlsTimeout", duration_read, FIELD(tls_timeout) },
-	{ "tcpKeepAlive", duration_read, FIELD(tcp_keepalive), .is_zero_meant = true },
-	{ "noHappyEyeballs", bool_read, FIELD(no_happy_eyeballs) },
-	{ "keepAliveConnections", connections_read, FIELD(keepalive_connections) },
-	{ "keepAliveTimeout", duration_read, FIELD(keepalive_timeout) },
-	{ "httpHostHeader", text_read, FIELD(http_host_header) },
-	{ "originServerName", text_read, FIELD(origin_server_name) },
-	{ "matchSNItoHost", bool_read, FIELD(match_sni_to_host) },
-	{ "caPool", text_read, FIELD(ca_pool) },
-	{ "noTLSVerify", bool_read, FIELD(no_tls_verify) },
-	{ "disableChunkedEncoding", bool_read, FIELD(disable_chunked_encoding) },
-	{ "bastionMode", bool_read, FIELD(is_bastion) },
-	{ "proxyAddress", text_read, FIELD(proxy_address), .is_legacy = true },
-	{ "proxyPort", port_read, FIELD(proxy_port), .is_legacy = true },
-	{ "proxyType", socks_read, FIELD(is_socks) },
-	{ "ipRules", .read_whole = origin_read_ip_rules },
-	{ "http2Origin", bool_read, FIELD(http2_origin) },
-	{ "access", .read_whole = origin_read_access },
+	{ "connectTimeout", duration_read, FIELD(connect_timeout), .value = "TIME",
+	  .help = "How long a connection to the service may take. Default: 30s." },
+	{ "tlsTimeout", duration_read, FIELD(tls_timeout), .value = "TIME",
+	  .help = "How long its TLS handshake may take. Default: 10s." },
+	{ "tcpKeepAlive", duration_read, FIELD(tcp_keepalive), .is_zero_meant = true,
+	  .value = "TIME", .help = "Interval of TCP keep-alive probes; 0s: none. Default: 30s." },
+	{ "noHappyEyeballs", bool_read, FIELD(no_happy_eyeballs), .value = "BOOL",
+	  .help = "Do not race IPv4 and IPv6." },
+	{ "keepAliveConnections", connections_read, FIELD(keepalive_connections), .value = "NUMBER",
+	  .help = "Idle connections that are kept. Default: 100." },
+	{ "keepAliveTimeout", duration_read, FIELD(keepalive_timeout), .value = "TIME",
+	  .help = "How long they are kept. Default: 1m30s." },
+	{ "httpHostHeader", text_read, FIELD(http_host_header), .value = "TEXT",
+	  .help = "The Host that the service sees; the visitor's is in X-Forwarded-Host." },
+	{ "originServerName", text_read, FIELD(origin_server_name), .value = "NAME",
+	  .help = "The name that the service's certificate has to have, and that it is asked for." },
+	{ "matchSNItoHost", bool_read, FIELD(match_sni_to_host), .value = "BOOL",
+	  .help = "That name is the host of each request." },
+	{ "caPool", text_read, FIELD(ca_pool), .value = "FILE",
+	  .help = "PEM file with authorities to trust for the service, beside the system's." },
+	{ "noTLSVerify", bool_read, FIELD(no_tls_verify), .value = "BOOL",
+	  .help = "Take any certificate of the service." },
+	{ "disableChunkedEncoding", bool_read, FIELD(disable_chunked_encoding), .value = "BOOL",
+	  .help = "Send bodies of requests with their length, collected up to 4 MiB where it is unknown." },
+	{ "bastionMode", bool_read, FIELD(is_bastion), .value = "BOOL",
+	  .help = "The destination is what the client names, as with the service `bastion`." },
+	{ "proxyAddress", text_read, FIELD(proxy_address), .is_legacy = true, .value = "TEXT",
+	  .help = "Of old versions; has no effect." },
+	{ "proxyPort", port_read, FIELD(proxy_port), .is_legacy = true, .value = "NUMBER",
+	  .help = "Of old versions; has no effect." },
+	{ "proxyType", socks_read, FIELD(is_socks), .value = "TEXT",
+	  .help = "`socks`: a TCP service is a SOCKS5 server that the connector is itself." },
+	{ "ipRules", .read_whole = origin_read_ip_rules, .value = "LIST",
+	  .help = "Where a SOCKS5 client may connect to: maps of `prefix` (a network), `ports` and `allow`. The first that fits decides, none refuses." },
+	{ "http2Origin", bool_read, FIELD(http2_origin), .value = "BOOL",
+	  .help = "Speak HTTP/2 to an https service that can." },
+	{ "access", .read_whole = origin_read_access, .value = "MAP",
+	  .help = "Let nobody in without a token of Access: `required`, `teamName` (a team, a host, or the https URL of the issuer), `audTag` (a list)." },
 	/* Ours. */
-	{ "stripPrefix", .read_whole = origin_read_strip_prefix },
-	{ "setHeaders", .read_whole = origin_read_set_headers },
-	{ "removeHeaders", .read_whole = origin_read_remove_headers },
-	{ "proxyProtocol", proxy_protocol_read, FIELD(proxy_protocol) },
-	{ "idleTimeout", duration_read, FIELD(idle_timeout), .is_zero_meant = true },
+	{ "stripPrefix", .read_whole = origin_read_strip_prefix, .value = "TEXT",
+	  .help = "Take this off the front of the path, in whole segments. Not in cloudflared." },
+	{ "setHeaders", .read_whole = origin_read_set_headers, .value = "MAP",
+	  .help = "Fields that requests get, in place of what they have. Not in cloudflared." },
+	{ "removeHeaders", .read_whole = origin_read_remove_headers, .value = "LIST",
+	  .help = "Fields that requests lose. Not in cloudflared." },
+	{ "proxyProtocol", proxy_protocol_read, FIELD(proxy_protocol), .value = "VERSION",
+	  .help = "`v1` or `v2`: begin each connection with a PROXY header that names the visitor. Not in cloudflared." },
+	{ "idleTimeout", duration_read, FIELD(idle_timeout), .is_zero_meant = true, .value = "TIME",
+	  .help = "End an exchange that has been silent for so long; 0s: never. Not in cloudflared." },
 #undef FIELD
 };
 
@@ -67,6 +92,15 @@ static const struct option *option_find(const char *name)
 		if (strcmp(name, options[i].name) == 0)
 			return &options[i];
 	return NULL;
+}
+
+const char *ingress_origin_key(size_t index, const char **ret_value, const char **ret_help)
+{
+	if (index >= ARRAY_LEN(options))
+		return NULL;
+	*ret_value = options[index].value;
+	*ret_help = options[index].help;
+	return options[index].name;
 }
 
 bool origin_request_has_key(const char *name)

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/nearest.h"
+#include "config/completion.h"
 #include "edge/cli/command.h"
 #include "store/store.h"
 
@@ -48,7 +49,7 @@ static const struct command *find_command(const char *path)
 	return NULL;
 }
 
-static bool is_group(const char *word)
+bool cli_is_group(const char *word)
 {
 	size_t len = strlen(word);
 
@@ -80,7 +81,7 @@ static const struct command *choose(int argc, char **argv, int *ret_used, int *r
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-v") || !strcmp(argv[1], "-V"))
 		return find_command("version");
 	snprintf(path, sizeof(path), "%s", argv[1]);
-	for (int i = 2; is_group(path); i++) {
+	for (int i = 2; cli_is_group(path); i++) {
 		size_t len = strlen(path);
 		if (argc <= i || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
 			cli_help(argc <= i ? stderr : stdout, path);
@@ -308,6 +309,8 @@ int edge_cli_main(int argc, char **argv, int (*run)(const struct edge_config *cf
 	struct cli c = { .run = run };
 	int used, status;
 
+	if (argc > 1 && !strcmp(argv[1], COMPLETION_COMMAND))
+		return cli_complete(argc - 2, argv + 2);
 	c.command = choose(argc, argv, &used, &status);
 	if (!c.command)
 		return status;

@@ -72,6 +72,12 @@ int cli_usage_error(const struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3)
 /* Help: everything, one group ("zone"), or one command. */
 void cli_help(FILE *out, const char *topic);
 int cli_version(struct cli *c);
+int cli_completion(struct cli *c);
+int cli_man(struct cli *c);
+/* Prints the candidates for the last of the words; see config/completion.h. An exit status. */
+int cli_complete(int argc, char *const *argv);
+/* Is it the name of a group, "zone" of "zone add"? */
+bool cli_is_group(const char *path);
 
 /* DIR/edge.yml, or the file --config names, then the flags. Call once. */
 int cli_load_config(struct cli *c, struct err *err);
