@@ -89,6 +89,17 @@ int store_session_end(struct store *s, const char *id, struct err *err); /* E_NO
 /* Those that ended before `now`. Returns how many. */
 int store_session_sweep(struct store *s, usec now, struct err *err);
 
+/* --- Reasons: that somebody said why they open an application ------------------------------------ */
+
+struct store_purpose {
+	usec given_at, expires_at; /* wall time */
+};
+/* In place of one of before. It goes with the session. `err` is needed. */
+int store_purpose_put(struct store *s, const char *session, const char *app,
+		      const struct store_purpose *p, struct err *err);
+int store_purpose_get(struct store *s, const char *session, const char *app,
+		      struct store_purpose *ret, struct err *err); /* E_NOT_FOUND */
+
 /* --- Passkeys: of people who have a password, too ------------------------------------------------ */
 
 struct store_passkey {

@@ -151,7 +151,8 @@ def test_a_document_goes_there_and_back(access):
     ("name: Codes", "name: Ours", "client_id", "there twice"),
     ("/photos", "/photos?x", "name: Photos", "application Photos"),
     ("email: b@family.example", "geo: KP", "name: family", "no database of countries"),
-    ("require: [{ip", "purpose_justification_required: true\n    require: [{ip", "name: Staff", "nobody is asked"),
+    ("require: [{ip", "approval_required: true\n    require: [{ip", "name: Staff", "nobody is asked for approval"),
+    ("require: [{ip", "purpose_justification_required: 1\n    require: [{ip", "name: Staff", "true or false"),
     ("\ngroups:", "\ngruops:", None, 'did you mean "groups"'),
 ])  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(access, old, new, item, why):

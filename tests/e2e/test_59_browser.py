@@ -24,7 +24,7 @@ HERE = pathlib.Path(__file__).parent / "browser"
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = ROOT / "build/npm"
 RESULTS = ROOT / "build/results/browser"
-STORIES = ("pin", "dark", "password", "refused", "oidc", "at_once", "github", "passkey", "silent")
+STORIES = ("pin", "dark", "password", "refused", "oidc", "at_once", "github", "passkey", "silent", "purpose")
 LOGO = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciIHZpZXdCb3g9IjAgMCAxMCAxMCI+PGNpcmNsZSBjeD0iNSIgY3k9IjUiIHI9IjUiIGZpbGw9IiNiMDQwNjAiLz48L3N2Zz4="  # fmt: skip
 
 
@@ -134,11 +134,13 @@ def tell(own, folder, closers):
         "github": [way("github", "GitHub", github.config())],
     }
     ways["all"] = [*local, *ways["oidc"], *ways["github"]]
-    ways["short"] = local
+    ways["short"] = ways["why"] = local
+    why = g.policy("Why", "allow", {"email_domain": {"domain": "example.com"}}, purpose_justification_required=True,
+                   purpose_justification_prompt="Which ticket is it for?")  # fmt: skip
     apps = {}
     for name, ids in ways.items():
         host = f"{name.lower()}.{ZONE}"
-        g.make("apps", name=f"The wiki ({name})", domain=host, policies=[staff], allowed_idps=ids,
+        g.make("apps", name=f"The wiki ({name})", domain=host, policies=[why if name == "why" else staff], allowed_idps=ids,
                auto_redirect_to_identity=name == "atOnce")  # fmt: skip
         apps[name] = f"https://{host}:{edge.https}/"
 

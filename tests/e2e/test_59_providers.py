@@ -231,7 +231,10 @@ def test_errors_of_the_provider_are_explained(place, idp, shared, error, status,
     page = browser.ask(back)
     assert page.status == status and words in said(page) and "0800" not in page.text and "<script>alert" not in page.text
     # There is a way on.
-    assert "Sign in with Somewhere" in page.text
+    [form] = re.findall(r"<form.*?</form>", page.text, re.DOTALL)
+    fields = dict(re.findall(r'name="(csrf|provider)" value="([^"]*)"', form))
+    to = urllib.parse.urljoin(page.url, html.unescape(re.search(r'action="([^"]*)"', form)[1]))
+    assert browser.ask(to, "POST", fields).location.startswith(f"{idp.url}/auth?")
 
 
 @pytest.mark.parametrize(

@@ -218,11 +218,12 @@ static json_t *verdict_json(struct ask *a, const struct trial *t)
 	bool is_in = v.outcome == ACCESS_PASS || v.outcome == ACCESS_SERVICE ||
 		     v.outcome == ACCESS_ALLOWED;
 
-	return json_pack("{s:{s:s, s:s}, s:b, s:s, s:s?, s:s, s:o}", "application", "id",
+	return json_pack("{s:{s:s, s:s}, s:b, s:s, s:s?, s:s, s:b, s:o}", "application", "id",
 			 t->app->id, "name", t->app->name, "passes", (int)is_in, "outcome",
 			 outcomes[v.outcome], "policy", v.policy ? v.policy->name : NULL, "why",
-			 arena_strdup(arena, access_verdict_text(&v, arena)), "policies",
-			 policies_json(t));
+			 arena_strdup(arena, access_verdict_text(&v, arena)),
+			 "purpose_justification_required", (int)(is_in && v.policy->asks_purpose),
+			 "policies", policies_json(t));
 }
 
 enum ask_result api_access_test(struct ask *a)

@@ -258,8 +258,8 @@ struct access_verdict desk_decide(struct ask *a, const struct access_app *app,
 	return access_decide(app->policies, app->policy_count, &facts);
 }
 
-void desk_audit(struct ask *a, const char *action, const char *actor, const char *subject,
-		const char *outcome, const char *detail)
+int desk_audit_write(struct ask *a, const char *action, const char *actor, const char *subject,
+		     const char *outcome, const char *detail, struct err *err)
 {
 	struct arena *arena = &a->request->arena;
 	struct store_audit entry = {
@@ -270,9 +270,16 @@ void desk_audit(struct ask *a, const char *action, const char *actor, const char
 		.outcome = arena_strdup(arena, bytes_str(outcome)),
 		.detail = arena_strdup(arena, bytes_str(detail)),
 	};
+
+	return store_audit_add(a->control->store, &entry, err);
+}
+
+void desk_audit(struct ask *a, const char *action, const char *actor, const char *subject,
+		const char *outcome, const char *detail)
+{
 	struct err err = { 0 };
 
-	if (store_audit_add(a->control->store, &entry, &err) < 0)
+	if (desk_audit_write(a, action, actor, subject, outcome, detail, &err) < 0)
 		log_error(COMPONENT, "the audit log cannot be written", LOG_STR("error", err.text));
 }
 

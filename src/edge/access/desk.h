@@ -62,6 +62,8 @@ struct desk_visit {
 	const char *host;     /* host[:port] as the visitor wrote it */
 	const char *redirect; /* path and query on that host */
 	const char *state;    /* SHA-256 of CF_AppSession, 64 hex digits */
+	bool wants_purpose;   /* to be asked why, whatever policy lets them in */
+	const char *purpose;  /* as it was typed; NULL: it was not */
 };
 
 /* Signed in: makes the session and its cookie, and goes on. */
@@ -85,6 +87,7 @@ struct desk_judged {
 	struct access_verdict verdict;
 	const struct access_external_answer *said; /* by services; goes into tokens */
 	size_t said_count;
+	usec purpose_until; /* they have said why, which holds so long (wall time); 0: they have not */
 };
 typedef enum ask_result desk_judged_fn(struct ask *a, const struct desk_judged *j, void *ctx);
 /* `then` is called now, or later when a service has to be asked (the answer is ASK_PARKED then): app and session are
@@ -112,7 +115,8 @@ bool desk_is_control_host(struct ask *a);
 /* Our own failure: the log has the reason. */
 enum ask_result desk_not_ready(struct ask *a, const struct err *err);
 /* desk_passkey.c: the form of a sign-in page, what comes back from it, and the page of one's own keys. */
-struct bytes desk_passkey_way(struct ask *a, const struct access_provider *p);
+struct bytes desk_passkey_way(struct ask *a, const struct desk_visit *v,
+			      const struct access_provider *p);
 enum ask_result desk_passkey_post(struct ask *a, const struct desk_visit *v,
 				  const struct query *form, const struct access_provider *p);
 enum ask_result desk_passkeys(struct ask *a);
@@ -138,9 +142,23 @@ struct bytes desk_notice(struct ask *a, const char *text);
 enum ask_result desk_asset(struct ask *a);
 /* The organisation's name. */
 const char *desk_brand(struct ask *a);
-/* One line of the audit log. */
+/* One line of the audit log. The first: what must not happen without it. */
+int desk_audit_write(struct ask *a, const char *action, const char *actor, const char *subject,
+		     const char *outcome, const char *detail, struct err *err);
 void desk_audit(struct ask *a, const char *action, const char *actor, const char *subject,
 		const char *outcome, const char *detail);
+/* The path of the sign-in page for this visit, with its query; below the URL of the control host. */
+struct bytes desk_login_path(struct ask *a, const struct desk_visit *v, bool wants_purpose);
+/* desk_pages.c: whoever is signed in goes on to the application, if its policies let them; others sign in. */
+enum ask_result desk_visit_again(struct ask *a, const struct desk_visit *v);
+/* desk_purpose.c: what was typed is taken, to hold until `end` (wall time) or a little longer; false after having
+ * answered. */
+bool desk_purpose_take(struct ask *a, const struct desk_visit *v, const struct desk_judged *j,
+		       usec end);
+enum ask_result desk_purpose_page(struct ask *a, int status, const struct desk_visit *v,
+				  const struct desk_judged *j, const char *problem);
+/* As desk_judged.purpose_until. */
+usec desk_purpose_until(struct ask *a, const struct access_app *app, const struct desk_session *s);
 /* desk_oauth.c: out to an identity provider, and back from it. */
 enum ask_result desk_oauth_post(struct ask *a, const struct desk_visit *v,
 				const struct access_provider *p);

@@ -19,7 +19,6 @@
 #include "edge/access/identity.h"
 #include "edge/control/login_store.h"
 #include "edge/control/page.h"
-#include "http/fetch.h"
 
 #define COMPONENT "edge/access"
 #define TITLE "Sign in a command line"
@@ -128,18 +127,6 @@ static bool find_session(struct ask *a, struct cli_visit *v)
 				 &v->session);
 }
 
-static struct bytes escaped(struct ask *a, struct bytes text)
-{
-	struct bytes copy;
-	struct buf out;
-
-	buf_init(&out, 3 * text.len + 1);
-	copy = fetch_escape(&out, text) == 0 ? arena_copy(&a->request->arena, buf_bytes(&out))
-					     : BYTES_NONE;
-	buf_done(&out);
-	return copy;
-}
-
 /* The same two cookies that the gate sets where somebody comes without. */
 static struct bytes browser_session(struct ask *a, const struct access_app *app)
 {
@@ -169,19 +156,22 @@ static struct bytes browser_session(struct ask *a, const struct access_app *app)
 }
 
 /* To the sign-in page, and from there back to here. */
-static enum ask_result sign_in_first(struct ask *a, const struct access_app *app)
+static enum ask_result sign_in_first(struct ask *a, const struct access_app *app, bool wants_purpose)
 {
 	struct control_request *r = a->request;
-	struct bytes host = escaped(a, r->head.authority), path = escaped(a, r->head.path);
 	char state[STATE_SIZE];
+	struct desk_visit v = {
+		.app = app,
+		.host = arena_strdup(&r->arena, r->head.authority),
+		.redirect = arena_strdup(&r->arena, r->head.path),
+		.state = state,
+	};
 
 	state_of(browser_session(a, app), state);
-	answer_field(r, "Location",
-		     arena_printf(&r->arena,
-				  "%s/cdn-cgi/access/login/" BYTES_FMT
-				  "?kid=%s&redirect_url=" BYTES_FMT "&state=%s",
-				  a->control->public_url, BYTES_ARG(host), app->aud,
-				  BYTES_ARG(path), state));
+	struct bytes path = desk_login_path(a, &v, wants_purpose);
+	answer_field(
+		r, "Location",
+		arena_printf(&r->arena, "%s" BYTES_FMT, a->control->public_url, BYTES_ARG(path)));
 	return answer(r, 302, "text/plain; charset=utf-8", BYTES_LIT("Sign in first.\n"));
 }
 
@@ -276,6 +266,8 @@ static enum ask_result on_judged(struct ask *a, const struct desk_judged *j, voi
 		return desk_message(a, 403, "That account does not have access",
 				    "The rules have changed since you signed in.",
 				    "/cdn-cgi/access/logout", "Sign out");
+	if (j->verdict.policy->asks_purpose && !j->purpose_until)
+		return sign_in_first(a, j->app, true);
 	app_token = desk_app_token(a, j, &err);
 	if (app_token && v->wants_org)
 		org_token = desk_org_token(a, j->session, &err);
@@ -313,7 +305,7 @@ enum ask_result desk_cli(struct ask *a)
 	if (!read_query(a, v))
 		return ASK_ANSWERED;
 	if (!find_session(a, v))
-		return sign_in_first(a, v->app);
+		return sign_in_first(a, v->app, false);
 	result = bytes_eq(a->request->head.method, BYTES_LIT("POST")) ? posted(a, v)
 								      : ask_person(a, v, 200, NULL);
 	desk_session_done(&v->session);

@@ -177,6 +177,7 @@ static enum ask_result judge(struct ask *a, struct judging *j, const struct acce
 			return ASK_PARKED;
 	}
 	judged.said_count = j->said_count;
+	judged.purpose_until = desk_purpose_until(a, app, s);
 	return j->then(a, &judged, j->ctx);
 }
 

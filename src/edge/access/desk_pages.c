@@ -12,6 +12,7 @@
 #include "edge/access/desk.h"
 #include "edge/access/identity.h"
 #include "edge/access/keys.h"
+#include "http/fetch.h"
 #include "store/store_access.h"
 
 #define COMPONENT "edge/access"
@@ -154,6 +155,7 @@ static bool read_visit(struct ask *a, struct bytes host, struct desk_visit *ret)
 	struct arena *arena = &a->request->arena;
 	const char *aud = query_find(&a->query, "kid"), *state = query_find(&a->query, "state");
 	const char *to = query_find(&a->query, "redirect_url");
+	const char *purpose = query_find(&a->query, ACCESS_PURPOSE_PARAMETER);
 	struct err err = { 0 };
 	const struct access_view *view = desk_view(a->control->desk, &err);
 
@@ -166,6 +168,7 @@ static bool read_visit(struct ask *a, struct bytes host, struct desk_visit *ret)
 		.host = arena_strdup(arena, host),
 		.redirect = to ? arena_strdup(arena, bytes_str(to)) : "/",
 		.state = state ? arena_strdup(arena, bytes_str(state)) : "",
+		.wants_purpose = purpose && strcmp(purpose, "1") == 0,
 	};
 	if (ret->app && head_authority_is_valid(host) && is_local_path(ret->redirect) &&
 	    is_state(ret->state) &&
@@ -177,6 +180,29 @@ static bool read_visit(struct ask *a, struct bytes host, struct desk_visit *ret)
 			   "application again.",
 			   "/", "About this edge");
 	return false;
+}
+
+static struct bytes escaped(struct ask *a, struct bytes text)
+{
+	struct bytes copy;
+	struct buf out;
+
+	buf_init(&out, 3 * text.len + 1);
+	copy = fetch_escape(&out, text) == 0 ? arena_copy(&a->request->arena, buf_bytes(&out))
+					     : BYTES_NONE;
+	buf_done(&out);
+	return copy;
+}
+
+struct bytes desk_login_path(struct ask *a, const struct desk_visit *v, bool wants_purpose)
+{
+	struct bytes host = escaped(a, bytes_str(v->host)), to = escaped(a, bytes_str(v->redirect));
+
+	return arena_printf(&a->request->arena,
+			    "/" PREFIX "/login/" BYTES_FMT "?kid=%s&redirect_url=" BYTES_FMT
+			    "&state=%s%s",
+			    BYTES_ARG(host), v->app->aud, BYTES_ARG(to), v->state,
+			    wants_purpose ? "&" ACCESS_PURPOSE_PARAMETER "=1" : "");
 }
 
 /* --- Going back to the application ------------------------------------------------------------- */
@@ -254,17 +280,37 @@ static enum ask_result may_not(struct ask *a, const struct desk_judged *j)
 			    "Sign out, to use another account");
 }
 
+/* What the policy says, else the application, else as long as the session. */
+static usec token_end(const struct desk_judged *j)
+{
+	const struct access_policy *p = j->verdict.policy;
+	usec life = p && p->session >= 0 ? p->session : j->app->session;
+	usec end = clock_wall_now() + life, last = j->session->expires_at;
+
+	/* With the reason ends what was let in for it. */
+	if (p && p->asks_purpose && j->purpose_until && j->purpose_until < last)
+		last = j->purpose_until;
+	return life >= 0 && end < last ? end : last;
+}
+
 static enum ask_result on_judged(struct ask *a, const struct desk_judged *j, void *ctx)
 {
 	struct desk_visit *v = ctx;
+	bool wants = v->wants_purpose;
 
 	v->app = j->app;
-	if (j->verdict.outcome == ACCESS_ALLOWED || j->verdict.outcome == ACCESS_PASS)
+	if (j->verdict.outcome == ACCESS_PASS)
 		return go_back(a, v, j);
-	return may_not(a, j);
+	if (j->verdict.outcome != ACCESS_ALLOWED)
+		return may_not(a, j);
+	wants = wants || j->verdict.policy->asks_purpose;
+	if (v->purpose && !desk_purpose_take(a, v, j, token_end(j)))
+		return ASK_ANSWERED;
+	if (!v->purpose && wants && !j->purpose_until)
+		return desk_purpose_page(a, 200, v, j, NULL);
+	return go_back(a, v, j);
 }
 
-/* Somebody who has signed in already. */
 static enum ask_result go_on(struct ask *a, const struct desk_visit *visit,
 			     const struct desk_session *s)
 {
@@ -276,6 +322,8 @@ static enum ask_result go_on(struct ask *a, const struct desk_visit *visit,
 		.host = arena_strdup(arena, bytes_str(visit->host)),
 		.redirect = arena_strdup(arena, bytes_str(visit->redirect)),
 		.state = arena_strdup(arena, bytes_str(visit->state)),
+		.wants_purpose = visit->wants_purpose,
+		.purpose = visit->purpose,
 	};
 	return desk_judge(a, v->app, s, NULL, 0, on_judged, v);
 }
@@ -393,11 +441,25 @@ enum ask_result desk_signed_in(struct ask *a, const struct desk_visit *v, const 
 
 /* --- login -------------------------------------------------------------------------------------- */
 
+enum ask_result desk_visit_again(struct ask *a, const struct desk_visit *v)
+{
+	struct desk_session s;
+	enum ask_result result;
+
+	if (!desk_session_of_cookie(a, &s))
+		return desk_sign_in(a, v);
+	if (allows_provider(v->app, s.provider))
+		result = go_on(a, v, &s);
+	else
+		result = desk_sign_in_page(a, 200, v,
+					   "This application asks for another way to sign in.");
+	desk_session_done(&s);
+	return result;
+}
+
 static enum ask_result login(struct ask *a)
 {
 	struct desk_visit v;
-	struct desk_session s;
-	enum ask_result result;
 
 	if (!desk_is_control_host(a))
 		return answer_text(a->request, 404, "People sign in at the control host\n");
@@ -405,15 +467,7 @@ static enum ask_result login(struct ask *a)
 		return ASK_ANSWERED;
 	if (bytes_eq(a->request->head.method, BYTES_LIT("POST")))
 		return desk_sign_in_post(a, &v);
-	if (!desk_session_of_cookie(a, &s))
-		return desk_sign_in(a, &v);
-	if (allows_provider(v.app, s.provider))
-		result = go_on(a, &v, &s);
-	else
-		result = desk_sign_in_page(a, 200, &v,
-					   "This application asks for another way to sign in.");
-	desk_session_done(&s);
-	return result;
+	return desk_visit_again(a, &v);
 }
 
 /* --- authorized: back at the application -------------------------------------------------------- */
@@ -465,17 +519,6 @@ static bool read_arrival(struct ask *a, struct arrival *ret)
 	return is_right;
 }
 
-/* What the policy says, else the application, else as long as the session. */
-static usec token_end(const struct access_verdict *verdict, const struct access_app *app,
-		      const struct desk_session *s)
-{
-	usec life = verdict->policy && verdict->policy->session >= 0 ? verdict->policy->session
-								     : app->session;
-	usec end = clock_wall_now() + life;
-
-	return life >= 0 && end < s->expires_at ? end : s->expires_at;
-}
-
 static usec token_begin(struct ask *a, const struct access_app *app, usec now)
 {
 	usec revoked = access_view_revoked(desk_view(a->control->desk, NULL), app->id);
@@ -512,6 +555,9 @@ static json_t *add_judged(const struct desk_judged *j, json_t *more)
 	if (j->said_count)
 		json_object_set_new(more, ACCESS_EXTERNAL_CLAIM,
 				    desk_said_json(j->said, j->said_count));
+	if (j->purpose_until)
+		json_object_set_new(more, ACCESS_PURPOSE_CLAIM,
+				    json_integer(j->purpose_until / USEC_PER_SEC));
 	return more;
 }
 
@@ -528,7 +574,7 @@ char *desk_app_token(struct ask *a, const struct desk_judged *j, struct err *err
 		.subject = s->identity->person,
 		.email = s->email,
 		.now = token_begin(a, app, clock_wall_now()),
-		.expires_at = token_end(&j->verdict, app, s),
+		.expires_at = token_end(j),
 	};
 
 	if (!keys)
@@ -571,7 +617,7 @@ static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
 		.subject = s->identity->person,
 		.email = s->email,
 		.now = clock_wall_now(),
-		.expires_at = token_end(&j->verdict, app, s),
+		.expires_at = token_end(j),
 	};
 	/* Dates are whole seconds, and all tokens of this one may just have been revoked: no circle of redirects then. */
 	m.now = token_begin(a, app, m.now);
@@ -589,8 +635,24 @@ static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
 
 static enum ask_result on_arrived(struct ask *a, const struct desk_judged *j, void *ctx)
 {
+	const struct arrival *arrival = ctx;
+
+	if (j->verdict.outcome == ACCESS_ALLOWED && j->verdict.policy->asks_purpose &&
+	    !j->purpose_until) {
+		/* A policy that is newer than the sign-in, or that counts where they come from. */
+		struct desk_visit v = {
+			.app = j->app,
+			.host = arena_strdup(&a->request->arena, a->request->head.authority),
+			.redirect = arrival->redirect,
+			.state = arrival->state,
+		};
+		struct bytes path = desk_login_path(a, &v, true);
+
+		return redirect(a, arena_printf(&a->request->arena, "%s" BYTES_FMT,
+						a->control->public_url, BYTES_ARG(path)));
+	}
 	if (j->verdict.outcome == ACCESS_ALLOWED)
-		return let_in(a, ctx, j);
+		return let_in(a, arrival, j);
 	return desk_message(a, 403, "That account does not have access",
 			    "The rules have changed since you signed in.", "/" PREFIX "/logout",
 			    "Sign out");

@@ -98,9 +98,11 @@ static struct webauthn_expected expected_of(struct ask *a, struct bytes challeng
 
 #define SIGN_IN "sign in"
 
-struct bytes desk_passkey_way(struct ask *a, const struct access_provider *p)
+struct bytes desk_passkey_way(struct ask *a, const struct desk_visit *v,
+			      const struct access_provider *p)
 {
 	const struct page_value values[] = {
+		{ "action", desk_login_path(a, v, v->wants_purpose), false },
 		{ "id", bytes_str(p->id), false },
 		{ "name", bytes_str(p->name), false },
 		{ "csrf", bytes_str(desk_form_token(a)), false },

@@ -80,16 +80,18 @@ static const char *const forms[] = {
 	[PROVIDER_PASSKEY] = NULL,
 };
 
-static struct bytes way(struct ask *a, const struct access_provider *p)
+/* Forms say where they go: the page may be the end of a sign-in that did not work, at another address. */
+static struct bytes way(struct ask *a, const struct desk_visit *v, const struct access_provider *p)
 {
 	const struct page_value values[] = {
+		{ "action", desk_login_path(a, v, v->wants_purpose), false },
 		{ "id", bytes_str(p->id), false },
 		{ "name", bytes_str(p->name), false },
 		{ "csrf", bytes_str(desk_form_token(a)), false },
 	};
 
 	if (p->type == PROVIDER_PASSKEY)
-		return desk_passkey_way(a, p);
+		return desk_passkey_way(a, v, p);
 	return page_fill(&a->request->arena, forms[p->type], values, ARRAY_LEN(values));
 }
 
@@ -104,7 +106,7 @@ enum ask_result desk_sign_in_page(struct ask *a, int status, const struct desk_v
 	/* What takes one press comes before what has to be typed. */
 	for (size_t i = 0; (p = provider_at(a, v, i)); i++) {
 		bool has_fields = p->type == PROVIDER_PIN || p->type == PROVIDER_PASSWORD;
-		struct bytes *html = has_fields ? &others : &buttons, one = way(a, p);
+		struct bytes *html = has_fields ? &others : &buttons, one = way(a, v, p);
 
 		*html = arena_printf(arena, BYTES_FMT BYTES_FMT, BYTES_ARG(*html), BYTES_ARG(one));
 		has_script = has_script || p->type == PROVIDER_PASSKEY;
@@ -251,6 +253,12 @@ enum ask_result desk_sign_in_post(struct ask *a, const struct desk_visit *v)
 		return desk_sign_in_page(
 			a, 403, v,
 			"The form was too old, or your browser keeps no cookies. Please try again.");
+	if (query_find(&form, "purpose")) {
+		struct desk_visit said = *v;
+
+		said.purpose = query_find(&form, "purpose");
+		return desk_visit_again(a, &said);
+	}
 	p = provider_of_form(a, v, &form);
 	if (p && p->type == PROVIDER_PASSWORD)
 		return password(a, v, &form, p);

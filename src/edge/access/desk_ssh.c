@@ -91,16 +91,19 @@ static const struct access_app *app_of_token(struct ask *a, const char *jwt,
 	return app;
 }
 
-/* What external services said when the token was made holds for as long as it does. */
-static struct access_verdict judge(struct ask *a, const struct access_app *app,
-				   const struct desk_session *s, const struct access_claims *claims)
+/* What external services said, and the person, when the token was made holds for as long as it does. */
+static bool may(struct ask *a, const struct access_app *app, const struct desk_session *s,
+		const struct access_claims *claims)
 {
 	json_t *all = json_loadb((const char *)claims->json.ptr, claims->json.len, 0, NULL);
 	const struct access_external_answer *said;
 	size_t count = desk_said_of(a, all, &said);
+	json_int_t purpose_until = json_integer_value(json_object_get(all, ACCESS_PURPOSE_CLAIM));
+	struct access_verdict v = desk_decide(a, app, s->identity, said, count);
 
 	json_decref(all);
-	return desk_decide(a, app, s->identity, said, count);
+	return v.outcome == ACCESS_ALLOWED &&
+	       (!v.policy->asks_purpose || clock_wall_now() / USEC_PER_SEC < purpose_until);
 }
 
 static enum ask_result sign(struct ask *a, const struct access_app *app,
@@ -159,7 +162,6 @@ enum ask_result desk_cert_sign(struct ask *a)
 	const struct access_app *app;
 	struct desk_session s;
 	struct access_claims claims;
-	struct access_verdict verdict;
 	enum ask_result result;
 
 	app = key && jwt ? app_of_token(a, jwt, &s, &claims) : NULL;
@@ -168,8 +170,7 @@ enum ask_result desk_cert_sign(struct ask *a)
 		return refuse(a, 401,
 			      "sign in first: the token is missing, over, or not of a person");
 	}
-	verdict = judge(a, app, &s, &claims);
-	if (verdict.outcome == ACCESS_ALLOWED)
+	if (may(a, app, &s, &claims))
 		result = sign(a, app, &s, key);
 	else
 		result = refuse(a, 403, "no policy of the application lets you in");

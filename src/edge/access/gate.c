@@ -38,6 +38,7 @@ struct known_token {
 	struct access_external_answer *external; /* owned, texts in it too */
 	size_t external_count;
 	usec issued_at, expires_at;
+	usec purpose_until; /* 0: nobody said why */
 	uint8_t binding[HASH_SHA256_BYTES];
 	bool has_binding;
 };
@@ -53,7 +54,7 @@ struct known {
 struct pass {
 	struct gate *gate;
 	const char *aud, *session, *service; /* "": without */
-	usec issued_at;                      /* of the token */
+	usec issued_at, purpose_until;       /* of the token */
 	struct access_external_answer *external;
 	size_t external_count;
 };
@@ -276,6 +277,8 @@ static struct known_token *token_of(const struct access_claims *claims, const ch
 	t->state = json_string_length(state) ? mem_strdup(json_string_value(state)) : mem_strdup("");
 	t->issued_at = claims->issued_at;
 	t->expires_at = claims->expires_at;
+	t->purpose_until =
+		json_integer_value(json_object_get(all, ACCESS_PURPOSE_CLAIM)) * USEC_PER_SEC;
 	t->has_binding = binding.len > 0;
 	if (t->has_binding &&
 	    (binding.len != 2 * sizeof(t->binding) || !hex_decode(binding, t->binding)))
@@ -445,7 +448,7 @@ static struct bytes app_session(struct judging *j)
 	return have;
 }
 
-static struct bytes login_url(struct judging *j)
+static struct bytes login_url(struct judging *j, bool wants_purpose)
 {
 	struct arena *arena = &j->x->arena;
 	uint8_t hash[HASH_SHA256_BYTES];
@@ -456,10 +459,11 @@ static struct bytes login_url(struct judging *j)
 	hash_sha256(app_session(j), hash);
 	hex_encode(bytes_of(hash, sizeof(hash)), state);
 	state[sizeof(state) - 1] = 0;
-	return arena_printf(
-		arena,
-		"%s" ACCESS_PATH "login/" BYTES_FMT "?kid=%s&redirect_url=" BYTES_FMT "&state=%s",
-		access_view_issuer(j->view), BYTES_ARG(host), j->app->aud, BYTES_ARG(to), state);
+	return arena_printf(arena,
+			    "%s" ACCESS_PATH "login/" BYTES_FMT "?kid=%s&redirect_url=" BYTES_FMT
+			    "&state=%s%s",
+			    access_view_issuer(j->view), BYTES_ARG(host), j->app->aud, BYTES_ARG(to),
+			    state, wants_purpose ? "&" ACCESS_PURPOSE_PARAMETER "=1" : "");
 }
 
 static void answer_plain(struct exchange *x, int status, struct bytes type, struct bytes text)
@@ -469,11 +473,11 @@ static void answer_plain(struct exchange *x, int status, struct bytes type, stru
 	exchange_answer_whole(x, status, type, text);
 }
 
-/* Programs that cannot show a page get to know where people would sign in. */
-static enum step ask_to_sign_in(struct judging *j)
+/* Programs that cannot show a page get to know where people would sign in, or say why they come. */
+static enum step ask_person(struct judging *j, const char *wanted, bool wants_purpose)
 {
 	struct exchange *x = j->x;
-	struct bytes url = login_url(j);
+	struct bytes url = login_url(j, wants_purpose);
 
 	if (access_is_navigation(&x->request) && !j->app->answers_401) {
 		(void)fields_set(&x->response.fields, &x->arena, HEAD_LOCATION, url);
@@ -485,10 +489,15 @@ static enum step ask_to_sign_in(struct judging *j)
 			 BYTES_LIT("Cloudflare-Access"));
 	answer_plain(x, 401, BYTES_LIT("application/json"),
 		     arena_printf(&x->arena,
-				  "{\"status\":401,\"error\":\"sign-in required\",\"hop\":\"access\","
+				  "{\"status\":401,\"error\":\"%s required\",\"hop\":\"access\","
 				  "\"login_url\":\"" BYTES_FMT "\"}\n",
-				  BYTES_ARG(url)));
+				  wanted, BYTES_ARG(url)));
 	return STEP_ANSWERED;
+}
+
+static enum step ask_to_sign_in(struct judging *j)
+{
+	return ask_person(j, "sign-in", false);
 }
 
 static enum step failed(struct exchange *x, int status, const char *title, const char *detail)
@@ -544,6 +553,8 @@ static enum step act(struct judging *j, const struct access_verdict *v)
 	case ACCESS_SERVICE:
 		return let_service_in(j);
 	case ACCESS_ALLOWED:
+		if (v->policy->asks_purpose && clock_wall_now() >= j->token->purpose_until)
+			return ask_person(j, "reason", true);
 		j->x->identity_token = j->token_text;
 		j->x->identity_email = arena_copy(&j->x->arena, j->facts.email);
 		return STEP_NEXT;
@@ -622,6 +633,7 @@ static void watch(const struct judging *j)
 	p->session = j->identity ? arena_strdup(arena, bytes_str(j->token->session)) : "";
 	p->service = j->service ? arena_strdup(arena, bytes_str(j->service->id)) : "";
 	p->issued_at = j->token ? j->token->issued_at : INT64_MAX;
+	p->purpose_until = j->token ? j->token->purpose_until : 0;
 	if (j->identity && j->token->external_count) {
 		p->external_count = j->token->external_count;
 		p->external = arena_alloc(arena, p->external_count * sizeof(*p->external));
@@ -670,6 +682,8 @@ static enum doubt judge_pass(const struct pass *p, const struct exchange *x)
 	}
 	add_connection(&facts, x);
 	v = access_decide(app->policies, app->policy_count, &facts);
+	if (v.outcome == ACCESS_ALLOWED && v.policy->asks_purpose && !p->purpose_until)
+		return DOUBT_STAYS;
 	return v.outcome == ACCESS_PASS || v.outcome == ACCESS_SERVICE || v.outcome == ACCESS_ALLOWED
 		       ? DOUBT_NONE
 		       : DOUBT_STAYS;

@@ -232,10 +232,16 @@ static int check_served(const json_t *body, struct err *err)
 						       unserved[u].why);
 		}
 	}
-	if (json_is_true(json_object_get(body, "purpose_justification_required")))
+	if (json_is_true(json_object_get(body, "approval_required")) ||
+	    json_array_size(json_object_get(body, "approval_groups")))
+		return err_set(
+			err, E_UNSUPPORTED,
+			"\"approval_required\" and \"approval_groups\" are not served: "
+			"nobody is asked for approval; \"purpose_justification_required\" is");
+	if (json_is_true(json_object_get(body, "isolation_required")))
 		return err_set(err, E_UNSUPPORTED,
-			       "\"purpose_justification_required\" is not served: nobody is asked "
-			       "for a reason yet");
+			       "\"isolation_required\" is not served: this edge has no browsers of "
+			       "its own");
 	return 0;
 }
 

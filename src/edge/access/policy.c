@@ -263,6 +263,30 @@ static int take_duration(const json_t *object, const char *member, usec *ret, st
 	return 0;
 }
 
+static int take_purpose(const json_t *object, struct arena *arena, struct access_policy *p,
+			struct err *err)
+{
+	const json_t *asks = json_object_get(object, "purpose_justification_required");
+	const json_t *prompt = json_object_get(object, "purpose_justification_prompt");
+
+	if (asks && !json_is_null(asks) && !json_is_boolean(asks))
+		return err_set(err, E_PARSE,
+			       "\"purpose_justification_required\" must be true or false");
+	if (prompt && !json_is_null(prompt) &&
+	    (!json_is_string(prompt) || json_string_length(prompt) > PURPOSE_PROMPT_BYTES))
+		return err_set(err, E_PARSE,
+			       "\"purpose_justification_prompt\" must be a text of %d bytes at most",
+			       PURPOSE_PROMPT_BYTES);
+	p->asks_purpose = json_is_true(asks);
+	if (json_is_string(prompt))
+		p->purpose_prompt = arena_strdup(arena, bytes_str(json_string_value(prompt)));
+	if (p->asks_purpose && p->decision != ACCESS_ALLOW)
+		return err_set(err, E_INVALID,
+			       "only a policy that allows can ask for a reason "
+			       "(\"purpose_justification_required\")");
+	return 0;
+}
+
 int access_policy_parse(const json_t *object, struct arena *arena, struct access_policy *ret,
 			struct err *err)
 {
@@ -286,13 +310,8 @@ int access_policy_parse(const json_t *object, struct arena *arena, struct access
 		r = access_conditions_parse(object, arena, &ret->conditions, err);
 	if (r == 0)
 		r = take_duration(object, "session_duration", &ret->session, err);
-	if (r == 0 && json_is_true(json_object_get(object, "purpose_justification_required"))) {
-		const char *prompt =
-			json_string_value(json_object_get(object, "purpose_justification_prompt"));
-		ret->asks_purpose = true;
-		if (prompt)
-			ret->purpose_prompt = arena_strdup(arena, bytes_str(prompt));
-	}
+	if (r == 0)
+		r = take_purpose(object, arena, ret, err);
 	return r < 0 ? err_wrap(err, "policy %s", ret->name) : 0;
 }
 

@@ -12,6 +12,8 @@
 /* More of each is a mistake, or somebody who wants to make evaluation slow. */
 #define ACCESS_RULES_MAX 256
 #define ACCESS_GROUP_DEPTH 8
+/* A sentence or two on a page. */
+#define PURPOSE_PROMPT_BYTES 1024
 
 struct access_conditions {
 	struct access_rule *include, *require, *exclude; /* in the arena */

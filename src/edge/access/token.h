@@ -18,6 +18,10 @@ struct access_keys;
 /* In tokens of applications and of sign-ins: what external services said, {mark of the rule: true, false, or null for
  * one that did not answer}. */
 #define ACCESS_EXTERNAL_CLAIM "external"
+/* Until when (seconds since 1970) the reason holds that this person gave; missing: they gave none. */
+#define ACCESS_PURPOSE_CLAIM "purpose_until"
+/* Of the sign-in page, "1": ask why. */
+#define ACCESS_PURPOSE_PARAMETER "purpose"
 
 enum access_token_type { TOKEN_APP, TOKEN_ORG, TOKEN_META, TOKEN_LOGIN, TOKEN_TYPES };
 

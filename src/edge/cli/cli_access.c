@@ -273,10 +273,15 @@ int cli_access_protect(struct cli *c)
 		return cli_usage_error(c, "--allow is missing: who may reach it?");
 	}
 	char *policy = mem_printf("%s: who may", c->words[0]);
-	document = json_pack("{s:[{s:s, s:s, s:o}], s:[{s:s, s:s, s:s, s:[s], s:s?}]}", "policies",
-			     "name", policy, "decision", "allow", "include", include,
-			     "applications", "name", c->words[0], "type", "self_hosted", "domain",
-			     c->words[0], "policies", policy, "session_duration", session);
+	bool asks = cli_flag(c, "ask-reason") != NULL;
+	document = json_pack("{s:[{s:s, s:s, s:o, s:b}], s:[{s:s, s:s, s:s, s:[s], s:s?}]}",
+			     "policies", "name", policy, "decision", "allow", "include", include,
+			     "purpose_justification_required", (int)asks, "applications", "name",
+			     c->words[0], "type", "self_hosted", "domain", c->words[0], "policies",
+			     policy, "session_duration", session);
+	if (document && !asks)
+		json_object_del(json_array_get(json_object_get(document, "policies"), 0),
+				"purpose_justification_required");
 	if (document && !session)
 		json_object_del(json_array_get(json_object_get(document, "applications"), 0),
 				"session_duration");
@@ -664,6 +669,8 @@ int cli_access_test(struct cli *c)
 	} else {
 		printf("%s: %s\n  %s\n", member(json_object_get(result, "application"), "name"),
 		       member(result, "outcome"), member(result, "why"));
+		if (json_is_true(json_object_get(result, "purpose_justification_required")))
+			printf("  once they have said why, which is kept in the audit log\n");
 		json_array_foreach(json_object_get(result, "policies"), i, policy)
 			printf("  %zu. %s (%s): %s\n", i + 1, member(policy, "name"),
 			       member(policy, "decision"), member(policy, "holds"));
@@ -771,6 +778,21 @@ int cli_access_user_password(struct cli *c)
 
 /* --- The audit log ------------------------------------------------------------------------------- */
 
+/* What people typed and services sent is without control characters (edge/access/purpose.h, oauth.c). */
+static void print_audit(const json_t *one)
+{
+	static const char *const told[] = { "purpose", "why", "url", "error" };
+	const json_t *detail = json_object_get(one, "detail");
+
+	printf("%s %s %s by %s%s%s: %s", member(one, "at"), member(one, "action"),
+	       member(one, "subject"), member(one, "actor"), *member(one, "address") ? " from " : "",
+	       member(one, "address"), member(one, "outcome"));
+	for (size_t i = 0; i < ARRAY_LEN(told); i++)
+		if (*member(detail, told[i]))
+			printf(" (%s: %s)", told[i], member(detail, told[i]));
+	printf("\n");
+}
+
 int cli_access_audit(struct cli *c)
 {
 	const char *limit = cli_flag(c, "limit"), *since = cli_flag(c, "since");
@@ -789,11 +811,7 @@ int cli_access_audit(struct cli *c)
 	if (c->is_json)
 		cli_print_json(list);
 	else
-		json_array_foreach(list, i, one)
-			printf("%s %s %s by %s%s%s: %s\n", member(one, "at"), member(one, "action"),
-			       member(one, "subject"), member(one, "actor"),
-			       *member(one, "address") ? " from " : "", member(one, "address"),
-			       member(one, "outcome"));
+		json_array_foreach(list, i, one) print_audit(one);
 	json_decref(list);
 	return EXIT_DONE;
 }

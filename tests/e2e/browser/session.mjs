@@ -95,7 +95,7 @@ class Person {
 	async end() {
 		await this.context.close();
 		// What a browser would not load or run is a mistake of the page; refused requests are what was wanted.
-		const wrong = this.errors.filter((e) => !/401|403|WebSocket connection to/.test(e));
+		const wrong = this.errors.filter((e) => !/40[013]|WebSocket connection to/.test(e));
 		if (wrong.length) throw new Error(`in the console: ${wrong.join("\n")}`);
 	}
 }
@@ -289,6 +289,28 @@ const stories = {
 		await ann.open(apps.short + "?again");
 		await ann.isIn(apps.short + "?again", "ann@example.com");
 		await ann.end();
+	},
+
+	// Why somebody comes: asked once, also of those whose browser runs no scripts.
+	async purpose() {
+		for (const options of [{ ...PHONE, colorScheme: "dark" }, { colorScheme: "light" }, { javaScriptEnabled: false }]) {
+			const ann = await Person.make(options);
+			await ann.open(apps.why);
+			await ann.password("ann@example.com", "sesame");
+			await ann.says("Which ticket is it for?");
+			await ann.look(`asked-${options.colorScheme ?? "plain"}`);
+			const reason = ann.page.getByRole("textbox", { name: "Your reason", description: /Which ticket is it for/ });
+			await reason.fill(" \n ");
+			await ann.page.getByRole("button", { name: "Continue" }).click();
+			await ann.says("Write a few words");
+			await ann.look(`asked-again-${options.colorScheme ?? "plain"}`);
+			await reason.fill("Ticket <17>");
+			await ann.page.getByRole("button", { name: "Continue" }).click();
+			await ann.isIn(apps.why, "ann@example.com");
+			await ann.open(apps.why);
+			await ann.isIn(apps.why, "ann@example.com");
+			await ann.end();
+		}
 	},
 };
 

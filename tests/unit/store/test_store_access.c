@@ -207,6 +207,28 @@ static void a_session_lasts_until_its_end(void **state)
 	assert_int_equal(is_there(f, "s1", now), E_NOT_FOUND);
 }
 
+static void a_reason_is_kept_with_its_session(void **state)
+{
+	struct fixture *f = *state;
+	usec now = clock_wall_now();
+	struct store_purpose p = { now, now + HOUR }, later = { now + 1, now + 2 * HOUR }, got;
+	struct err err = { 0 };
+
+	sign_in(f, "ann@example.com", "s1", now, now + HOUR);
+	assert_int_equal(store_purpose_get(f->store, "s1", "wiki", &got, &err), E_NOT_FOUND);
+	assert_int_equal(store_purpose_put(f->store, "s1", "wiki", &p, &err), 0);
+	assert_int_equal(store_purpose_put(f->store, "s1", "wiki", &later, &err), 0);
+	assert_int_equal(store_purpose_get(f->store, "s1", "wiki", &got, &err), 0);
+	assert_int_equal(got.given_at, later.given_at);
+	assert_int_equal(got.expires_at, later.expires_at);
+	assert_int_equal(store_purpose_get(f->store, "s1", "mail", &got, &err), E_NOT_FOUND);
+	assert_int_equal(store_purpose_get(f->store, "s2", "wiki", &got, &err), E_NOT_FOUND);
+	/* Of no session there is none. */
+	assert_true(store_purpose_put(f->store, "s2", "wiki", &p, &err) < 0);
+	assert_int_equal(store_session_end(f->store, "s1", NULL), 0);
+	assert_int_equal(store_purpose_get(f->store, "s1", "wiki", &got, &err), E_NOT_FOUND);
+}
+
 static void who_signs_out_everywhere_is_out_everywhere(void **state)
 {
 	struct fixture *f = *state;
@@ -358,6 +380,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_password_is_checked_and_taken_away, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_session_lasts_until_its_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_reason_is_kept_with_its_session, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(who_signs_out_everywhere_is_out_everywhere, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(revocations_are_remembered, set_up, tear_down),

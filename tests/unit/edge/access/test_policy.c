@@ -282,6 +282,15 @@ static const struct bad {
 	{ "{\"id\":\"1\",\"name\":\"x\",\"decision\":\"allow\",\"include\":[{\"everyone\":{}}],"
 	  "\"session_duration\":\"-1h\"}",
 	  E_PARSE, "duration" },
+	{ "{\"id\":\"1\",\"name\":\"x\",\"decision\":\"allow\",\"include\":[{\"everyone\":{}}],"
+	  "\"purpose_justification_required\":\"true\"}",
+	  E_PARSE, "true or false" },
+	{ "{\"id\":\"1\",\"name\":\"x\",\"decision\":\"allow\",\"include\":[{\"everyone\":{}}],"
+	  "\"purpose_justification_prompt\":7}",
+	  E_PARSE, "must be a text" },
+	{ "{\"id\":\"1\",\"name\":\"x\",\"decision\":\"deny\",\"include\":[{\"everyone\":{}}],"
+	  "\"purpose_justification_required\":true}",
+	  E_INVALID, "only a policy that allows" },
 };
 
 static void what_makes_no_sense_is_refused_and_named(void **state)
