@@ -117,6 +117,12 @@ static struct bytes lower(struct arena *arena, struct bytes text)
 	return bytes_of(copy, text.len);
 }
 
+/* Of what is in lower case. */
+static bool is_letter(uint8_t c)
+{
+	return c >= 'a' && c <= 'z';
+}
+
 static bool is_url(struct bytes text)
 {
 	return bytes_starts_with(text, BYTES_LIT("https://")) && text.len > 8;
@@ -182,10 +188,10 @@ static int check_value(struct access_rule *r, struct arena *arena, struct err *e
 				       BYTES_ARG(r->value));
 		return 0;
 	case ACCESS_COUNTRY:
-		if (r->value.len != 2)
+		r->value = lower(arena, r->value);
+		if (r->value.len != 2 || !is_letter(r->value.ptr[0]) || !is_letter(r->value.ptr[1]))
 			return err_set(err, E_PARSE,
 				       "geo: a country is two letters (ISO 3166): \"PT\"");
-		r->value = lower(arena, r->value);
 		return 0;
 	case ACCESS_EXTERNAL:
 		if (!is_url(r->value) || !is_url(r->detail))

@@ -8,11 +8,10 @@
 #include "base/secret.h"
 #include "config/yaml.h"
 #include "config/yaml_write.h"
+#include "edge/access/document_yaml.h"
 #include "edge/cli/command.h"
 
 #define PATH_DOCUMENT "/admin/v1/access/document"
-/* Aliases make a small file a large document. */
-#define NODES_MAX 100000
 #define EXPORT_BYTES (16 * 1024 * 1024)
 #define SECRET_BYTES 4096
 
@@ -24,64 +23,6 @@ static const char *member(const json_t *object, const char *name)
 }
 
 /* --- Documents -------------------------------------------------------------------------------- */
-
-static json_t *json_of(const struct yaml_node *n, size_t *left)
-{
-	const struct yaml_node *key, *value;
-	struct err ignored;
-	int64_t number;
-	json_t *made;
-	bool flag;
-
-	if (*left == 0)
-		return NULL;
-	(*left)--;
-	switch (yaml_kind(n)) {
-	case YAML_NULL:
-		return json_null();
-	case YAML_SEQUENCE:
-		made = json_array();
-		for (size_t i = 0; i < yaml_count(n); i++)
-			json_array_append_new(made, json_of(yaml_item(n, i), left));
-		return made;
-	case YAML_MAPPING:
-		made = json_object();
-		for (size_t i = 0; i < yaml_count(n); i++) {
-			yaml_pair(n, i, &key, &value);
-			json_object_set_new(made, yaml_text(key), json_of(value, left));
-		}
-		return made;
-	case YAML_SCALAR:
-		break;
-	}
-	if (!yaml_is_quoted(n) && yaml_as_bool(n, &flag, &ignored) == 0)
-		return json_boolean(flag);
-	if (!yaml_is_quoted(n) && yaml_as_int(n, INT64_MIN, INT64_MAX, &number, &ignored) == 0)
-		return json_integer(number);
-	return json_string(yaml_text(n));
-}
-
-/* "policies[2]: include[0]: …": where in the file that is, in front of it. */
-static void locate(const struct yaml_doc *doc, const char *text, struct err *ret)
-{
-	const struct yaml_node *node = yaml_root(doc);
-	size_t name_len = strspn(text, "abcdefghijklmnopqrstuvwxyz_");
-	char name[40];
-	unsigned index = 0;
-	struct err placed;
-
-	snprintf(name, sizeof(name), "%.*s", (int)name_len, text);
-	const struct yaml_node *section = yaml_get(node, name);
-	if (!section) {
-		err_set(ret, E_INVALID, "%s: %s", yaml_file_name(doc), text);
-		return;
-	}
-	node = section;
-	if (sscanf(text + name_len, "[%u]", &index) == 1 && yaml_item(section, index))
-		node = yaml_item(section, index);
-	(void)yaml_error(node, &placed, "%s", text);
-	*ret = placed;
-}
 
 static int read_env(const char *name, char *text, size_t size)
 {
@@ -175,7 +116,6 @@ static int print_changes(struct cli *c, json_t *result, bool is_dry)
 int cli_access_apply(struct cli *c)
 {
 	bool is_dry = cli_flag(c, "dry-run"), prunes = cli_flag(c, "prune");
-	size_t left = NODES_MAX;
 	struct err err = { 0 }, said = { 0 };
 	json_t *document, *result;
 	struct yaml_doc *doc = strcmp(c->words[0], "-") == 0 ? yaml_load("/dev/stdin", &err)
@@ -183,18 +123,14 @@ int cli_access_apply(struct cli *c)
 
 	if (!doc)
 		return cli_fail(&err);
-	document = yaml_root(doc) ? json_of(yaml_root(doc), &left) : json_object();
-	if (left == 0 || !json_is_object(document))
-		err_set(&err, E_INVALID,
-			left ? "%s: this is no mapping of sections" : "%s: this is too large",
-			c->words[0]);
-	int r = err.code ? err.code : take_secrets(document, &said);
+	document = access_document_read(doc, &err);
+	int r = document ? take_secrets(document, &said) : err.code;
 	if (r == 0)
 		r = ask_apply(c, document, is_dry, prunes, &result, &said);
 	else
 		json_decref(document);
 	if (r < 0 && said.code)
-		locate(doc, said.text, &err);
+		access_document_locate(doc, said.text, &err);
 	yaml_free(doc);
 	return r < 0 ? cli_fail(&err) : print_changes(c, result, is_dry);
 }

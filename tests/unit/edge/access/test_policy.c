@@ -271,6 +271,10 @@ static const struct bad {
 	  E_PARSE, "no network" },
 	{ "{\"id\":\"1\",\"name\":\"x\",\"decision\":\"allow\",\"include\":[{\"geo\":{\"country_code\":\"PRT\"}}]}",
 	  E_PARSE, "two letters" },
+	{ "{\"id\":\"1\",\"name\":\"x\",\"decision\":\"allow\",\"include\":[{\"geo\":{\"country_code\":\"0X\"}}]}",
+	  E_PARSE, "two letters" },
+	{ "{\"id\":\"1\",\"name\":\"x\",\"decision\":\"allow\",\"include\":[{\"geo\":{\"country_code\":\"\u00fc\"}}]}",
+	  E_PARSE, "two letters" },
 	{ "{\"id\":\"1\",\"name\":\"x\",\"decision\":\"allow\",\"include\":[{\"gsuite\":{\"email\":\"a@b\"}}]}",
 	  E_PARSE, "identity_provider_id" },
 	{ "{\"id\":\"1\",\"name\":\"x\",\"decision\":\"allow\",\"include\":[{\"external_evaluation\":"
