@@ -10,7 +10,10 @@
 
 static noreturn void out_of_memory(size_t size)
 {
-	fprintf(stderr, "adit: out of memory (%zu bytes wanted)\n", size);
+	if (size)
+		fprintf(stderr, "adit: out of memory (%zu bytes wanted)\n", size);
+	else
+		fputs("adit: out of memory\n", stderr);
 	log_flush_dying();
 	abort();
 }
@@ -53,6 +56,13 @@ void *mem_resize(void *ptr, size_t size)
 	if (!ptr)
 		out_of_memory(size);
 	return ptr;
+}
+
+void *mem_made(void *object)
+{
+	if (!object)
+		out_of_memory(0);
+	return object;
 }
 
 void *mem_free(void *ptr)

@@ -17,6 +17,8 @@ void *mem_alloc_array(size_t count, size_t size) __attribute__((returns_nonnull,
 void *mem_try_alloc(size_t count, size_t size) MUST_USE;
 /* New bytes past the old size are NOT zeroed; stops the process when memory is gone. */
 void *mem_resize(void *ptr, size_t size) __attribute__((returns_nonnull)) MUST_USE;
+/* What a library made: it gives NULL only when memory is gone, and that stops the process here, too. */
+void *mem_made(void *object) __attribute__((returns_nonnull)) MUST_USE;
 void *mem_try_resize(void *ptr, size_t size) MUST_USE;
 /* NULL is fine; returns NULL: p = mem_free(p). */
 void *mem_free(void *ptr);

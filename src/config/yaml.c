@@ -320,12 +320,10 @@ static int parse_events(struct builder *b, struct bytes text)
 	fy_diag_cfg_default(&diag_cfg);
 	diag_cfg.fp = NULL;
 	diag_cfg.output_fn = on_diag;
-	struct fy_diag *diag = fy_diag_create(&diag_cfg);
-	BUG_IF(!diag);
+	struct fy_diag *diag = mem_made(fy_diag_create(&diag_cfg));
 	fy_diag_set_collect_errors(diag, true);
 	struct fy_parse_cfg cfg = { .flags = FYPCF_JSON_NONE, .diag = diag };
-	struct fy_parser *parser = fy_parser_create(&cfg);
-	BUG_IF(!parser);
+	struct fy_parser *parser = mem_made(fy_parser_create(&cfg));
 
 	int r = 0;
 	if (fy_parser_set_string(parser, (const char *)text.ptr, text.len) != 0)

@@ -64,8 +64,7 @@ struct path_regex *path_regex_compile(const char *pattern, struct err *err)
 		buf_done(&translated);
 		return NULL;
 	}
-	pcre2_compile_context *how = pcre2_compile_context_create(NULL);
-	BUG_IF(!how);
+	pcre2_compile_context *how = mem_made(pcre2_compile_context_create(NULL));
 	pcre2_set_newline(how, PCRE2_NEWLINE_LF);
 	pcre2_set_parens_nest_limit(how, 2 * LIMIT_PATTERN_NESTING);
 	/* $ is the very end, (?m)^ also stands behind a last newline, as in Go. */
@@ -83,8 +82,7 @@ struct path_regex *path_regex_compile(const char *pattern, struct err *err)
 	}
 	struct path_regex *re = mem_alloc(sizeof(*re));
 	re->code = compiled;
-	re->context = pcre2_match_context_create(NULL);
-	BUG_IF(!re->context);
+	re->context = mem_made(pcre2_match_context_create(NULL));
 	pcre2_set_match_limit(re->context, LIMIT_REGEX_MATCH);
 	pcre2_set_depth_limit(re->context, LIMIT_REGEX_DEPTH);
 	pcre2_set_heap_limit(re->context, LIMIT_SEARCH_KIB);
