@@ -1,5 +1,6 @@
 #include "base/check.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,7 +8,9 @@
 
 noreturn void check_failed(const char *file, int line, const char *what)
 {
-	fprintf(stderr, "adit: bug: %s:%d: %s\n", file, line, what);
+	/* Where a library's call must succeed, memory that is gone comes here, too. */
+	fprintf(stderr, "adit: bug: %s:%d: %s%s\n", file, line, what,
+		errno == ENOMEM ? " (out of memory)" : "");
 	log_flush_dying();
 	abort();
 }

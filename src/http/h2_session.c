@@ -684,11 +684,14 @@ static void on_drain_late(struct timer *t)
 static nghttp2_session *make_library_session(struct h2_session *s)
 {
 	const struct h2_options *o = &s->options;
-	nghttp2_session_callbacks *cb;
-	nghttp2_option *option;
-	nghttp2_session *ng;
+	nghttp2_session_callbacks *cb = NULL;
+	nghttp2_option *option = NULL;
+	nghttp2_session *ng = NULL;
 
-	BUG_IF(nghttp2_session_callbacks_new(&cb) != 0 || nghttp2_option_new(&option) != 0);
+	nghttp2_session_callbacks_new(&cb);
+	nghttp2_option_new(&option);
+	cb = mem_made(cb);
+	option = mem_made(option);
 	nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
@@ -710,9 +713,11 @@ static nghttp2_session *make_library_session(struct h2_session *s)
 	nghttp2_option_set_stream_reset_rate_limit(option, 2 * o->glitches_per_sec,
 						   2 * o->glitches_per_sec);
 
-	int ret = o->role == H2_SERVER ? nghttp2_session_server_new2(&ng, cb, s, option)
-				       : nghttp2_session_client_new2(&ng, cb, s, option);
-	BUG_IF(ret != 0); /* no memory */
+	if (o->role == H2_SERVER)
+		nghttp2_session_server_new2(&ng, cb, s, option);
+	else
+		nghttp2_session_client_new2(&ng, cb, s, option);
+	ng = mem_made(ng);
 	nghttp2_option_del(option);
 	nghttp2_session_callbacks_del(cb);
 	return ng;

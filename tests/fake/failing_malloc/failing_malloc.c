@@ -5,6 +5,7 @@
  * Allocations are counted over all threads; what fails is therefore not always the same one. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -51,6 +52,16 @@ static void on_crash(int number, siginfo_t *info, void *context)
 	_exit(128 + number);
 }
 
+/* Who it was that gave up. */
+static void on_abort(int number)
+{
+	void *frames[12];
+
+	backtrace_symbols_fd(frames, backtrace(frames, 12), STDERR_FILENO);
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
 __attribute__((constructor)) static void begin(void)
 {
 	const char *at = getenv("FAIL_AT");
@@ -60,6 +71,9 @@ __attribute__((constructor)) static void begin(void)
 	struct sigaction crash = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO };
 	sigaction(SIGSEGV, &crash, NULL);
 	sigaction(SIGBUS, &crash, NULL);
+	void *frame;
+	backtrace(&frame, 1); /* loads what it needs, while there is memory */
+	signal(SIGABRT, on_abort);
 	atomic_store(&count, 0);
 	fail_at = at ? strtoul(at, NULL, 10) : 0;
 }
