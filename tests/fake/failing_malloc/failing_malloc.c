@@ -48,7 +48,8 @@ static void on_crash(int number, siginfo_t *info, void *context)
 	if (!dladdr((void *)at, &found) || !found.dli_fname)
 		found.dli_fname = "?", found.dli_fbase = NULL;
 	dprintf(STDERR_FILENO, "crash in %s (%s) at +0x%lx\n", found.dli_fname,
-		found.dli_sname ? found.dli_sname : "?", (unsigned long)(at - (uintptr_t)found.dli_fbase));
+		found.dli_sname ? found.dli_sname : "?",
+		(unsigned long)(at - (uintptr_t)found.dli_fbase));
 	_exit(128 + number);
 }
 
