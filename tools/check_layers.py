@@ -48,7 +48,7 @@ OWNERS = {
     r"jansson\.h": "wire jose http acme edge connector",
     r"sodium\.h|sodium/.*": "base tls store",
     r"seccomp\.h|cap-ng\.h": "edge/sandbox",
-    r"maxminddb\.h": "edge",
+    r"maxminddb\.h": "edge/access",
     r"systemd/.*": "",  # sd_notify is twenty lines of our own
     r"openssl/.*": "",  # GnuTLS is the only TLS library
 }

@@ -12,6 +12,7 @@
   ldns,
   libfido2,
   libfyaml,
+  libmaxminddb,
   libsodium,
   libuv,
   libzip,
@@ -37,6 +38,7 @@ stdenv.mkDerivation {
     jansson
     ldns
     libfyaml
+    libmaxminddb
     libsodium
     libuv
     nghttp2

@@ -411,3 +411,6 @@
 
 /* Sign-ins that are at an identity provider; the oldest give way. Each has some two KiB. */
 #define LIMIT_ACCESS_FLOWS 4096
+/* A database of countries (edge/access/countries.h), which is held in memory: those of countries have 10 MB, those of
+ * cities 130. */
+#define LIMIT_COUNTRIES_BYTES ((int64_t)512 * 1024 * 1024)

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "base/secret.h"
+#include "edge/access/countries.h"
 #include "edge/acme/challenges.h"
 #include "edge/acme/manager.h"
 #include "edge/acme/show.h"
@@ -69,7 +70,8 @@ struct edge {
 	struct challenges *challenges; /* counted: what authorities may be shown; NULL: nothing */
 	struct acme_manager *acme;     /* NULL: no directory is configured */
 	struct acme_show *acme_show;
-	struct dns_control *dns; /* NULL: names are resolved elsewhere */
+	struct countries *countries; /* counted; NULL: there is no database */
+	struct dns_control *dns;     /* NULL: names are resolved elsewhere */
 	struct dns_tell *dns_tell;
 	struct local_listeners *local;
 	struct ports *ports;
@@ -228,7 +230,8 @@ static int spread(struct edge *e, struct snapshot *s, struct err *err)
 /* Builds a snapshot and gives it to every worker. */
 static int spread_snapshot(struct edge *e, struct err *err)
 {
-	struct snapshot *s = snapshot_build(e->store, e->config->public_url, e->snapshot, err);
+	struct snapshot *s =
+		snapshot_build(e->store, e->config->public_url, e->countries, e->snapshot, err);
 
 	if (!s)
 		return err_wrap(err, "reading the routes");
@@ -839,13 +842,57 @@ static void on_upgrade(void *arg, int signum)
 
 /* --- Starting and stopping --------------------------------------------------------------------- */
 
+static int open_countries(const struct edge_config *cfg, struct countries **ret, struct err *err)
+{
+	*ret = NULL;
+	if (!cfg->country_database)
+		return 0;
+	*ret = countries_open(cfg->country_database, err);
+	return *ret ? 0 : err_wrap(err, "country-database");
+}
+
+static void log_countries(const struct countries *c)
+{
+	char built[40];
+
+	if (c)
+		log_info(COMPONENT, "countries of addresses are known",
+			 LOG_STR("database", countries_type(c)),
+			 LOG_STR("built",
+				 clock_rfc3339(countries_built_at(c), built, sizeof(built))));
+}
+
+/* Somebody has put another file there. A broken one changes nothing. */
+static void reload_countries(struct edge *e)
+{
+	struct countries *fresh;
+	struct err err = { 0 };
+
+	if (!e->config->country_database || e->is_stopping || e->is_taken_over)
+		return;
+	if (open_countries(e->config, &fresh, &err) < 0) {
+		log_error(COMPONENT, "the database of countries stays the one of before",
+			  LOG_STR("error", err.text));
+		return;
+	}
+	countries_unref(e->countries);
+	e->countries = fresh;
+	control_set_countries(e->control, fresh);
+	log_countries(fresh);
+	if (spread_snapshot(e, &err) < 0) {
+		log_error(COMPONENT, "the new database of countries is not used yet",
+			  LOG_STR("error", err.text));
+		timer_set(&e->renew, RETRY_SNAPSHOT_MS);
+	}
+}
+
 /* Whoever rotates logs has renamed them. */
 static void on_reopen(void *arg, int signum)
 {
-	(void)arg;
-	(void)signum;
 	log_reopen();
 	log_info(COMPONENT, "log files are opened again");
+	if (signum == SIGHUP)
+		reload_countries(arg);
 }
 
 static int64_t read_dns_queries(void *ctx)
@@ -924,11 +971,12 @@ static int start(struct edge *e, struct err *err)
 		.tls_renew = hook_tls_renew,
 		.status = hook_status,
 	};
-	const struct control_options options = {
+	struct control_options options = {
 		.public_url = cfg->public_url,
 		.edge_addresses = (const char *const *)cfg->advertise.list,
 		.edge_address_count = cfg->advertise.count,
 		.ports = { (const char *const *)cfg->ports_allow.list, cfg->ports_allow.count },
+		.has_country_database = cfg->country_database != NULL,
 	};
 	struct buf state;
 	struct err why = { 0 };
@@ -952,6 +1000,12 @@ static int start(struct edge *e, struct err *err)
 	timer_init(&e->renew, e->loop, on_renew);
 	timer_init(&e->follow, e->loop, on_follow);
 	timer_init(&e->grace, e->loop, on_grace_over);
+	if (open_countries(cfg, &e->countries, err) < 0) {
+		forget_state(&state);
+		return err->code;
+	}
+	log_countries(e->countries);
+	options.countries = e->countries;
 	e->tickets = tickets_new(e->loop, e->store, cfg->tls_ticket_rotation);
 	e->stapling = stapling_new(e->loop, e->store, on_stapled, e);
 	e->directory = directory_new();
@@ -1041,6 +1095,7 @@ static void stop(struct edge *e, const struct err *why)
 	control_gateway_free(e->gateway);
 	directory_free(e->directory);
 	snapshot_unref(e->snapshot);
+	countries_unref(e->countries);
 	challenges_unref(e->challenges);
 	store_close(e->store);
 	quic_relay_free(e->relay);

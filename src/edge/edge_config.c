@@ -175,6 +175,9 @@ static const struct edge_setting settings[] = {
 	{ "acme-on-demand", "SWITCH", "off",
 	  "on: a routed name gets its certificate when somebody first asks for it",
 	  EDGE_SETTING_SWITCH, offsetof(struct edge_config, acme_on_demand) },
+	{ "country-database", "PATH", NULL,
+	  "file in the MMDB format (GeoLite2-Country.mmdb): for policies by country and CF-IPCountry (none)",
+	  EDGE_SETTING_PATH, offsetof(struct edge_config, country_database) },
 	{ "grace-period", "DURATION", "30s", "how long SIGTERM waits for requests in flight",
 	  EDGE_SETTING_DURATION, offsetof(struct edge_config, grace_period) },
 	{ "takeover-grace", "DURATION", "30m",
@@ -699,6 +702,7 @@ void edge_config_done(struct edge_config *c)
 	mem_free(c->acme_email);
 	mem_free(c->acme_eab);
 	mem_free(c->acme_ca_file);
+	mem_free(c->country_database);
 	mem_free(c->control_host);
 	mem_free(c->public_url);
 	memset(c, 0, sizeof(*c));

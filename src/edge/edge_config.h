@@ -76,6 +76,8 @@ struct edge_config {
 	enum acme_challenges acme_challenge;
 	bool acme_on_demand; /* ordered when somebody asks for the name */
 
+	char *country_database; /* owned; file in the MMDB format (edge/access/countries.h); NULL: none */
+
 	struct edge_texts dns; /* where names are resolved; none: they are elsewhere */
 	/* "ns1.example.net", or "ns2.example.com=203.0.113.9" where that one's address is another; none: ns1 and
 	 * ns2 of each zone. */

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "edge/access/countries.h"
 #include "edge/access/view.h"
 #include "edge/certificates.h"
 #include "edge/route/network_table.h"
@@ -636,7 +637,7 @@ static int take_certificates(struct snapshot *s, struct store *store,
 	return 0;
 }
 
-struct snapshot *snapshot_build(struct store *store, const char *issuer,
+struct snapshot *snapshot_build(struct store *store, const char *issuer, struct countries *countries,
 				const struct snapshot *previous, struct err *err)
 {
 	struct snapshot *s = snapshot_new();
@@ -656,7 +657,7 @@ struct snapshot *snapshot_build(struct store *store, const char *issuer,
 		r = take_certificates(s, store, previous, &src, err);
 	}
 	if (r == 0) {
-		s->access = access_view_build(store, issuer, err);
+		s->access = access_view_build(store, issuer, countries, err);
 		r = s->access ? 0 : E_INVALID;
 	}
 	if (r == 0) {
@@ -671,6 +672,15 @@ struct snapshot *snapshot_build(struct store *store, const char *issuer,
 }
 
 /* --- Reading ------------------------------------------------------------------------------------ */
+
+void snapshot_country(const struct snapshot *s, struct bytes ip, char ret[COUNTRY_FIELD_SIZE])
+{
+	const struct countries *countries = s ? access_view_countries(s->access) : NULL;
+
+	countries_find_ip(countries, ip, ret);
+	if (countries && !ret[0])
+		memcpy(ret, "XX", COUNTRY_FIELD_SIZE);
+}
 
 int64_t snapshot_revision(const struct snapshot *s)
 {

@@ -16,6 +16,7 @@
 #include "io/network.h"
 
 struct access_view;
+struct countries;
 struct snapshot;
 struct store;
 struct tls_certificate;
@@ -76,14 +77,18 @@ struct snapshot_port {
 
 /* Reads the store, and issues and keeps the certificates that are missing or due (edge/certificates.h).
  * What did not change is taken from `previous` (NULL: the first one), which stays the caller's. The
- * revision is that of before such an issue. `issuer` is the URL of the control host, as tokens of Access name it.
+ * revision is that of before such an issue. `issuer` is the URL of the control host, as tokens of Access name it;
+ * `countries` (NULL: none) is where addresses are looked up, of which it takes a reference.
  * E_NOT_FOUND when there is no CA yet. Control thread. */
-struct snapshot *snapshot_build(struct store *store, const char *issuer,
+struct snapshot *snapshot_build(struct store *store, const char *issuer, struct countries *countries,
 				const struct snapshot *previous, struct err *err);
 struct snapshot *snapshot_ref(struct snapshot *s);
 /* What guards what; lives as long as the snapshot. */
 struct access_view *snapshot_access(const struct snapshot *s);
 struct snapshot *snapshot_unref(struct snapshot *s);
+/* What CF-IPCountry says of an address: "PT", "XX" when the database does not know, "" without one. `s` may be NULL. */
+#define COUNTRY_FIELD_SIZE 3
+void snapshot_country(const struct snapshot *s, struct bytes ip, char ret[COUNTRY_FIELD_SIZE]);
 
 int64_t snapshot_revision(const struct snapshot *s);
 /* Wall time at which a certificate is due: build a new one then, even without a change. INT64_MAX:

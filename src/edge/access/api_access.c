@@ -134,14 +134,15 @@ enum ask_result api_access_create(struct ask *a)
 	struct access_secret secret = { 0 };
 	struct err err = { 0 };
 	enum access_kind kind;
-	json_t *sent, *made;
+	json_t *sent, *made = NULL;
 
 	if (!find_kind(a, a->args[0], &kind))
 		return ASK_ANSWERED;
 	sent = ask_body(a);
 	if (!sent)
 		return ASK_ANSWERED;
-	made = access_object_create(a->control->store, kind, sent, &secret, &err);
+	if (access_object_check_served(sent, a->control->has_country_database, &err) == 0)
+		made = access_object_create(a->control->store, kind, sent, &secret, &err);
 	json_decref(sent);
 	if (!made)
 		return answer_failure(a, &err);
@@ -170,14 +171,15 @@ enum ask_result api_access_update(struct ask *a)
 {
 	struct err err = { 0 };
 	enum access_kind kind;
-	json_t *sent, *object;
+	json_t *sent, *object = NULL;
 
 	if (!find_kind(a, a->args[0], &kind))
 		return ASK_ANSWERED;
 	sent = ask_body(a);
 	if (!sent)
 		return ASK_ANSWERED;
-	object = access_object_update(a->control->store, kind, id_argument(a), sent, &err);
+	if (access_object_check_served(sent, a->control->has_country_database, &err) == 0)
+		object = access_object_update(a->control->store, kind, id_argument(a), sent, &err);
 	json_decref(sent);
 	if (!object)
 		return answer_failure(a, &err);

@@ -76,7 +76,9 @@ enum ask_result api_access_apply(struct ask *a)
 		json_decref(body);
 		return ASK_ANSWERED;
 	}
-	const struct access_apply how = { .is_dry = is_dry > 0, .prunes = prunes > 0 };
+	const struct access_apply how = { .is_dry = is_dry > 0,
+					  .prunes = prunes > 0,
+					  .has_countries = a->control->has_country_database };
 	const json_t *document = json_object_get(body, "document");
 	if (!json_is_object(document)) {
 		json_decref(body);
@@ -162,7 +164,8 @@ static int read_person(struct trial *t, const json_t *body, struct err *err)
 	return 0;
 }
 
-static int read_connection(struct trial *t, const json_t *body, struct err *err)
+static int read_connection(struct trial *t, const json_t *body, const struct countries *countries,
+			   struct err *err)
 {
 	const char *ip = json_string_value(json_object_get(body, "ip"));
 	const char *name = json_string_value(json_object_get(body, "common_name"));
@@ -173,6 +176,7 @@ static int read_connection(struct trial *t, const json_t *body, struct err *err)
 		if (!address_from_ip(bytes_str(ip), 0, &address))
 			return err_set(err, E_PARSE, "%.60s is no IP address", ip);
 		t->facts.has_address = network_of_address(&address, &t->facts.address);
+		countries_find_ip(countries, bytes_str(ip), t->facts.country);
 	}
 	if (name) {
 		t->facts.has_certificate = true;
@@ -196,12 +200,10 @@ static json_t *policies_json(const struct trial *t)
 
 	for (size_t i = 0; i < t->app->policy_count; i++) {
 		const struct access_policy *p = t->app->policies[i];
-		json_array_append_new(
-			list,
-			json_pack(
-				"{s:s, s:s, s:s}", "name", p->name, "decision",
-				access_decision_name(p->decision), "holds",
-				answers[access_conditions_answer(&p->conditions, &t->facts, NULL)]));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:s}", "name", p->name, "decision",
+						access_decision_name(p->decision), "holds",
+						answers[access_policy_answer(p, &t->facts, NULL)]));
 	}
 	return list;
 }
@@ -218,10 +220,11 @@ static json_t *verdict_json(struct ask *a, const struct trial *t)
 	bool is_in = v.outcome == ACCESS_PASS || v.outcome == ACCESS_SERVICE ||
 		     v.outcome == ACCESS_ALLOWED;
 
-	return json_pack("{s:{s:s, s:s}, s:b, s:s, s:s?, s:s, s:b, s:o}", "application", "id",
+	return json_pack("{s:{s:s, s:s}, s:b, s:s, s:s?, s:s, s:s?, s:b, s:o}", "application", "id",
 			 t->app->id, "name", t->app->name, "passes", (int)is_in, "outcome",
 			 outcomes[v.outcome], "policy", v.policy ? v.policy->name : NULL, "why",
-			 arena_strdup(arena, access_verdict_text(&v, arena)),
+			 arena_strdup(arena, access_verdict_text(&v, arena)), "country",
+			 t->facts.country[0] ? t->facts.country : NULL,
 			 "purpose_justification_required", (int)(is_in && v.policy->asks_purpose),
 			 "policies", policies_json(t));
 }
@@ -259,7 +262,7 @@ enum ask_result api_access_test(struct ask *a)
 	if (r == 0)
 		r = read_person(&t, body, &err);
 	if (r == 0)
-		r = read_connection(&t, body, &err);
+		r = read_connection(&t, body, a->control->countries, &err);
 	if (r == 0)
 		result = verdict_json(a, &t);
 	access_identity_unref(t.identity);

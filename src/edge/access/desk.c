@@ -79,7 +79,8 @@ struct access_desk *access_desk_free(struct access_desk *d)
 const struct access_view *desk_view(struct access_desk *d, struct err *err)
 {
 	if (!d->view)
-		d->view = access_view_build(d->control->store, d->control->public_url, err);
+		d->view = access_view_build(d->control->store, d->control->public_url,
+					    d->control->countries, err);
 	return d->view;
 }
 
@@ -234,6 +235,14 @@ const struct access_app *desk_app_of_token(struct ask *a, enum access_token_type
 	return app;
 }
 
+const char *desk_country(struct ask *a)
+{
+	char code[COUNTRY_TEXT_SIZE];
+
+	countries_find_ip(a->control->countries, a->request->client_ip, code);
+	return code[0] ? arena_strdup(&a->request->arena, bytes_str(code)) : NULL;
+}
+
 struct access_facts desk_facts(struct ask *a, const struct access_identity *identity,
 			       const struct access_external_answer *said, size_t said_count)
 {
@@ -244,6 +253,8 @@ struct access_facts desk_facts(struct ask *a, const struct access_identity *iden
 		facts = identity->facts;
 	if (address_from_ip(a->request->client_ip, 0, &address))
 		facts.has_address = network_of_address(&address, &facts.address);
+	if (facts.has_address)
+		countries_find(a->control->countries, &facts.address, facts.country);
 	facts.external = said;
 	facts.external_count = said_count;
 	return facts;

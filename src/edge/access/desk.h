@@ -101,6 +101,8 @@ json_t *desk_said_json(const struct access_external_answer *said, size_t count);
 size_t desk_said_of(struct ask *a, const json_t *claims, const struct access_external_answer **ret);
 /* As text in the arena; the reference is taken. */
 const char *desk_json(struct ask *a, json_t *object);
+/* Where the request comes from, in its arena; NULL: nobody knows. */
+const char *desk_country(struct ask *a);
 /* Somebody who is not signed in: the page, or, where the application wants that, on to its only provider. */
 enum ask_result desk_sign_in(struct ask *a, const struct desk_visit *v);
 /* desk_signin.c: a posted form of the sign-in page. */

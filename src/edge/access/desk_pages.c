@@ -387,6 +387,7 @@ char *desk_org_token(struct ask *a, const struct desk_session *s, struct err *er
 		.session = s->id,
 		.subject = s->identity->person,
 		.email = s->email,
+		.country = desk_country(a),
 		.now = clock_wall_now(),
 		.expires_at = s->expires_at,
 	};
@@ -573,6 +574,7 @@ char *desk_app_token(struct ask *a, const struct desk_judged *j, struct err *err
 		.session = s->id,
 		.subject = s->identity->person,
 		.email = s->email,
+		.country = desk_country(a),
 		.now = token_begin(a, app, clock_wall_now()),
 		.expires_at = token_end(j),
 	};
@@ -616,6 +618,7 @@ static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
 		.session = s->id,
 		.subject = s->identity->person,
 		.email = s->email,
+		.country = desk_country(a),
 		.now = clock_wall_now(),
 		.expires_at = token_end(j),
 	};
@@ -712,6 +715,9 @@ static enum ask_result get_identity(struct ask *a)
 				   s.email, "name", s.identity->name, "idp", "id", s.provider,
 				   "iat", (json_int_t)(s.created_at / USEC_PER_SEC), "ip",
 				   a->request->client_ip.ptr, a->request->client_ip.len);
+	const char *country = desk_country(a);
+	if (country)
+		json_object_set_new(object, "geo", json_pack("{s:s}", "country", country));
 	text = json_dumps(object, JSON_COMPACT);
 	struct bytes body = arena_copy(&a->request->arena, bytes_str(text));
 	free(text); /* allowed: jansson took it from malloc */

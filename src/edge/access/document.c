@@ -75,6 +75,7 @@ struct plan {
 	} *
 		fates; /* of each; owned */
 	json_t *secrets;
+	bool has_countries;
 };
 
 static const char *text_of(const json_t *object, const char *member)
@@ -384,6 +385,8 @@ static int take(struct plan *p, enum access_kind kind, const json_t *sent, struc
 		return err_set(err, E_PARSE, "is no mapping");
 	if (!is_only && !name[0])
 		return err_set(err, E_PARSE, "\"name\" is missing");
+	if (access_object_check_served(sent, p->has_countries, err) < 0)
+		return err->code;
 	if (is_only) {
 		while (at < p->count && p->objects[at].kind != kind)
 			at++;
@@ -570,6 +573,7 @@ json_t *access_document_apply(struct store *store, const json_t *document,
 		return NULL;
 	}
 	p.secrets = json_array();
+	p.has_countries = how->has_countries;
 	for (size_t i = 0; i < before_count; i++)
 		plan_add(&p, before[i].kind, json_incref(before[i].body), FATE_STAYS);
 	r = each_sent(document, take_sent, &p, err);

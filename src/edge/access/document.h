@@ -17,8 +17,9 @@ struct store;
 json_t *access_document_export(struct store *store, struct err *err);
 
 struct access_apply {
-	bool is_dry; /* only say what would happen */
-	bool prunes; /* what the document does not name goes; the organisation stays */
+	bool is_dry;        /* only say what would happen */
+	bool prunes;        /* what the document does not name goes; the organisation stays */
+	bool has_countries; /* see access_object_check_served() */
 };
 /* Puts the document in place, in one transaction or not at all. The result is {"changes": [{kind, name, action}],
  * "secrets": [{name, client_id, client_secret}]}: actions are created, changed, removed; secrets are of new service

@@ -370,12 +370,15 @@ static bool find_identity(struct judging *j)
 
 /* --- Facts ------------------------------------------------------------------------------------- */
 
-static void add_connection(struct access_facts *f, const struct exchange *x)
+static void add_connection(struct access_facts *f, const struct exchange *x,
+			   const struct access_view *view)
 {
 	struct address address;
 
 	if (address_from_ip(x->client_ip, 0, &address))
 		f->has_address = network_of_address(&address, &f->address);
+	if (f->has_address)
+		countries_find(access_view_countries(view), &f->address, f->country);
 	if (x->certificate && !x->certificate->refused) {
 		f->has_certificate = true;
 		f->common_name = bytes_str(x->certificate->common_name);
@@ -391,7 +394,7 @@ static void gather_facts(struct judging *j)
 	}
 	if (j->service)
 		j->facts.service_token = bytes_str(j->service->id);
-	add_connection(&j->facts, j->x);
+	add_connection(&j->facts, j->x, j->view);
 }
 
 /* --- Answers ----------------------------------------------------------------------------------- */
@@ -680,7 +683,7 @@ static enum doubt judge_pass(const struct pass *p, const struct exchange *x)
 			return DOUBT_STAYS;
 		facts.service_token = bytes_str(token->id);
 	}
-	add_connection(&facts, x);
+	add_connection(&facts, x, view);
 	v = access_decide(app->policies, app->policy_count, &facts);
 	if (v.outcome == ACCESS_ALLOWED && v.policy->asks_purpose && !p->purpose_until)
 		return DOUBT_STAYS;

@@ -208,30 +208,30 @@ static int make_token(json_t *body, struct access_secret *secret, struct err *er
 	return set_token_end(body, err);
 }
 
-/* What policies can say and this edge cannot answer yet is refused when it is said: a rule that never holds would shut
- * people out, or let those in whom it is to keep out. */
-static int check_served(const json_t *body, struct err *err)
+int access_object_check_served(const json_t *sent, bool has_countries, struct err *err)
 {
-	static const struct {
-		const char *selector, *why;
-	} unserved[] = {
-		{ "geo", "this edge has no database of countries" },
-	};
 	static const char *const lists[] = { "include", "require", "exclude" };
 	const json_t *rule;
 	size_t k;
 
-	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-		json_array_foreach(json_object_get(body, lists[i]), k, rule)
+	for (size_t i = 0; !has_countries && i < ARRAY_LEN(lists); i++) {
+		json_array_foreach(json_object_get(sent, lists[i]), k, rule)
 		{
-			for (size_t u = 0; u < ARRAY_LEN(unserved); u++)
-				if (json_object_get(rule, unserved[u].selector))
-					return err_set(err, E_UNSUPPORTED,
-						       "%s[%zu]: the selector %s is not served: %s",
-						       lists[i], k, unserved[u].selector,
-						       unserved[u].why);
+			if (json_object_get(rule, "geo"))
+				return err_set(
+					err, E_UNSUPPORTED,
+					"%s[%zu]: the selector geo needs a database of countries: "
+					"set country-database in edge.yml, and start the edge anew",
+					lists[i], k);
 		}
 	}
+	return 0;
+}
+
+/* What policies can say and this edge cannot answer yet is refused when it is said: a rule that never holds would shut
+ * people out, or let those in whom it is to keep out. */
+static int check_served(const json_t *body, struct err *err)
+{
 	if (json_is_true(json_object_get(body, "approval_required")) ||
 	    json_array_size(json_object_get(body, "approval_groups")))
 		return err_set(

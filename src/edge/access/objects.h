@@ -19,6 +19,10 @@ json_t *access_object_make(enum access_kind kind, const json_t *sent, struct acc
 json_t *access_object_change(enum access_kind kind, const json_t *before, const json_t *sent,
 			     struct err *err);
 
+/* Can this edge answer what the object asks? E_UNSUPPORTED with what to do: `geo` without a database of countries, for a
+ * rule that never holds would shut people out. What is stored stays and is judged as an unknown country is. */
+int access_object_check_served(const json_t *sent, bool has_countries, struct err *err);
+
 /* The object with this id; a new reference, NULL with E_NOT_FOUND. */
 json_t *access_object_get(struct store *store, enum access_kind kind, const char *id,
 			  struct err *err);

@@ -92,11 +92,11 @@ bool access_conditions_need_identity(const struct access_conditions *c)
 
 /* The first rule of the list with this answer; NULL: none has it. */
 static const struct access_rule *first_with(const struct access_rule *list, size_t count,
-					    const struct access_facts *facts,
+					    const struct access_facts *facts, bool in_doubt,
 					    enum access_answer answer)
 {
 	for (size_t i = 0; i < count; i++)
-		if (access_rule_answer(&list[i], facts) == answer)
+		if (access_rule_answer(&list[i], facts, in_doubt) == answer)
 			return &list[i];
 	return NULL;
 }
@@ -111,27 +111,28 @@ static enum access_answer because(struct access_why *why, enum access_step step,
 
 /* What is certain comes first: one rule that says no settles it, whatever the unknown ones will say. */
 enum access_answer access_conditions_answer(const struct access_conditions *c,
-					    const struct access_facts *facts, struct access_why *why)
+					    const struct access_facts *facts, bool in_doubt,
+					    struct access_why *why)
 {
 	const struct access_rule *included, *rule;
 
-	included = first_with(c->include, c->include_count, facts, ACCESS_YES);
+	included = first_with(c->include, c->include_count, facts, in_doubt, ACCESS_YES);
 	if (!included) {
-		included = first_with(c->include, c->include_count, facts, ACCESS_UNKNOWN);
+		included = first_with(c->include, c->include_count, facts, in_doubt, ACCESS_UNKNOWN);
 		if (!included)
 			return because(why, ACCESS_NOT_INCLUDED, NULL, ACCESS_NO);
 	}
-	rule = first_with(c->exclude, c->exclude_count, facts, ACCESS_YES);
+	rule = first_with(c->exclude, c->exclude_count, facts, !in_doubt, ACCESS_YES);
 	if (rule)
 		return because(why, ACCESS_EXCLUDED, rule, ACCESS_NO);
-	rule = first_with(c->require, c->require_count, facts, ACCESS_NO);
+	rule = first_with(c->require, c->require_count, facts, in_doubt, ACCESS_NO);
 	if (rule)
 		return because(why, ACCESS_NOT_REQUIRED, rule, ACCESS_NO);
 
-	rule = first_with(c->exclude, c->exclude_count, facts, ACCESS_UNKNOWN);
+	rule = first_with(c->exclude, c->exclude_count, facts, !in_doubt, ACCESS_UNKNOWN);
 	if (!rule)
-		rule = first_with(c->require, c->require_count, facts, ACCESS_UNKNOWN);
-	if (!rule && access_rule_answer(included, facts) == ACCESS_UNKNOWN)
+		rule = first_with(c->require, c->require_count, facts, in_doubt, ACCESS_UNKNOWN);
+	if (!rule && access_rule_answer(included, facts, in_doubt) == ACCESS_UNKNOWN)
 		rule = included;
 	if (rule)
 		return because(why, ACCESS_OPEN, rule, ACCESS_UNKNOWN);
@@ -342,6 +343,17 @@ int access_policy_check(const struct access_policy *p, struct err *err)
 		       rule->kind);
 }
 
+enum access_answer access_policy_answer(const struct access_policy *p,
+					const struct access_facts *facts, struct access_why *why)
+{
+	bool in_doubt = p->decision == ACCESS_BLOCK;
+	enum access_answer answer = access_conditions_answer(&p->conditions, facts, in_doubt, why);
+
+	if (why && why->rule)
+		why->is_in_doubt = access_rule_is_doubtful(why->rule, facts);
+	return answer;
+}
+
 static struct access_verdict verdict(enum access_outcome outcome, const struct access_policy *policy,
 				     const struct access_why *why)
 {
@@ -397,7 +409,7 @@ static struct access_verdict decide_person(const struct access_policy *const *po
 
 		if (p->decision != ACCESS_ALLOW && p->decision != ACCESS_BLOCK)
 			continue;
-		answer = access_conditions_answer(&p->conditions, facts, &why);
+		answer = access_policy_answer(p, facts, &why);
 		if (answer == ACCESS_NO)
 			continue;
 		if (facts->has_identity && answer == ACCESS_UNKNOWN) {
@@ -431,7 +443,7 @@ struct access_verdict access_decide(const struct access_policy *const *policies,
 
 		if (p->decision != ACCESS_BYPASS && p->decision != ACCESS_SERVICE_AUTH)
 			continue;
-		if (access_conditions_answer(&p->conditions, facts, &why) == ACCESS_YES)
+		if (access_policy_answer(p, facts, &why) == ACCESS_YES)
 			return verdict(p->decision == ACCESS_BYPASS ? ACCESS_PASS : ACCESS_SERVICE,
 				       p, &why);
 	}
@@ -461,6 +473,7 @@ struct bytes access_verdict_text(const struct access_verdict *v, struct arena *a
 	if (!v->policy)
 		return BYTES_LIT("refused: no policy lets them in");
 	rule = v->why.rule ? access_rule_text(v->why.rule, arena) : BYTES_LIT("no rule");
-	return arena_printf(arena, "%s by policy %s: " BYTES_FMT, words[v->outcome],
-			    v->policy->name, BYTES_ARG(rule));
+	return arena_printf(arena, "%s by policy %s: " BYTES_FMT "%s", words[v->outcome],
+			    v->policy->name, BYTES_ARG(rule),
+			    v->why.is_in_doubt ? " (nobody knows the country)" : "");
 }

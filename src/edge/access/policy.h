@@ -48,6 +48,7 @@ struct access_why {
 		ACCESS_OPEN,         /* `rule` cannot be answered yet */
 	} step;
 	const struct access_rule *rule; /* NULL with ACCESS_NOT_INCLUDED */
+	bool is_in_doubt; /* it asks for a country that nobody can tell: this is what keeps them out */
 };
 
 enum access_outcome {
@@ -81,10 +82,14 @@ int access_conditions_parse(const json_t *object, struct arena *arena,
 /* Adds the three members to `object`. */
 void access_conditions_json(const struct access_conditions *c, json_t *object);
 bool access_conditions_need_identity(const struct access_conditions *c);
-/* `why` may be NULL. */
+/* `in_doubt` as of access_rule_answer(); `why` may be NULL. */
 enum access_answer access_conditions_answer(const struct access_conditions *c,
-					    const struct access_facts *facts,
+					    const struct access_facts *facts, bool in_doubt,
 					    struct access_why *why);
+/* Does it hold? What nobody can tell lets nobody in: an unknown country is none of those a policy that lets people in
+ * asks for, it is one of those that such a policy excludes, and a Block policy holds wherever it might. */
+enum access_answer access_policy_answer(const struct access_policy *p,
+					const struct access_facts *facts, struct access_why *why);
 
 int access_group_parse(const json_t *object, struct arena *arena, struct access_group *ret,
 		       struct err *err);

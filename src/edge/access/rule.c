@@ -428,7 +428,13 @@ static enum access_answer of_person(const struct access_rule *r, const struct ac
 	return yes ? ACCESS_YES : ACCESS_NO;
 }
 
-enum access_answer access_rule_answer(const struct access_rule *r, const struct access_facts *facts)
+bool access_rule_is_doubtful(const struct access_rule *r, const struct access_facts *facts)
+{
+	return r->selector == ACCESS_COUNTRY && !facts->country[0];
+}
+
+enum access_answer access_rule_answer(const struct access_rule *r, const struct access_facts *facts,
+				      bool in_doubt)
 {
 	bool yes = false;
 
@@ -440,12 +446,15 @@ enum access_answer access_rule_answer(const struct access_rule *r, const struct 
 		yes = facts->has_address && network_holds(&r->network, &facts->address);
 		break;
 	case ACCESS_COUNTRY:
-		yes = bytes_eq_nocase(bytes_str(facts->country), r->value);
+		yes = access_rule_is_doubtful(r, facts)
+			      ? in_doubt
+			      : bytes_eq_nocase(bytes_str(facts->country), r->value);
 		break;
 	case ACCESS_GROUP:
 		/* One that was removed holds nobody, also where it is excluded: access_group_link()
 		 * refuses such policies. */
-		return r->group ? access_conditions_answer(&r->group->conditions, facts, NULL)
+		return r->group ? access_conditions_answer(&r->group->conditions, facts, in_doubt,
+							   NULL)
 				: ACCESS_NO;
 	case ACCESS_SERVICE_TOKEN:
 		yes = bytes_eq(facts->service_token, r->value);

@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "edge/access/countries.h"
 #include "io/network.h"
 
 struct access_conditions;
@@ -79,10 +80,10 @@ struct access_facts {
 	/* Of the connection and the request: always known. */
 	struct network address; /* with has_address; without one no network holds it */
 	bool has_address;
-	char country[3];            /* "PT"; "" when nobody can say */
-	bool has_certificate;       /* a client certificate that was verified */
-	struct bytes common_name;   /* of it */
-	struct bytes service_token; /* id of the one whose secret was right; empty: none */
+	char country[COUNTRY_TEXT_SIZE]; /* "PT"; "" when nobody can say */
+	bool has_certificate;            /* a client certificate that was verified */
+	struct bytes common_name;        /* of it */
+	struct bytes service_token;      /* id of the one whose secret was right; empty: none */
 	const struct access_external_answer *external;
 	size_t external_count;
 };
@@ -102,5 +103,9 @@ bool access_rule_was_asked(const struct access_rule *r, const struct access_fact
 /* The mark of a rule with these URLs: short, and it does not tell them. In `arena`. */
 struct bytes access_external_mark(struct arena *arena, struct bytes evaluate_url,
 				  struct bytes keys_url);
-/* Groups must be linked. */
-enum access_answer access_rule_answer(const struct access_rule *r, const struct access_facts *facts);
+/* Groups must be linked. `in_doubt` is the answer to a question about a country that nobody can tell: not "unknown", for
+ * a sign-in would not help. What groups exclude is asked the other way round. */
+enum access_answer access_rule_answer(const struct access_rule *r, const struct access_facts *facts,
+				      bool in_doubt);
+/* Is this rule one of `in_doubt`? Groups: no. */
+bool access_rule_is_doubtful(const struct access_rule *r, const struct access_facts *facts);

@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "edge/access/countries.h"
 #include "store/store_access.h"
 
 #define COMPONENT "edge/access"
@@ -19,7 +20,8 @@ struct access_view {
 	char *keys; /* owned */
 	usec keys_due;
 	const char *issuer;
-	struct map *revoked; /* application's id -> usec in the arena */
+	struct countries *countries; /* counted; NULL: there is no database */
+	struct map *revoked;         /* application's id -> usec in the arena */
 };
 
 /* --- Objects ---------------------------------------------------------------------------------- */
@@ -192,7 +194,8 @@ static int load_revocations(struct access_view *v, struct store *store, struct e
 	return 0;
 }
 
-struct access_view *access_view_build(struct store *store, const char *issuer, struct err *err)
+struct access_view *access_view_build(struct store *store, const char *issuer,
+				      struct countries *countries, struct err *err)
 {
 	struct access_view *v = mem_alloc(sizeof(*v));
 	int r;
@@ -200,6 +203,7 @@ struct access_view *access_view_build(struct store *store, const char *issuer, s
 	atomic_init(&v->refs, 1);
 	arena_init(&v->arena);
 	v->issuer = arena_strdup(&v->arena, bytes_str(issuer));
+	v->countries = countries_ref(countries);
 	v->revoked = map_new();
 	r = build_set(v, store, err);
 	if (r == 0)
@@ -220,6 +224,7 @@ struct access_view *access_view_unref(struct access_view *v)
 	if (!v || atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) != 1)
 		return NULL;
 	access_set_unref(v->set);
+	countries_unref(v->countries);
 	map_free(v->revoked);
 	mem_free(v->keys);
 	arena_done(&v->arena);
@@ -244,6 +249,11 @@ usec access_view_keys_due(const struct access_view *v)
 const char *access_view_issuer(const struct access_view *v)
 {
 	return v->issuer;
+}
+
+const struct countries *access_view_countries(const struct access_view *v)
+{
+	return v->countries;
 }
 
 usec access_view_revoked(const struct access_view *v, const char *app_id)

@@ -7,12 +7,15 @@
 #include "edge/access/set.h"
 
 struct access_view;
+struct countries;
 struct store;
 
 /* Reads it all from the store; makes the first signing key when there is an application and no key yet (takes a
  * tenth of a second then). `issuer` is the URL of the control host, without a slash at the end. A configuration that
- * cannot be used is an error: nothing it guards may be open. */
-struct access_view *access_view_build(struct store *store, const char *issuer, struct err *err);
+ * cannot be used is an error: nothing it guards may be open. `countries` (NULL: none) is where addresses are looked up;
+ * the view takes a reference of its own. */
+struct access_view *access_view_build(struct store *store, const char *issuer,
+				      struct countries *countries, struct err *err);
 struct access_view *access_view_ref(struct access_view *v);
 struct access_view *access_view_unref(struct access_view *v); /* NULL is fine */
 
@@ -20,6 +23,8 @@ const struct access_set *access_view_set(const struct access_view *v);
 /* A JSON Web Key Set; "" when there are no keys. */
 const char *access_view_keys(const struct access_view *v);
 const char *access_view_issuer(const struct access_view *v);
+/* NULL: there is no database. */
+const struct countries *access_view_countries(const struct access_view *v);
 /* When there will be a new key, or an old one goes; INT64_MAX without keys. Wall time. */
 usec access_view_keys_due(const struct access_view *v);
 /* Changes the keys in the store; *ret (may be NULL): the keys that hold, owned by the caller. E_NOT_FOUND: there are

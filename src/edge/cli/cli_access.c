@@ -605,6 +605,8 @@ int cli_access_test(struct cli *c)
 	} else {
 		printf("%s: %s\n  %s\n", member(json_object_get(result, "application"), "name"),
 		       member(result, "outcome"), member(result, "why"));
+		if (json_is_string(json_object_get(result, "country")))
+			printf("  country: %s\n", member(result, "country"));
 		if (json_is_true(json_object_get(result, "purpose_justification_required")))
 			printf("  once they have said why, which is kept in the audit log\n");
 		json_array_foreach(json_object_get(result, "policies"), i, policy)

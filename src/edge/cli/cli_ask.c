@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "edge/access/countries.h"
 #include "edge/cli/command.h"
 #include "edge/control/control.h"
 #include "http/fetch.h"
@@ -82,12 +83,19 @@ static int open_files(struct cli *c, struct err *err)
 	rc = cli_complete_config(c, c->store, err);
 	if (rc < 0)
 		return rc;
+	/* What has nothing to do with countries works without them. */
+	struct countries *countries = c->config.country_database
+					      ? countries_open(c->config.country_database, NULL)
+					      : NULL;
 	const struct control_options options = {
-		c->config.public_url,
-		(const char *const *)c->config.advertise.list,
-		c->config.advertise.count,
+		.public_url = c->config.public_url,
+		.edge_addresses = (const char *const *)c->config.advertise.list,
+		.edge_address_count = c->config.advertise.count,
+		.has_country_database = c->config.country_database != NULL,
+		.countries = countries,
 	};
 	c->control = control_plane_new(c->store, NULL, NULL, &options);
+	countries_unref(countries);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "edge/access/countries.h"
 #include "edge/access_log.h"
 #include "edge/certificates.h"
 #include "edge/cli/command.h"
@@ -373,6 +374,22 @@ static int check_dns(const struct edge_config *config, struct err *err)
 	return 0;
 }
 
+static int check_countries(const struct edge_config *config, struct err *err)
+{
+	char built[40];
+	struct countries *countries;
+
+	if (!config->country_database)
+		return 0;
+	countries = countries_open(config->country_database, err);
+	if (!countries)
+		return err_wrap(err, "country-database");
+	printf("  %-15s %s of %.10s\n", "countries", countries_type(countries),
+	       clock_rfc3339(countries_built_at(countries), built, sizeof(built)));
+	countries_unref(countries);
+	return 0;
+}
+
 int cli_check(struct cli *c)
 {
 	struct err err = { 0 };
@@ -387,6 +404,8 @@ int cli_check(struct cli *c)
 		print_config(&c->config);
 		rc = check_acme(&c->config, &err);
 	}
+	if (rc == 0)
+		rc = check_countries(&c->config, &err);
 	if (rc == 0)
 		rc = check_zones(store, &err);
 	if (rc == 0)

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "edge/access/cache.h"
+#include "edge/access/countries.h"
 #include "edge/access/desk.h"
 #include "edge/access/pins.h"
 #include "edge/control/control_parts.h"
@@ -30,6 +31,8 @@ struct control *control_plane_new(struct store *store, struct loop *loop,
 	c->edges = mem_alloc_array(options->edge_address_count, sizeof(*c->edges));
 	c->edge_count = options->edge_address_count;
 	c->ports = options->ports;
+	c->has_country_database = options->has_country_database;
+	c->countries = countries_ref(options->countries);
 	for (size_t i = 0; i < c->edge_count; i++)
 		c->edges[i] = mem_strdup(options->edge_addresses[i]);
 	c->signin = signin_new();
@@ -146,6 +149,7 @@ struct control *control_plane_free(struct control *c)
 		mem_free(c->edges[i]);
 	mem_free(c->edges);
 	mem_free(c->public_url);
+	countries_unref(c->countries);
 	c->magic = 0;
 	return mem_free(c);
 }
@@ -153,6 +157,14 @@ struct control *control_plane_free(struct control *c)
 void control_forget(struct control *c)
 {
 	CHECK(c, MAGIC_CONTROL);
+	access_desk_changed(c->desk);
+}
+
+void control_set_countries(struct control *c, struct countries *countries)
+{
+	CHECK(c, MAGIC_CONTROL);
+	countries_unref(c->countries);
+	c->countries = countries_ref(countries);
 	access_desk_changed(c->desk);
 }
 

@@ -15,6 +15,7 @@
 #include "http/head.h"
 
 struct control;
+struct countries;
 struct json_t;
 struct loop;
 struct ports_state;
@@ -66,6 +67,9 @@ struct control_options {
 	const char *const *edge_addresses; /* "host:port" list that goes into cert.pem and credentials */
 	size_t edge_address_count;
 	struct port_allow ports; /* the public ports that tunnels may have; borrowed for good */
+	/* There is a setting for it; and the database itself, NULL when it cannot be read (offline). */
+	bool has_country_database;
+	struct countries *countries; /* it takes a reference of its own */
 };
 
 /* (Not control_new(): transport/control.h, the control stream of a session, has that name.)
@@ -73,6 +77,8 @@ struct control_options {
 struct control *control_plane_new(struct store *store, struct loop *loop,
 				  const struct control_hooks *hooks,
 				  const struct control_options *options);
+/* Another database of countries, of which it takes a reference. */
+void control_set_countries(struct control *c, struct countries *countries);
 /* Adds a part to what `adit-edge status` says: `make` gives a JSON object or array (a new reference, never NULL) and
  * is asked on the control thread. `name` (a literal) is its member in the JSON. How it looks to people:
  * edge/cli/cli_status.c, which shows any object of numbers, texts and lists of objects without knowing it. */

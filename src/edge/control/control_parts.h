@@ -28,12 +28,14 @@ struct control {
 	char **edges;     /* owned, and each; where connectors dial */
 	size_t edge_count;
 	struct port_allow ports;
-	struct signin *signin;      /* owned: who is signed in, who guesses passwords */
-	struct list errands;        /* those who wait for an identity provider */
-	struct cache *flows;        /* owned: sign-ins that are at an identity provider */
-	struct pins *pins;          /* owned: codes that were sent by e-mail */
-	struct access_desk *desk;   /* owned: sign-in to guarded services */
-	struct login_store *logins; /* owned: certificates that wait for `adit tunnel login` */
+	bool has_country_database;
+	struct countries *countries; /* counted; NULL: none */
+	struct signin *signin;       /* owned: who is signed in, who guesses passwords */
+	struct list errands;         /* those who wait for an identity provider */
+	struct cache *flows;         /* owned: sign-ins that are at an identity provider */
+	struct pins *pins;           /* owned: codes that were sent by e-mail */
+	struct access_desk *desk;    /* owned: sign-in to guarded services */
+	struct login_store *logins;  /* owned: certificates that wait for `adit tunnel login` */
 	struct control_status_part {
 		const char *name;
 		struct json_t *(*make)(void *ctx);

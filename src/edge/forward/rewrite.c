@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "edge/route/site.h"
+#include "edge/snapshot.h"
 #include "transport/transport.h"
 
 /* Names only the edge or the connector may set; whatever a visitor sends under them is a forgery. */
@@ -97,6 +98,7 @@ enum handled rewrite_request(struct exchange *x, struct bytes loop_token, const 
 	struct head *h = &x->request;
 	struct fields *f = &h->fields;
 	struct bytes proto = x->is_tls ? BYTES_LIT("https") : BYTES_LIT("http");
+	char country[COUNTRY_FIELD_SIZE];
 	int ret = 0;
 
 	if (has_looped(f, loop_token))
@@ -119,6 +121,10 @@ enum handled rewrite_request(struct exchange *x, struct bytes loop_token, const 
 	ret |= fields_set(f, &x->arena, HEAD_CF_VISITOR,
 			  x->is_tls ? BYTES_LIT("{\"scheme\":\"https\"}")
 				    : BYTES_LIT("{\"scheme\":\"http\"}"));
+	snapshot_country(x->snapshot, x->client_ip, country);
+	if (country[0])
+		ret |= fields_set(f, &x->arena, HEAD_CF_IPCOUNTRY,
+				  arena_copy(&x->arena, bytes_str(country)));
 	ret |= site_add_certificate(x);
 	if (ret < 0)
 		return exchange_failed(x, FAILURE_VISITOR, 431, 0, "Request header fields too large",

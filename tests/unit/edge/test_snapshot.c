@@ -97,7 +97,8 @@ static int tear_down(void **state)
 static struct snapshot *build(struct fixture *f, const struct snapshot *previous)
 {
 	struct err err = { 0 };
-	struct snapshot *s = snapshot_build(f->store, "https://adit.example.com", previous, &err);
+	struct snapshot *s =
+		snapshot_build(f->store, "https://adit.example.com", NULL, previous, &err);
 
 	if (!s)
 		print_error("%s\n", err.text);
@@ -516,9 +517,9 @@ static void without_a_ca_there_is_no_snapshot(void **state)
 	struct store *bare = store_open(dir, true, &err);
 
 	assert_non_null(bare);
-	assert_null(snapshot_build(bare, "https://adit.example.com", NULL, &err));
+	assert_null(snapshot_build(bare, "https://adit.example.com", NULL, NULL, &err));
 	assert_int_equal(err.code, E_NOT_FOUND);
-	assert_null(snapshot_build(bare, "https://adit.example.com", NULL, NULL));
+	assert_null(snapshot_build(bare, "https://adit.example.com", NULL, NULL, NULL));
 	store_close(bare);
 	mem_free(dir);
 }

@@ -58,7 +58,7 @@ static int build(void **state)
 	add_route(s, account, "192.168.0.0/16", &t.id, &v.id);
 	store_vnet_done(&v);
 	tunnel.id = t.id;
-	snapshot = snapshot_build(s, "https://adit.example.com", NULL, &err);
+	snapshot = snapshot_build(s, "https://adit.example.com", NULL, NULL, &err);
 	assert_non_null(snapshot);
 	store_tunnel_done(&t);
 	store_zone_done(&zone);

@@ -57,7 +57,7 @@ static int build(void **state)
 	add_port(s, account, &t.id, BY_ADDRESS, "10.0.0.5:22", false);
 	add_port(s, account, &t.id, WITH_HEADER, "ssh.example.com", true);
 	tunnel.id = t.id;
-	snapshot = snapshot_build(s, "https://adit.example.com", NULL, &err);
+	snapshot = snapshot_build(s, "https://adit.example.com", NULL, NULL, &err);
 	assert_non_null(snapshot);
 	store_tunnel_done(&t);
 	store_close(s);
