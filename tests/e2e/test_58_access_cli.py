@@ -150,7 +150,7 @@ def test_a_document_goes_there_and_back(access):
     ("type: onetimepin", "type: saml", "name: Codes", "SAML"),
     ("name: Codes", "name: Ours", "client_id", "there twice"),
     ("/photos", "/photos?x", "name: Photos", "application Photos"),
-    ("email: b@family.example", "geo: KP", "name: family", "no database of countries"),
+    ("email: b@family.example", "geo: KP", "name: family", "needs a database of countries: set country-database"),
     ("require: [{ip", "approval_required: true\n    require: [{ip", "name: Staff", "nobody is asked for approval"),
     ("require: [{ip", "purpose_justification_required: 1\n    require: [{ip", "name: Staff", "true or false"),
     ("\ngroups:", "\ngruops:", None, 'did you mean "groups"'),

@@ -361,31 +361,34 @@ static struct access_verdict verdict(enum access_outcome outcome, const struct a
 }
 
 static const struct access_rule *open_in(const struct access_rule *list, size_t count,
-					 const struct access_facts *facts, bool was_asked);
+					 const struct access_facts *facts, bool in_doubt,
+					 bool was_asked);
 
 /* The rule of an external service that leaves the answer open; NULL: there is none. */
 static const struct access_rule *open_rule(const struct access_conditions *c,
-					   const struct access_facts *facts, bool was_asked)
+					   const struct access_facts *facts, bool in_doubt,
+					   bool was_asked)
 {
 	const struct access_rule *r = NULL;
 
-	if (!first_with(c->include, c->include_count, facts, ACCESS_YES))
-		r = open_in(c->include, c->include_count, facts, was_asked);
+	if (!first_with(c->include, c->include_count, facts, in_doubt, ACCESS_YES))
+		r = open_in(c->include, c->include_count, facts, in_doubt, was_asked);
 	if (!r)
-		r = open_in(c->require, c->require_count, facts, was_asked);
-	return r ? r : open_in(c->exclude, c->exclude_count, facts, was_asked);
+		r = open_in(c->require, c->require_count, facts, in_doubt, was_asked);
+	return r ? r : open_in(c->exclude, c->exclude_count, facts, !in_doubt, was_asked);
 }
 
 static const struct access_rule *open_in(const struct access_rule *list, size_t count,
-					 const struct access_facts *facts, bool was_asked)
+					 const struct access_facts *facts, bool in_doubt,
+					 bool was_asked)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct access_rule *r = &list[i];
 
-		if (access_rule_answer(r, facts) != ACCESS_UNKNOWN)
+		if (access_rule_answer(r, facts, in_doubt) != ACCESS_UNKNOWN)
 			continue;
 		if (r->selector == ACCESS_GROUP)
-			r = open_rule(&r->group->conditions, facts, was_asked);
+			r = open_rule(&r->group->conditions, facts, in_doubt, was_asked);
 		else if (access_rule_was_asked(r, facts) != was_asked)
 			r = NULL;
 		if (r)
@@ -409,15 +412,16 @@ static struct access_verdict decide_person(const struct access_policy *const *po
 
 		if (p->decision != ACCESS_ALLOW && p->decision != ACCESS_BLOCK)
 			continue;
+		bool is_block = p->decision == ACCESS_BLOCK;
 		answer = access_policy_answer(p, facts, &why);
 		if (answer == ACCESS_NO)
 			continue;
 		if (facts->has_identity && answer == ACCESS_UNKNOWN) {
-			why.rule = open_rule(&p->conditions, facts, false);
+			why.rule = open_rule(&p->conditions, facts, is_block, false);
 			if (why.rule)
 				return verdict(ACCESS_ASK, p, &why);
-			why.rule = open_rule(&p->conditions, facts, true);
-			if (p->decision == ACCESS_BLOCK)
+			why.rule = open_rule(&p->conditions, facts, is_block, true);
+			if (is_block)
 				return verdict(ACCESS_REFUSED, p, &why);
 			unsure = unsure.rule ? unsure : why;
 			continue;
