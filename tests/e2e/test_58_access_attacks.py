@@ -22,6 +22,7 @@ from testenv.origin import Origin
 from testenv.visitor import H2, Raw
 from testenv.websocket import new_key
 
+ELSEWHERE_ZONE = "elsewhere.test"
 APP, OTHER, HALF, OPEN = (f"{name}.{ZONE}" for name in ("app", "other", "half", "open"))
 WILD = f"*.wild.{ZONE}"
 NAVIGATION = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
@@ -295,6 +296,51 @@ def test_no_forged_token_is_taken(site):
     assert Browser(site.edge).ask(site.url(), headers={"Cf-Access-Token": site.token(site.ann)}).status == 200
     huge = Browser(site.edge).ask(site.url(), headers={"Cf-Access-Token": "A" * 100_000})
     assert huge.status == 431
+
+
+def test_tokens_of_another_zone_or_another_edge_are_nobodys(site, tmp_path_factory):
+    """Of the same edge and the same keys; and of the very same hostname and address, at somebody else's edge."""
+    own = Own(tmp_path_factory.mktemp("zones"))
+    try:
+        cli, there = own.cli(site.edge), f"app.{ELSEWHERE_ZONE}"
+        assert site.edge.command("zone", "add", ELSEWHERE_ZONE).returncode == 0
+        pem = own.folder / "cert.pem"
+        pem.write_text(site.edge.command("cert", "--zone", ELSEWHERE_ZONE).stdout)
+        done = cli.run("tunnel", "--origincert", pem, "route", "dns", "guarded", there)
+        assert done.returncode == 0, done
+        site.guard.make("apps", name="there", domain=there, policies=[p["id"] for p in site.guard.do("GET", "access/policies") if p["name"] == "Staff"])
+        browser = Browser(site.edge)
+        assert "Sign in to" in browser.open(site.url(there)).text
+        browser.sign_in(site.url(there), "ann@example.com", "sesame")
+        foreign = [site.token(browser, there)]
+        assert browser.ask(site.url(there)).status != 302, "it is good there"
+
+        edge = own.edge("another")
+        guard = Guard(edge)
+        guard.make("identity_providers", name="Password", type="password")
+        guard.app("app", guard.policy("Staff", "allow", {"email_domain": {"domain": "example.com"}}))
+        guard.person("ann@example.com", "sesame")
+        stranger, cli = Browser(edge), own.cli(edge, folder=own.folder / "another-home")
+        cli.create("guarded")
+        cli.check("tunnel", "route", "dns", "guarded", APP)
+        stranger.sign_in(f"https://{APP}:{edge.https}/", "ann@example.com", "sesame")
+        foreign.append(stranger.jar(f"https://{APP}/")["CF_Authorization"])
+        foreign.append(stranger.jar(edge.public_url)["CF_Authorization"])
+
+        before = site.reached()
+        for token in foreign:
+            for fields in ({"Cf-Access-Token": token}, {"Cookie": f"CF_Authorization={token}"}):
+                assert Browser(site.edge).ask(site.url(), headers=fields).status == 302
+        # Nor does a session of the other edge open anything here.
+        login = Browser(site.edge).ask(site.url()).location
+        shown = Browser(site.edge).ask(login, headers={"Cookie": f"CF_Authorization={foreign[2]}"})
+        assert shown.status == 200 and "Sign in to" in shown.text
+        # And the other way about.
+        mine = Browser(edge).ask(f"https://{APP}:{edge.https}/", headers={"Cf-Access-Token": site.token(site.ann)})
+        assert mine.status == 302
+        assert site.reached() == before
+    finally:
+        own.close()
 
 
 def test_secrets_of_services_are_not_guessed(site):

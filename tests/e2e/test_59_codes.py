@@ -1,6 +1,7 @@
 """Codes by e-mail: how they leave the edge."""
 
 import re
+import urllib.parse
 
 import pytest
 
@@ -8,6 +9,7 @@ from conftest import Own
 from testenv.guard import Browser, MailSink
 from testenv.idp import context_of
 from testenv.place import Place
+from testenv.visitor import Raw
 from testenv.wait import wait_until
 
 LOGIN = ("edge", "pass wörd")
@@ -101,11 +103,11 @@ def test_where_it_cannot_be_sent_nobody_gets_it(place, sink, tls, why, change):
 # --- who is not kept out ------------------------------------------------------------------------------------
 
 
-def ask_as(place, url, source, browser=None):
-    """Somebody at this address of the network asks for joe's code."""
+def ask_as(place, url, source, browser=None, email="joe@example.com"):
+    """Somebody at this address of the network asks for the code of joe, or somebody else."""
     browser = browser or Browser(place.edge, source)
     page = browser.open(url)
-    return browser, browser.ask(page.url, "POST", {**form_of(page), "email": "joe@example.com"})
+    return browser, browser.ask(page.url, "POST", {**form_of(page), "email": email})
 
 
 def test_strangers_keep_nobody_out(place, sink):
@@ -143,3 +145,42 @@ def test_many_codes_are_long_ones(place, sink):
     wait_until(lambda: len(mails.mails) == start + 62, "codes for all")
     code = max((re.search(r"^ {4}([0-9]+)\r?$", text, re.MULTILINE)[1] for _, text in mails.mails), key=len)
     assert len(code) == 12
+
+
+def test_ten_thousand_guesses(place, sink):
+    """On many connections and from many addresses, for one code that is good all the while."""
+    mails = sink()
+    config = {"smtp_url": mails.url, "from": "adit@example.com", "smtp_plain": True}
+    url = place.app(place.provider("onetimepin", config))
+    thief, page = ask_as(place, url, "127.0.11.1", email="jim@example.com")
+    code = mails.pin_for("jim@example.com")
+    parts, form = urllib.parse.urlsplit(page.url), form_of(page)
+    cookies = "; ".join(f"{n}={v}" for n, v in thief.jar(page.url).items())
+    before, statuses = len(place.origin.seen), {}
+
+    def guess(raw, text):
+        body = urllib.parse.urlencode({**form, "code": text})
+        raw.send(f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nCookie: {cookies}\r\n"
+                 f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n{body}")  # fmt: skip
+
+    raws = [Raw(place.edge, parts.hostname, source=f"127.0.11.{i + 1}") for i in range(20)]
+    guesses = (f"{n:06d}" for n in range(10_100) if f"{n:06d}" != code)
+    for _ in range(500):
+        for raw in raws:
+            guess(raw, next(guesses))
+        for raw in raws:
+            status = raw.read().status
+            statuses[status] = statuses.get(status, 0) + 1
+    # A try is looked at a few times; after that not even the right one helps.
+    for raw in raws:
+        guess(raw, code)
+        status = raw.read().status
+        statuses[status] = statuses.get(status, 0) + 1
+        raw.close()
+    assert sum(statuses.values()) == 10_020 and set(statuses) == {403, 429}, statuses
+    assert len(place.origin.seen) == before
+    # Its owner asks for another, elsewhere.
+    jim, page = ask_as(place, url, "127.0.12.1", email="jim@example.com")
+    wait_until(lambda: mails.pin_for("jim@example.com") != code, "another code")
+    code = mails.pin_for("jim@example.com")
+    assert jim.follow(jim.ask(page.url, "POST", {**form_of(page), "code": code})).status == 200

@@ -203,6 +203,121 @@ static void nobody_passes_unknown(void **state)
 	}
 }
 
+/* Each selector by itself, in each list: whom it lets in, and which rule is to blame where it does not. */
+struct each {
+	const char *rule, *holds_for, *not_for; /* quotes written as ' */
+	bool is_of_person;
+};
+
+#define FROM(idp) ",'identity_provider_id':'" idp "'"
+#define BY(idp) "'email':'a@b.c','idp':'" idp "'"
+#define JUDGE "https://judge.example.com"
+
+static const struct each each_selector[] = {
+	{ "'email':{'email':'ann@example.com'}", "'email':'Ann@example.com'",
+	  "'email':'eve@example.com'", true },
+	{ "'email_domain':{'domain':'example.com'}", "'email':'eve@EXAMPLE.com'",
+	  "'email':'eve@example.com.evil.test'", true },
+	{ "'ip':{'ip':'192.0.2.0/24'}", "'ip':'192.0.2.255'", "'ip':'192.0.3.0'", false },
+	{ "'ip':{'ip':'2001:db8::/32'}", "'ip':'2001:db8:ffff::1'", "'ip':'2001:db9::1'", false },
+	{ "'geo':{'country_code':'PT'}", "'country':'PT'", "'country':'ES'", false },
+	{ "'group':{'id':'staff'}", "'email':'ann@example.com'", "'email':'guest@example.com'",
+	  true },
+	{ "'service_token':{'token_id':'t1'}", "'token':'t1'", "'token':'t2'", false },
+	{ "'any_valid_service_token':{}", "'token':'t2'", "'cn':'x'", false },
+	{ "'certificate':{}", "'cn':'x'", "'token':'t1'", false },
+	{ "'common_name':{'common_name':'device-7'}", "'cn':'device-7'", "'cn':'device-70'", false },
+	{ "'login_method':{'id':'google'}", BY("google"), BY("github"), true },
+	{ "'auth_method':{'auth_method':'mfa'}", BY("x") ",'methods':['pwd','mfa']",
+	  BY("x") ",'methods':['pwd']", true },
+	{ "'github-organization':{'name':'acme'" FROM("github") "}",
+	  BY("github") ",'teams':[['acme','']]", BY("github") ",'teams':[['other','']]", true },
+	{ "'github-organization':{'name':'acme','team':'core'" FROM("github") "}",
+	  BY("github") ",'teams':[['acme','core']]", BY("github") ",'teams':[['acme','docs']]",
+	  true },
+	{ "'gsuite':{'email':'ops@example.com'" FROM("google") "}",
+	  BY("google") ",'groups':['ops@example.com']",
+	  BY("google") ",'groups':['dev@example.com']", true },
+	{ "'azureAD':{'id':'1f0c'" FROM("entra") "}", BY("entra") ",'groups':['1f0c']",
+	  BY("entra") ",'groups':['1f0']", true },
+	{ "'okta':{'name':'Ops'" FROM("okta") "}", BY("okta") ",'groups':['Ops']",
+	  BY("other") ",'groups':['Ops']", true },
+	{ "'oidc':{'claim_name':'role','claim_value':'admin'" FROM("oidc") "}",
+	  BY("oidc") ",'claims':{'role':['admin']}", BY("oidc") ",'claims':{'roles':['admin']}",
+	  true },
+	{ "'saml':{'attribute_name':'unit','attribute_value':'IT'" FROM("saml") "}",
+	  BY("saml") ",'claims':{'unit':'IT'}", BY("saml") ",'claims':{'unit':'HR'}", true },
+	{ "'external_evaluation':{'evaluate_url':'" JUDGE "','keys_url':'" JUDGE "/keys'}",
+	  BY("x") ",'external':{'" JUDGE "':true}", BY("x") ",'external':{'" JUDGE "':false}",
+	  true },
+};
+
+static json_t *quoted(const char *before, const char *text, const char *behind)
+{
+	char *copy = mem_printf("%s%s%s", before, text, behind);
+
+	for (char *c = copy; *c; c++)
+		*c = *c == '\'' ? '"' : *c;
+	json_t *made = json_loads(copy, 0, NULL);
+	if (!made)
+		fail_msg("%s", copy);
+	mem_free(copy);
+	return made;
+}
+
+/* What comes of the conditions for this visitor, and which kind of rule decided it. */
+static void assert_answer(struct setup *s, const char *conditions, const struct each *e,
+			  const char *visitor, enum access_answer answer, enum access_step step,
+			  const char *kind)
+{
+	json_t *object = quoted(conditions, e->rule, "}]}"), *who = quoted("{", visitor, "}");
+	struct access_facts facts = facts_of(s, who);
+	struct access_conditions c;
+	struct access_why why = { 0 };
+	struct err err = { 0 };
+
+	if (access_conditions_parse(object, &s->arena, &c, &err) < 0 ||
+	    access_group_link(&c, s->groups, s->group_count, &err) < 0)
+		fail_msg("%s: %s", e->rule, err.text);
+	if (access_conditions_answer(&c, &facts, &why) != answer || why.step != step ||
+	    !why.rule != !kind || (kind && strcmp(why.rule->kind, kind) != 0))
+		fail_msg("%s%s for %s: step %d, rule %s", conditions, e->rule, visitor,
+			 (int)why.step, why.rule ? why.rule->kind : "none");
+	json_decref(who);
+	json_decref(object);
+}
+
+static void each_selector_lets_in_keeps_out_and_is_asked_for(void **state)
+{
+	static const char include[] = "{'include':[{",
+			  exclude[] = "{'include':[{'everyone':{}}],'exclude':[{",
+			  require[] = "{'include':[{'everyone':{}}],'require':[{";
+	struct setup *s = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(each_selector); i++) {
+		const struct each *e = &each_selector[i];
+		char kind[40];
+
+		snprintf(kind, sizeof(kind), "%.*s", (int)strcspn(e->rule + 1, "'"), e->rule + 1);
+		assert_answer(s, include, e, e->holds_for, ACCESS_YES, ACCESS_INCLUDED, kind);
+		assert_answer(s, include, e, e->not_for, ACCESS_NO, ACCESS_NOT_INCLUDED, NULL);
+		assert_answer(s, exclude, e, e->holds_for, ACCESS_NO, ACCESS_EXCLUDED, kind);
+		assert_answer(s, exclude, e, e->not_for, ACCESS_YES, ACCESS_INCLUDED, "everyone");
+		assert_answer(s, require, e, e->holds_for, ACCESS_YES, ACCESS_INCLUDED, "everyone");
+		assert_answer(s, require, e, e->not_for, ACCESS_NO, ACCESS_NOT_REQUIRED, kind);
+		/* Of whom nothing is known. */
+		if (e->is_of_person) {
+			assert_answer(s, include, e, "", ACCESS_UNKNOWN, ACCESS_OPEN, kind);
+			assert_answer(s, exclude, e, "", ACCESS_UNKNOWN, ACCESS_OPEN, kind);
+			assert_answer(s, require, e, "", ACCESS_UNKNOWN, ACCESS_OPEN, kind);
+		} else {
+			assert_answer(s, include, e, "", ACCESS_NO, ACCESS_NOT_INCLUDED, NULL);
+			assert_answer(s, exclude, e, "", ACCESS_YES, ACCESS_INCLUDED, "everyone");
+			assert_answer(s, require, e, "", ACCESS_NO, ACCESS_NOT_REQUIRED, kind);
+		}
+	}
+}
+
 /* --- Reading ---------------------------------------------------------------------------------- */
 
 static int parse(struct setup *s, const char *json, struct access_policy *ret, struct err *err)
@@ -375,6 +490,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(each_visitor_is_judged_as_the_table_says, start,
 						end),
 		cmocka_unit_test_setup_teardown(nobody_passes_unknown, start, end),
+		cmocka_unit_test_setup_teardown(each_selector_lets_in_keeps_out_and_is_asked_for,
+						start, end),
 		cmocka_unit_test_setup_teardown(a_policy_is_written_as_it_was_read, start, end),
 		cmocka_unit_test_setup_teardown(what_makes_no_sense_is_refused_and_named, start,
 						end),
