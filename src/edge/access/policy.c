@@ -437,6 +437,14 @@ static struct access_verdict decide_person(const struct access_policy *const *po
 	return verdict(ACCESS_REFUSED, NULL, &unsure);
 }
 
+/* Bypass: for all whom its rules hold; Service Auth: for those of them who show that they are a service. */
+static bool is_asked(const struct access_policy *p, const struct access_facts *facts)
+{
+	return p->decision == ACCESS_BYPASS ||
+	       (p->decision == ACCESS_SERVICE_AUTH &&
+		(facts->service_token.len || facts->has_certificate));
+}
+
 struct access_verdict access_decide(const struct access_policy *const *policies, size_t count,
 				    const struct access_facts *facts)
 {
@@ -445,7 +453,7 @@ struct access_verdict access_decide(const struct access_policy *const *policies,
 	for (size_t i = 0; i < count; i++) {
 		const struct access_policy *p = policies[i];
 
-		if (p->decision != ACCESS_BYPASS && p->decision != ACCESS_SERVICE_AUTH)
+		if (!is_asked(p, facts))
 			continue;
 		if (access_policy_answer(p, facts, &why) == ACCESS_YES)
 			return verdict(p->decision == ACCESS_BYPASS ? ACCESS_PASS : ACCESS_SERVICE,

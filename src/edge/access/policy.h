@@ -1,8 +1,8 @@
 /* Access policies: who may pass, in which order they are asked, and why it came out so.
  *
- * A policy has include (any must hold), require (all must) and exclude (none may). Bypass and Service
- * Auth policies are asked first, then Allow and Block in their order; the first that holds decides, and
- * when none does the visitor is refused. Everything here is immutable once parsed and pure. Any thread.
+ * A policy has include (any must hold), require (all must) and exclude (none may). Bypass policies and, for
+ * those who show a service token or a certificate, Service Auth policies are asked first, then Allow and Block in
+ * their order; the first that holds decides, and when none does the visitor is refused. Everything here is immutable once parsed and pure. Any thread.
  */
 #pragma once
 

@@ -279,7 +279,7 @@ static void assert_answer(struct setup *s, const char *conditions, const struct 
 	if (access_conditions_parse(object, &s->arena, &c, &err) < 0 ||
 	    access_group_link(&c, s->groups, s->group_count, &err) < 0)
 		fail_msg("%s: %s", e->rule, err.text);
-	if (access_conditions_answer(&c, &facts, &why) != answer || why.step != step ||
+	if (access_conditions_answer(&c, &facts, false, &why) != answer || why.step != step ||
 	    !why.rule != !kind || (kind && strcmp(why.rule->kind, kind) != 0))
 		fail_msg("%s%s for %s: step %d, rule %s", conditions, e->rule, visitor,
 			 (int)why.step, why.rule ? why.rule->kind : "none");
@@ -311,8 +311,13 @@ static void each_selector_lets_in_keeps_out_and_is_asked_for(void **state)
 			assert_answer(s, exclude, e, "", ACCESS_UNKNOWN, ACCESS_OPEN, kind);
 			assert_answer(s, require, e, "", ACCESS_UNKNOWN, ACCESS_OPEN, kind);
 		} else {
+			bool is_in_doubt =
+				strcmp(kind, "geo") == 0; /* whoever might be there is out */
+
 			assert_answer(s, include, e, "", ACCESS_NO, ACCESS_NOT_INCLUDED, NULL);
-			assert_answer(s, exclude, e, "", ACCESS_YES, ACCESS_INCLUDED, "everyone");
+			assert_answer(s, exclude, e, "", is_in_doubt ? ACCESS_NO : ACCESS_YES,
+				      is_in_doubt ? ACCESS_EXCLUDED : ACCESS_INCLUDED,
+				      is_in_doubt ? kind : "everyone");
 			assert_answer(s, require, e, "", ACCESS_NO, ACCESS_NOT_REQUIRED, kind);
 		}
 	}
@@ -448,6 +453,30 @@ static void policies_before_sign_in_take_no_rules_about_people(void **state)
 	}
 }
 
+/* A Service Auth policy is about services: whoever shows nothing is none, whatever its rules say. */
+static void a_service_shows_a_token_or_a_certificate(void **state)
+{
+	static const struct access_facts nobody = { 0 },
+					 person = { .has_identity = true,
+						    .email = BYTES_LIT("a@b.c") },
+					 token = { .service_token = BYTES_LIT("t") },
+					 certificate = { .has_certificate = true };
+	struct setup *s = *state;
+	struct access_policy p;
+	const struct access_policy *order = &p;
+	struct err err = { 0 };
+
+	assert_int_equal(parse(s,
+			       "{\"id\":\"1\",\"name\":\"x\",\"decision\":\"non_identity\","
+			       "\"include\":[{\"everyone\":{}}]}",
+			       &p, &err),
+			 0);
+	assert_int_equal(access_decide(&order, 1, &nobody).outcome, ACCESS_REFUSED);
+	assert_int_equal(access_decide(&order, 1, &person).outcome, ACCESS_REFUSED);
+	assert_int_equal(access_decide(&order, 1, &token).outcome, ACCESS_SERVICE);
+	assert_int_equal(access_decide(&order, 1, &certificate).outcome, ACCESS_SERVICE);
+}
+
 static void group_init(struct setup *s, struct access_group *g, const char *id, const char *member)
 {
 	json_t *object = json_pack("{s:s, s:s, s:[{s:{s:s}}]}", "id", id, "name", id, "include",
@@ -497,6 +526,8 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(policies_before_sign_in_take_no_rules_about_people,
 						start, end),
+		cmocka_unit_test_setup_teardown(a_service_shows_a_token_or_a_certificate, start,
+						end),
 		cmocka_unit_test_setup_teardown(groups_that_hold_each_other_are_refused, start, end),
 	};
 
