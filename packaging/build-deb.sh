@@ -20,4 +20,4 @@ export SOURCE_DATE_EPOCH
 	tail -n 40 "$out/build.log" >&2
 	exit 1
 }
-ls "$out"/*.deb
+(cd "$out" && ls -- *_"${version:-$(dpkg-parsechangelog -l "$tree/debian/changelog" -S Version)}"_*.deb)

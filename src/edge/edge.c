@@ -695,13 +695,8 @@ static void on_follow(struct timer *t)
 	if (revision > e->followed)
 		tickets_follow(e->tickets);
 	e->followed = revision;
-	if (revision > snapshot_revision(e->snapshot)) {
-		if (spread_snapshot(e, &err) < 0)
-			log_debug(COMPONENT, "cannot follow the successor",
-				  LOG_STR("error", err.text));
-		/* The keys of Access may be others now. */
-		control_forget(e->control);
-	}
+	if (revision > snapshot_revision(e->snapshot) && spread_snapshot(e, &err) < 0)
+		log_debug(COMPONENT, "cannot follow the successor", LOG_STR("error", err.text));
 	timer_stop(&e->renew);
 	timer_set(t, FOLLOW_MS);
 }

@@ -241,33 +241,6 @@ def test_keys_change_without_anybody_noticing(site):
     assert key_ids(site) == new
 
 
-def test_who_is_put_out_does_not_stay_with_the_edge_that_leaves(site):
-    """What runs there ends, whether their own session is over or all tokens of the application are."""
-    people = {name: site.signed_in(f"{name}@example.com") for name in ("ann", "bob")}
-    for browser in people.values():
-        assert browser.open(site.url(OTHER)).status == 200
-    tokens = {name: [("Cf-Access-Token", site.token(browser))] for name, browser in people.items()}
-    with talks(site, tokens["ann"], tokens["bob"]) as (hers, his):
-        before = site.edge.program
-        argv = [ADIT_EDGE, "run", "--data", site.edge.data, "--takeover"]
-        site.edge.program = Program("edge-3", argv, site.edge.folder)
-        site.edge.program.wait_log("edge is ready")
-        before.wait_log("a successor has taken over")
-        for talk in (*hers, *his):
-            talk.works()
-        site.guard.do("POST", "people/ann@example.com/revoke")
-        for talk in hers:
-            talk.ends()
-        for talk in his:
-            talk.works()
-        assert before.is_running()
-        site.guard.do("POST", f"access/apps/{site.app['id']}/revoke")
-        for talk in his:
-            talk.ends()
-        before.wait()
-    assert wait_until(lambda: site.statuses(people["bob"]) == {302}, "the successor")
-
-
 def form_of(page, kind):
     [form] = [f for f in re.findall(r"<form.*?</form>", page.text, re.DOTALL) if f'autocomplete="{kind}"' in f]
     return dict(re.findall(r'name="(csrf|provider|email)" value="([^"]*)"', form))

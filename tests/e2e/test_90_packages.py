@@ -128,3 +128,10 @@ def test_a_release_is_hardened(program):
         assert program.read_bytes().count(b"\xf3\x0f\x1e\xfa") > 500  # endbr64
     # Where it was built is nobody's business.
     assert str(ROOT).encode() not in program.read_bytes()
+
+
+def test_what_the_build_needs_is_said_to_packagers_too():
+    table = re.findall(r"^build +(?:backports/)?(lib\S+-dev) ", (ROOT / "dev").read_text(), re.MULTILINE)
+    control = (ROOT / "packaging/debian/control").read_text()
+    missing = [name for name in table if name != "libc6-dev" and not re.search(rf"^ {name}\b", control, re.MULTILINE)]
+    assert missing == []

@@ -6,8 +6,12 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/encode.h"
 #include "base/mem.h"
+#include "base/random.h"
+#include "base/secret.h"
 #include "edge/cli/command.h"
+#include "store/files.h"
 #include "store/names.h"
 #include "store/store.h"
 
@@ -283,22 +287,71 @@ int cli_user_password(struct cli *c)
 
 /* --- Backup ----------------------------------------------------------------------------------- */
 
+/* Of a command: there is one thread. */
+static uint8_t copy_block[64 * 1024];
+
+/* All of `from` into `to`. */
+static int copy_aside(const char *from, const char *to, struct err *err)
+{
+	FILE *in = fopen(from, "rbe"), *out = in ? fopen(to, "wbe") : NULL;
+	size_t n = 0;
+	bool ok = in && out;
+
+	while (ok && (n = fread(copy_block, 1, sizeof(copy_block), in)) > 0)
+		ok = fwrite(copy_block, 1, n, out) == n;
+	ok = ok && !ferror(in) && fflush(out) == 0;
+	int r = ok ? 0 : err_set_errno(err, E_IO, errno, "%s", in ? to : from);
+	if (in)
+		(void)fclose(in);
+	if (out && fclose(out) != 0 && r == 0)
+		r = err_set_errno(err, E_IO, errno, "%s", to);
+	secret_wipe(copy_block, sizeof(copy_block));
+	return r;
+}
+
+/* Takes what the edge has written in its own folder to where this user wants it. */
+static int take_backup(const char *written, const char *path, struct err *err)
+{
+	char *aside = file_aside(path, 0600, err);
+	int r = aside ? copy_aside(written, aside, err) : err->code;
+
+	if (r == 0)
+		r = file_sync(aside, err);
+	if (r == 0)
+		r = file_put_new(aside, path, err);
+	else if (aside)
+		(void)unlink(aside);
+	mem_free(aside);
+	return r;
+}
+
+/* An edge that runs as a service may write nowhere but in its folder, and whoever asks may write somewhere else. */
 int cli_backup(struct cli *c)
 {
-	char *here = c->words[0][0] == '/' ? NULL : getcwd(NULL, 0);
+	const char *path = c->words[0];
+	char *here = c->data_dir[0] == '/' ? NULL : getcwd(NULL, 0);
 	struct err err = { 0 };
-	char *path;
-	int rc;
+	uint8_t number[8];
 
-	if (c->words[0][0] != '/' && !here) {
+	if (c->data_dir[0] != '/' && !here) {
 		err_set_errno(&err, E_IO, errno, "the current directory");
 		return cli_fail(&err);
 	}
-	path = here ? mem_printf("%s/%s", here, c->words[0]) : mem_strdup(c->words[0]);
+	random_bytes(number, sizeof(number));
+	char *hex = hex_text((struct bytes){ number, sizeof(number) });
+	char *written =
+		mem_printf("%s%s%s/backup-%s", here ? here : "", here ? "/" : "", c->data_dir, hex);
 	mem_free(here);
-	rc = cli_ask(c, "POST", "/admin/v1/backup", json_pack("{s:s}", "path", path), NULL, &err);
+	mem_free(hex);
+	int rc = access(path, F_OK) == 0 ? err_set(&err, E_EXISTS, "%s is there already", path) : 0;
+	if (rc == 0)
+		rc = cli_ask(c, "POST", "/admin/v1/backup", json_pack("{s:s}", "path", written),
+			     NULL, &err);
+	if (rc == 0)
+		rc = take_backup(written, path, &err);
+	(void)unlink(written);
 	if (rc == 0)
 		printf("Backup written to %s. It holds the master key: keep it safe.\n", path);
-	mem_free(path);
+	mem_free(written);
 	return rc < 0 ? cli_fail(&err) : EXIT_DONE;
 }
