@@ -105,10 +105,13 @@ int connector_run(const struct connector_config *cfg)
 	log_info(COMPONENT, "Starting tunnel",
 		 LOG_STR("tunnelID", uuid_text(&cfg->tunnel_id, tunnel)));
 	log_info(COMPONENT, "Version " ADIT_VERSION);
-	log_info(COMPONENT, "Generated Connector ID",
-		 LOG_STR("connectorID", uuid_text(&connector_id, id)));
+	char *generated = mem_printf("Generated Connector ID: %s", uuid_text(&connector_id, id));
+	log_info(COMPONENT, generated);
+	mem_free(generated);
 	log_info(COMPONENT, cfg->protocol == CONNECTOR_HTTP2 ? "Initial protocol http2"
 							     : "Initial protocol quic");
+	if (ingress_count(cfg->ingress))
+		reload_log_rules("Starting with configuration", cfg->ingress, 0, cfg->config_path);
 
 	c.loop = loop_new(&err);
 	struct origin_set *origins = c.loop ? origin_set_new(c.loop, cfg->ingress, &err) : NULL;

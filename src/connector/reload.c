@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "connector/connector_config.h"
@@ -14,6 +15,8 @@
 
 /* An editor's save is noticed within this. */
 #define LOOK_EVERY_MS 1000
+/* More rules than this are counted only. */
+#define LOGGED_RULES_BYTES 4096
 
 struct reloader {
 	struct loop *loop;
@@ -22,12 +25,29 @@ struct reloader {
 	struct loop_signal *hangup;
 	struct loop_file *file;
 	bool is_reading, is_wanted_again, is_gone;
+	int version; /* how often the rules have changed */
 	/* Written by the read, off the loop. */
 	struct ingress *ingress;
 	struct err err;
 };
 
 static void start(struct reloader *r);
+
+void reload_log_rules(const char *message, const struct ingress *ingress, int version,
+		      const char *path)
+{
+	struct buf json;
+	char *text = NULL;
+
+	buf_init(&json, LOGGED_RULES_BYTES);
+	if (ingress_write_summary_json(ingress, &json) == 0)
+		text = buf_take_str(&json);
+	buf_done(&json);
+	log_info(COMPONENT, message, LOG_STR("config", text ? text : "{}"),
+		 LOG_INT("version", version), LOG_INT("rules", ingress_count(ingress)),
+		 LOG_STR("file", path ? path : ""));
+	mem_free(text);
+}
 
 static void read_rules(void *arg)
 {
@@ -50,8 +70,8 @@ static void take_over(struct reloader *r)
 	}
 	server_set_origins(r->server, origins);
 	origin_set_unref(origins);
-	log_info(COMPONENT, "Updated to new configuration", LOG_STR("config", r->cfg->config_path),
-		 LOG_INT("rules", ingress_count(r->ingress)));
+	reload_log_rules("Updated to new configuration", r->ingress, ++r->version,
+			 r->cfg->config_path);
 	for (size_t i = 0; i < ingress_warning_count(r->ingress); i++)
 		log_warn(COMPONENT, ingress_warning(r->ingress, i));
 	for (size_t i = 0; i < ingress_unknown_count(r->ingress); i++)

@@ -6,6 +6,7 @@
 #pragma once
 
 struct connector_config;
+struct ingress;
 struct loop;
 struct reloader;
 struct server;
@@ -15,3 +16,6 @@ struct reloader *reloader_new(struct loop *loop, const struct connector_config *
 			      struct server *server);
 /* Before the loop is freed; a read under way ends by itself. */
 struct reloader *reloader_free(struct reloader *r);
+/* Says which rules count from now on, in a line that programs read, too: config="{\"ingress\":[…]}" version=N. */
+void reload_log_rules(const char *message, const struct ingress *ingress, int version,
+		      const char *path);

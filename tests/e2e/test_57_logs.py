@@ -97,7 +97,7 @@ class World:
         assert edge["client"] == "127.0.0.1" and edge["scheme"] == "https"
         assert edge["tunnel"] == "home" and edge["tunnelID"] == self.tunnel.id
         assert re.fullmatch(r"[0-9a-f-]{36}", edge["connector"])
-        assert f"connectorID={edge['connector']}" in self.connector.text()
+        assert f"Connector ID: {edge['connector']}" in self.connector.text()
         return edge, connector
 
 

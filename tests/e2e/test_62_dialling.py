@@ -422,7 +422,7 @@ def test_the_cable_is_pulled_and_put_back(world, lab):
     lab.pull()
     # It is noticed at once, not at the next ping: a link that is down is reason to ask.
     start = time.monotonic()
-    connector.wait_log(r"Lost connection with the edge", count=4, since=mark, seconds=10)
+    connector.wait_log(r"Connection terminated", count=4, since=mark, seconds=10)
     tell("cable pulled, until noticed", time.monotonic() - start)
     time.sleep(max(0, 20 - (time.monotonic() - start)))  # the outage itself
     mark = connector.mark()
@@ -481,7 +481,7 @@ def test_a_silent_outage(world, lab):
     mark = connector.mark()
     lab.ip("route", "add", "blackhole", f"{labs.THEIRS4}/32")
     start = time.monotonic()
-    connector.wait_log(r"Lost connection with the edge", count=4, since=mark, seconds=40)
+    connector.wait_log(r"Connection terminated", count=4, since=mark, seconds=40)
     tell("silent outage, until noticed", time.monotonic() - start)
     time.sleep(max(0, 35 - (time.monotonic() - start)))  # the outage itself
     mark = connector.mark()
@@ -540,7 +540,7 @@ def test_the_edge_moves_and_its_old_address_is_mute(world, lab):
     lab.ip("addr", "del", f"{labs.OURS4}/24", "dev", lab.ours)
     lab.ip("addr", "replace", "10.91.0.7/24", "dev", lab.ours)
     start = time.monotonic()
-    connector.wait_log(r"Lost connection with the edge", count=4, since=mark, seconds=40)
+    connector.wait_log(r"Connection terminated", count=4, since=mark, seconds=40)
     tell("mute old address, until noticed", time.monotonic() - start)
     took = recovery(connector, mark, seconds=40)
     tell("mute old address, after that", took)

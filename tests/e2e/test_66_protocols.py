@@ -233,7 +233,7 @@ def test_swallowed_after_it_worked(world):
     world.path.udp = False
     wait_protocols(connector, ["http2"] * 4, since=mark)
     print(f"UDP swallowed: four connections over HTTP/2 after {time.monotonic() - start:.2f} s")
-    assert re.search("Lost connection with the edge .*reason=timeout", connector.text(mark))
+    assert re.search("Connection terminated .*reason=timeout", connector.text(mark))
     assert BLOCKED in connector.text(mark)
     assert world.ask() == "hello"
     # The first probe comes soon, and nothing ever comes often.
@@ -295,7 +295,7 @@ def test_the_edge_restarts(world, protocol):
     connector = world.connect("--protocol", protocol)
     mark = connector.mark()
     world.edge.stop()
-    connector.wait_log("Lost connection with the edge|Edge is draining", since=mark)
+    connector.wait_log("Connection terminated|Edge is draining", since=mark)
     world.edge.start()
     connector.wait_log(REGISTERED, count=4, since=mark, seconds=40)
     assert protocols(connector, mark) == [protocol] * 4

@@ -91,7 +91,7 @@ def test_keys_of_the_configuration_are_in_the_manual(share, tmp_path):
     }.items():
         for key in re.findall(r"^\.TP\n\\fB([A-Za-z0-9-]+)\\fR", sections[title], re.M):
             config.write_text(form.format(key) + "ingress:\n- service: http_status:404\n")
-            said = run([ADIT, "--config", config, "tunnel", "ingress", "validate"], env=clean_env(HOME=tmp_path))
+            said = run([ADIT, "--config", config, "tunnel", "ingress", "validate"], env=clean_env(HOME=tmp_path), cwd=tmp_path)
             assert "unknown key" not in said.stderr + said.stdout, key
 
 

@@ -9,6 +9,7 @@
 
 #define COMPONENT "connector/cli"
 
+#define STOCK "cloudflared"
 #define EXIT_FAILED 1
 #define EXIT_USAGE 255
 
@@ -75,12 +76,34 @@ int cli_usage(const struct cli *cli, const char *fmt, ...)
 
 /* ------------------------------------------------------------------------------------------ */
 
+/* `tunnel --url URL`, without a name: a tunnel that lasts as long as the program. */
+static bool wants_quick_tunnel(const struct cli *cli)
+{
+	const struct settings *s = &cli->settings;
+
+	return !cli->line.unknown &&
+	       (settings_is_set(s, FLAG_URL) || settings_is_set(s, FLAG_HELLO_WORLD) ||
+		settings_is_set(s, FLAG_UNIX_SOCKET));
+}
+
 /* A group without a command, or with one that does not exist. */
 static int no_command(const struct cli *cli)
 {
 	char name[128];
 
 	command_name(&cli->line, name, sizeof(name));
+	/* Few lines: programs that start us show the last ten. */
+	if (strcmp(name, "tunnel") == 0 && wants_quick_tunnel(cli)) {
+		cli_print(
+			cli, stderr,
+			"There are no quick tunnels: @ cannot ask for a name that nobody has chosen. Run a "
+			"tunnel of your own edge instead:\n"
+			"  @ tunnel create my-tunnel\n"
+			"  @ tunnel route dns my-tunnel app.example.com\n"
+			"  @ tunnel run --url http://localhost:8080 my-tunnel\n"
+			"or by its token: @ tunnel run --url http://localhost:8080 --token TOKEN\n");
+		return EXIT_FAILED;
+	}
 	if (cli->line.unknown)
 		(void)fprintf(stderr, "%s%s%s has no command \"%s\".\n\n", cli->program,
 			      *name ? " " : "", name, cli->line.unknown);
@@ -145,14 +168,23 @@ static int command_run(struct cli *cli)
 	return command->run(cli);
 }
 
+/* "cloudflared", also as programs that download one call it: cloudflared-linux-amd64, cloudflared.2026.7.2. */
+static bool is_stock_name(const char *name)
+{
+	return strncmp(name, STOCK, strlen(STOCK)) == 0 &&
+	       (!name[strlen(STOCK)] || strchr("-.", name[strlen(STOCK)]));
+}
+
 int cli_main(int argc, char **argv)
 {
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
 	const char *name = argc > 0 ? (slash ? slash + 1 : argv[0]) : "";
-	struct cli cli = { .program = strcmp(name, "cloudflared") == 0 ? "cloudflared" : "adit" };
+	struct cli cli = { .program = is_stock_name(name) ? STOCK : "adit" };
 	struct err err = { 0 };
 	int code;
 
+	if (is_stock_name(name))
+		file_use_stock_directories();
 	if (command_parse(argc, argv, &cli.line, &cli.settings, &err) < 0) {
 		(void)fprintf(stderr, "Incorrect Usage: %s\n\n", err.text);
 		help_print(&cli, stderr, true);

@@ -41,6 +41,7 @@ void help_print(const struct cli *cli, FILE *out, bool is_short);
 
 /* One function per command, each in a file of its name. */
 int cmd_version(struct cli *cli);
+int cmd_update(struct cli *cli);
 int cmd_login(struct cli *cli);
 int cmd_create(struct cli *cli);
 int cmd_list(struct cli *cli);

@@ -9,3 +9,11 @@ int cmd_version(struct cli *cli)
 			     ADIT_BUILD_TIME);
 	return 0;
 }
+
+int cmd_update(struct cli *cli)
+{
+	cli_print(
+		cli, stdout,
+		"@ never updates itself: install the new version the way this one was installed.\n");
+	return 0;
+}

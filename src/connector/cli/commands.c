@@ -536,6 +536,15 @@ static const struct command complete_command = {
 	.run = cmd_complete,
 };
 
+/* The updater that old installations have in cron calls it. */
+static const struct command update_command = {
+	.name = "update",
+	.summary = "Say how the program is updated",
+	.usage = "",
+	.is_hidden = true,
+	.run = cmd_update,
+};
+
 static const struct command man_command = {
 	.name = "man",
 	.summary = "Write manual pages and completions",
@@ -553,5 +562,6 @@ const struct command command_root = {
 	      FLAG_LOG_DIRECTORY, FLAG_LOG_OUTPUT, FLAG_TRANSPORT_LOGLEVEL, FLAG_MAX_FETCH_SIZE,
 	      FLAG_NO_AUTOUPDATE, FLAG_AUTOUPDATE_FREQ, FLAG_VERSION),
 	CHILDREN(&tunnel_command, &access_command, &service_command, &top_login_command,
-		 &completion_command, &complete_command, &man_command, &version_command),
+		 &completion_command, &complete_command, &man_command, &update_command,
+		 &version_command),
 };

@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-/* Ours, then theirs. */
-static const char *const directories[] = {
+/* Ours, then theirs, then ours again: where one begins depends on the program's name. */
+static const char *const all_directories[] = {
 	"~/.adit",
 	"/etc/adit",
 	"~/.cloudflared",
@@ -16,7 +16,16 @@ static const char *const directories[] = {
 	"~/cloudflare-warp",
 	"/etc/cloudflared",
 	"/usr/local/etc/cloudflared",
+	"~/.adit",
+	"/etc/adit",
 };
+#define DIRECTORY_COUNT (ARRAY_LEN(all_directories) - 2)
+static const char *const *directories = all_directories;
+
+void file_use_stock_directories(void)
+{
+	directories = all_directories + 2;
+}
 
 char *file_expand(const char *path)
 {
@@ -47,7 +56,7 @@ static char *find_in(const char *directory, const char *name)
 
 char *file_find(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
+	for (size_t i = 0; i < DIRECTORY_COUNT; i++) {
 		char *path = find_in(directories[i], name);
 		if (path)
 			return path;
@@ -57,7 +66,7 @@ char *file_find(const char *name)
 
 char *file_find_config(void)
 {
-	for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
+	for (size_t i = 0; i < DIRECTORY_COUNT; i++) {
 		char *path = find_in(directories[i], "config.yml");
 		if (!path)
 			path = find_in(directories[i], "config.yaml");
@@ -82,8 +91,8 @@ static char *login_path(const char *origincert, struct err *err)
 	} else if (err) {
 		log_error(
 			"connector/cli",
-			"There is no cert.pem in ~/.adit, nor in the other directories that are searched. "
-			"Log in to get one, or say where it is with --origincert, origincert: in the "
+			"There is no cert.pem in ~/.adit, nor in ~/.cloudflared, nor in the other directories that "
+			"are searched. Log in to get one, or say where it is with --origincert, origincert: in the "
 			"configuration file, or TUNNEL_ORIGIN_CERT.");
 		err_set(err, E_NOT_FOUND,
 			"Error locating origin cert: client didn't specify origincert path");

@@ -1,6 +1,6 @@
 /* Where the command line keeps things: directories, the login certificate, credentials.
  *
- * Our own directories come first, then those of `cloudflared`. All of this blocks on the disk.
+ * Our own directories come first, then those of `cloudflared`; the other way round where the program has that name. All of this blocks on the disk.
  */
 #pragma once
 
@@ -15,6 +15,8 @@
 
 /* "~" and "~/…" by $HOME, else by the user's entry. Owned by the caller. */
 char *file_expand(const char *path);
+/* Started as `cloudflared`: its directories come first, and ~/.cloudflared is our own. Before anything else. */
+void file_use_stock_directories(void);
 /* ~/.adit. Owned by the caller. */
 char *file_own_directory(void);
 /* The first file of that name in the search directories that exists; NULL: none. Owned by the caller. */

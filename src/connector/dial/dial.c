@@ -280,7 +280,7 @@ static void log_lost(const struct link *l, enum reason why, const struct err *er
 {
 	const struct connection *c = l->connection;
 
-	log_warn(COMPONENT, "Lost connection with the edge", LOG_INT("connIndex", c->index),
+	log_warn(COMPONENT, "Connection terminated", LOG_INT("connIndex", c->index),
 		 LOG_STR("edge", connection_edge(c)), LOG_STR("reason", reason_text(why)),
 		 LOG_STR("error", err && err->code ? err->text : ""));
 }

@@ -239,6 +239,8 @@ bool ingress_key_is_unknown(const struct yaml_node *key, const char *where,
  * differs from the built-in defaults. The values of setHeaders may be secrets, so they are written as
  * "*****". E_LIMIT when `out` is full. */
 int ingress_write_json(const struct ingress *in, struct buf *out) MUST_USE;
+/* For the log: hostname, path and service of each rule, and nothing that may be a secret. */
+int ingress_write_summary_json(const struct ingress *in, struct buf *out) MUST_USE;
 /* Appends {"ingress":[…],"warp-routing":{…},"originRequest":{…}}, the `config` of the local API's /config:
  * every field, in the stock connector's order and spelling (CONTROL §7), then our own. E_LIMIT. */
 int ingress_write_config_json(const struct ingress *in, struct buf *out) MUST_USE;

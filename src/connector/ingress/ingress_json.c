@@ -289,6 +289,21 @@ int ingress_write_json(const struct ingress *in, struct buf *out)
 	return write_out(rules_json(in, false), out);
 }
 
+int ingress_write_summary_json(const struct ingress *in, struct buf *out)
+{
+	json_t *root = json_object(), *rules = json_array();
+
+	for (size_t i = 0; i < in->count; i++) {
+		struct writing w = { .object = json_object() };
+		put_text(&w, "hostname", in->rules[i].hostname);
+		put_text(&w, "path", in->rules[i].path);
+		put_text(&w, "service", in->rules[i].service);
+		json_array_append_new(rules, w.object);
+	}
+	json_object_set_new(root, "ingress", rules);
+	return write_out(root, out);
+}
+
 int ingress_write_config_json(const struct ingress *in, struct buf *out)
 {
 	json_t *root = rules_json(in, true);
