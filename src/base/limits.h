@@ -409,6 +409,12 @@
 
 /* --- Access --------------------------------------------------------------------------------- */
 
+/* The audit log: what a year and a month hold, for audits are yearly; and, as failed sign-ins are in it and a stranger can
+ * make some every second, half a million lines (150 MiB or so). */
+#define LIMIT_AUDIT_DAYS 400
+#define LIMIT_AUDIT_LINES 500000
+/* How long a session that is over is remembered: what was opened in it may still run, and is judged by whose it is. */
+#define LIMIT_SESSION_REST_DAYS 7
 /* Sign-ins that are at an identity provider; the oldest give way. Each has some two KiB. */
 #define LIMIT_ACCESS_FLOWS 4096
 /* A database of countries (edge/access/countries.h), which is held in memory: those of countries have 10 MB, those of

@@ -143,7 +143,9 @@ int store_revocation_put(struct store *s, const char *app, usec before, struct e
 		return r;
 	r = store_query(s,
 			"INSERT INTO access_revocations (app, before) VALUES ($1, $2) "
-			"ON CONFLICT (app) DO UPDATE SET before = excluded.before",
+			"ON CONFLICT (app) DO UPDATE SET before = CASE WHEN excluded.before > "
+			"access_revocations.before THEN excluded.before ELSE "
+			"access_revocations.before + 1 END",
 			STORE_PARAMS(store_text(app), store_int(before)), NULL, NULL, err);
 	r = store_end_write(s, r, "tokens revoked", err);
 	return r < 0 ? r : 0;

@@ -78,6 +78,8 @@ struct store_session {
 	usec created_at, expires_at;
 };
 void store_session_done(struct store_session *x);
+/* It begins a little later than x->created_at if that is when all of the person's sessions were ended. E_NOT_FOUND:
+ * there is no such person. */
 int store_session_add(struct store *s, const struct store_session *x, struct err *err);
 /* E_NOT_FOUND: unknown, over at `now`, or revoked. */
 int store_session_get(struct store *s, const char *id, usec now, struct store_session *ret,
@@ -140,6 +142,7 @@ struct store_revocation {
 	usec before;
 };
 void store_revocation_done(struct store_revocation *r);
+/* `before` is a little later if there was one as late. */
 int store_revocation_put(struct store *s, const char *app, usec before, struct err *err);
 int store_revocation_list(struct store *s, struct store_revocation **ret, size_t *ret_count,
 			  struct err *err);

@@ -180,8 +180,13 @@ int store_person_check(struct store *s, const char *email, const char *password,
 
 int store_person_revoke(struct store *s, const char *email, struct err *err)
 {
+	/* A clock that was ahead when they signed in keeps no session alive. */
 	return change_person(
-		s, "UPDATE access_people SET revoked_at = $1 WHERE email = $2 RETURNING id",
+		s,
+		"UPDATE access_people SET revoked_at = (SELECT MAX(t) FROM "
+		"(SELECT CAST($1 AS BIGINT) AS t UNION ALL SELECT created_at FROM "
+		"access_sessions WHERE person = access_people.id) AS times) WHERE email = $2 "
+		"RETURNING id",
 		STORE_PARAMS(store_int(clock_wall_now()), store_text(email)), email,
 		"sessions revoked", err);
 }
@@ -245,14 +250,19 @@ int store_session_add(struct store *s, const struct store_session *x, struct err
 	if (r == 0) {
 		r = store_query(
 			s,
-			"INSERT INTO access_sessions (id, person, provider, "
-			"sealed_identity, address, agent, created_at, expires_at) "
-			"VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-			STORE_PARAMS(store_text(x->id), store_text(uuid_text(&x->person, person)),
-				     store_text(x->provider), store_blob(bytes_of(sealed, len)),
-				     store_text(x->address), store_text(x->agent),
-				     store_int(x->created_at), store_int(x->expires_at)),
+			/* Later than what ended those before, whatever the clock says. */
+			"INSERT INTO access_sessions (id, provider, sealed_identity, address, "
+			"agent, created_at, expires_at, person) SELECT $1, $2, $3, $4, $5, "
+			"CASE WHEN revoked_at < $6 THEN $6 ELSE revoked_at + 1 END, $7, id "
+			"FROM access_people WHERE id = $8 RETURNING id",
+			STORE_PARAMS(store_text(x->id), store_text(x->provider),
+				     store_blob(bytes_of(sealed, len)), store_text(x->address),
+				     store_text(x->agent), store_int(x->created_at),
+				     store_int(x->expires_at),
+				     store_text(uuid_text(&x->person, person))),
 			NULL, NULL, err);
+		if (r == 0)
+			r = err_set(err, E_NOT_FOUND, "there is no such person");
 		r = store_end_write(s, r, "signed in", err);
 	}
 	mem_free(place);

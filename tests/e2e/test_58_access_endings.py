@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import re
+import sqlite3
 
 import pytest
 
@@ -157,6 +158,59 @@ def test_changed_rules_hold_for_what_runs(site):
             talk.ends()
     policy["include"] = [{"email_domain": {"domain": "example.com"}}]
     site.guard.do("PUT", f"access/policies/{site.staff}", policy)
+
+
+def test_what_is_open_outlives_its_session_and_no_more(site):
+    """Its time is over: it goes on, whatever else changes, until somebody puts an end to it."""
+    short = site.guard.make("organizations", name="Short", session_duration="5s")
+    service = site.guard.make("service_tokens", name="brief", duration="5s")
+    fields = [("CF-Access-Client-Id", service["client_id"]), ("CF-Access-Client-Secret", service["client_secret"])]
+    try:
+        ann = site.signed_in("ann@example.com")
+        token = [("Cf-Access-Token", site.token(ann))]
+        with talks(site, token, fields) as (hers, machine):
+            # Neither the session nor the service is let in any more.
+            wait_until(lambda: "Sign in to" in ann.open(site.url()).text, "end of the session", 30)
+            wait_until(lambda: Browser(site.edge).ask(site.url(), headers=dict(fields)).status == 401, "end of the service", 30)
+            assert Browser(site.edge).ask(site.url(), headers=dict(token)).status == 302
+            # Something else changes, and ends what it is to end.
+            bob = site.signed_in("bob@example.com")
+            with talks(site, [("Cf-Access-Token", site.token(bob))]) as (his,):
+                site.guard.do("POST", "people/bob@example.com/revoke")
+                for talk in his:
+                    talk.ends()
+            for talk in (*hers, *machine):
+                talk.works()
+            assert Browser(site.edge).ask(site.url(), headers=dict(token)).status == 302
+            site.guard.do("POST", "people/ann@example.com/revoke")
+            for talk in hers:
+                talk.ends()
+            site.guard.do("DELETE", f"access/service_tokens/{service['id']}")
+            for talk in machine:
+                talk.ends()
+    finally:
+        site.guard.do("DELETE", f"access/organizations/{short['id']}")
+
+
+def test_what_is_old_goes(site):
+    """Sessions that are long over, and lines of the audit log that nobody is asked for any more."""
+    site.signed_in("ann@example.com")
+    site.edge.stop()
+    with contextlib.closing(sqlite3.connect(site.edge.data / "adit.db")) as db, db:
+        month = 30 * 86400 * 1_000_000
+        db.execute("UPDATE audit SET at = at - 14 * ? WHERE id = (SELECT min(id) FROM audit)", [month])
+        first = db.execute("SELECT min(id) FROM audit").fetchone()[0]
+        db.execute("UPDATE access_sessions SET expires_at = expires_at - ? WHERE id = (SELECT min(id) FROM access_sessions)", [month])
+        sessions = db.execute("SELECT count(*) FROM access_sessions").fetchone()[0]
+    site.edge.start()
+    site.edge.wait_connections(4, seconds=60)
+
+    def swept():
+        with contextlib.closing(sqlite3.connect(f"file:{site.edge.data}/adit.db?mode=ro", uri=True)) as db:
+            left = db.execute("SELECT count(*) FROM access_sessions").fetchone()[0]
+            return left == sessions - 1 and db.execute("SELECT min(id) FROM audit").fetchone()[0] > first
+
+    wait_until(swept, "what is old to go", 60)
 
 
 def test_secrets_of_services_change(site):

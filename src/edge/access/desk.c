@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "base/hash.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -22,6 +23,10 @@
 #define AUD_SETTING "access.aud"
 /* Sign-ins that end within the life of a login token. */
 #define NONCES_MAX 65536
+/* The first time soon after the start. */
+#define SWEEP_FIRST_MS 1000
+#define SWEEP_MS (3600 * 1000)
+#define DAY (24 * 3600 * USEC_PER_SEC)
 /* A service's statement: workers ask for a new one in time. */
 #define ASSERTION_LIFE (3600 * USEC_PER_SEC)
 
@@ -35,11 +40,30 @@ struct access_desk {
 	struct oauth_memory *oauth;
 	struct tries *tries;
 	uint8_t challenge_key[32];
+	struct timer sweep;
 };
 
 static void drop_used(void *value)
 {
 	mem_free(value);
+}
+
+/* What nobody needs any more goes. */
+static void on_sweep(struct timer *t)
+{
+	struct access_desk *d = CONTAINER_OF(t, struct access_desk, sweep);
+	usec now = clock_wall_now();
+	struct err err = { 0 };
+	int r = store_session_sweep(d->control->store, now - LIMIT_SESSION_REST_DAYS * DAY, &err);
+
+	if (r >= 0)
+		r = store_audit_sweep(d->control->store, now - LIMIT_AUDIT_DAYS * DAY,
+				      LIMIT_AUDIT_LINES, &err);
+	/* E_BUSY: a successor does it. */
+	if (r < 0 && r != E_BUSY)
+		log_warn(COMPONENT, "old sessions and lines of the audit log stay",
+			 LOG_STR("error", err.text));
+	timer_set(t, SWEEP_MS);
 }
 
 struct access_desk *access_desk_new(struct control *c)
@@ -51,6 +75,10 @@ struct access_desk *access_desk_new(struct control *c)
 	d->oauth = oauth_memory_new();
 	d->tries = tries_new();
 	random_bytes(d->challenge_key, sizeof(d->challenge_key));
+	if (c->loop) {
+		timer_init(&d->sweep, c->loop, on_sweep);
+		timer_set(&d->sweep, SWEEP_FIRST_MS);
+	}
 	return d;
 }
 
@@ -65,6 +93,8 @@ struct access_desk *access_desk_free(struct access_desk *d)
 {
 	if (!d)
 		return NULL;
+	if (d->control->loop)
+		timer_stop(&d->sweep);
 	access_desk_changed(d);
 	cache_free(d->used);
 	oauth_memory_free(d->oauth);
@@ -168,12 +198,13 @@ void desk_session_done(struct desk_session *s)
 	s->identity = access_identity_unref(s->identity);
 }
 
-bool desk_session_find(struct access_desk *d, const char *id, struct desk_session *ret)
+/* One that is not over at `now`; 0: or is, but was not ended by anybody. */
+static bool find_session(struct access_desk *d, const char *id, usec now, struct desk_session *ret)
 {
 	char person[UUID_TEXT_SIZE];
 	struct store_session x;
 	struct err err = { 0 };
-	int r = store_session_get(d->control->store, id, clock_wall_now(), &x, &err);
+	int r = store_session_get(d->control->store, id, now, &x, &err);
 
 	*ret = (struct desk_session){ 0 };
 	if (r < 0) {
@@ -195,6 +226,11 @@ bool desk_session_find(struct access_desk *d, const char *id, struct desk_sessio
 	}
 	store_session_done(&x);
 	return ret->identity != NULL;
+}
+
+bool desk_session_find(struct access_desk *d, const char *id, struct desk_session *ret)
+{
+	return find_session(d, id, clock_wall_now(), ret);
 }
 
 bool desk_session_of_cookie(struct ask *a, struct desk_session *ret)
@@ -230,7 +266,7 @@ const struct access_app *desk_app_of_token(struct ask *a, enum access_token_type
 				       clock_wall_now(), arena, ret, NULL) < 0)
 		return NULL;
 	/* A sign-in under way ends with a new token, and the rules are asked again. */
-	if (type == TOKEN_APP && ret->issued_at < access_view_revoked(view, app->id))
+	if (type == TOKEN_APP && ret->era < access_view_era(view, app->id))
 		return NULL;
 	return app;
 }
@@ -300,7 +336,8 @@ static int answer_session(struct access_desk *d, struct access_question *q)
 {
 	struct desk_session s;
 
-	if (!desk_session_find(d, q->subject, &s))
+	/* The gate looks at the end of it: what was opened before that may go on. */
+	if (!find_session(d, q->subject, 0, &s))
 		return E_NOT_FOUND;
 	q->identity = access_identity_ref(s.identity);
 	desk_session_done(&s);
@@ -325,6 +362,7 @@ static int answer_assertion(struct access_desk *d, struct access_question *q)
 		.audience = app->aud,
 		.common_name = token->client_id,
 		.now = clock_wall_now(),
+		.era = access_view_era(view, app->id),
 	};
 	m.expires_at = q->expires_at = m.now + ASSERTION_LIFE;
 	/* Asked for once an hour: what more would be known is not worth a write for each request. */

@@ -520,15 +520,6 @@ static bool read_arrival(struct ask *a, struct arrival *ret)
 	return is_right;
 }
 
-static usec token_begin(struct ask *a, const struct access_app *app, usec now)
-{
-	usec revoked = access_view_revoked(desk_view(a->control->desk, NULL), app->id);
-
-	if (now / USEC_PER_SEC * USEC_PER_SEC >= revoked)
-		return now;
-	return (revoked / USEC_PER_SEC + 1) * USEC_PER_SEC;
-}
-
 /* To this browser: the gate compares (edge/access/gate.c). */
 static json_t *bind_token(struct ask *a, const struct access_app *app, const char *state,
 			  usec expires_at)
@@ -575,8 +566,9 @@ char *desk_app_token(struct ask *a, const struct desk_judged *j, struct err *err
 		.subject = s->identity->person,
 		.email = s->email,
 		.country = desk_country(a),
-		.now = token_begin(a, app, clock_wall_now()),
+		.now = clock_wall_now(),
 		.expires_at = token_end(j),
+		.era = access_view_era(desk_view(a->control->desk, NULL), app->id),
 	};
 
 	if (!keys)
@@ -621,9 +613,8 @@ static enum ask_result let_in(struct ask *a, const struct arrival *arrival,
 		.country = desk_country(a),
 		.now = clock_wall_now(),
 		.expires_at = token_end(j),
+		.era = access_view_era(desk_view(a->control->desk, NULL), app->id),
 	};
-	/* Dates are whole seconds, and all tokens of this one may just have been revoked: no circle of redirects then. */
-	m.now = token_begin(a, app, m.now);
 	m.more = add_judged(j, bind_token(a, app, arrival->state, m.expires_at));
 	token = access_token_mint(keys, &m);
 	set_cookie_on(a, cookie_path(a, app, arrival->redirect), ACCESS_COOKIE, token, m.expires_at,

@@ -40,7 +40,7 @@ usec desk_purpose_until(struct ask *a, const struct access_app *app, const struc
 		return 0;
 	}
 	/* A token that ends in less than a second is none, for its dates are whole ones. */
-	if (p.given_at < access_view_revoked(desk_view(d, NULL), app->id) ||
+	if (p.given_at < access_view_era(desk_view(d, NULL), app->id) ||
 	    p.expires_at <= clock_wall_now() + USEC_PER_SEC)
 		return 0;
 	return p.expires_at;
@@ -74,7 +74,9 @@ static int keep(struct ask *a, const struct desk_judged *j, struct bytes purpose
 	const char *policy = j->verdict.policy ? j->verdict.policy->name : "";
 	const char *detail = desk_json(
 		a, json_pack("{s:s%, s:s}", "purpose", purpose.ptr, purpose.len, "policy", policy));
-	const struct store_purpose p = { .given_at = clock_wall_now(), .expires_at = until };
+	usec now = clock_wall_now();
+	usec era = access_view_era(desk_view(a->control->desk, NULL), j->app->id);
+	const struct store_purpose p = { .given_at = now > era ? now : era, .expires_at = until };
 	int r = desk_audit_write(a, "access.purpose", j->session->email, j->app->name, "given",
 				 detail, err);
 

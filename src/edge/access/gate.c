@@ -37,7 +37,7 @@ struct known_token {
 	char *state; /* hash of the CF_AppSession of the browser it was made for, in hex; "": of none */
 	struct access_external_answer *external; /* owned, texts in it too */
 	size_t external_count;
-	usec issued_at, expires_at;
+	usec expires_at, era;
 	usec purpose_until; /* 0: nobody said why */
 	uint8_t binding[HASH_SHA256_BYTES];
 	bool has_binding;
@@ -54,7 +54,7 @@ struct known {
 struct pass {
 	struct gate *gate;
 	const char *aud, *session, *service; /* "": without */
-	usec issued_at, purpose_until;       /* of the token */
+	usec era, purpose_until;             /* of the token */
 	struct access_external_answer *external;
 	size_t external_count;
 };
@@ -275,7 +275,7 @@ static struct known_token *token_of(const struct access_claims *claims, const ch
 	t->aud = mem_strdup(aud);
 	t->session = mem_strndup(claims->session);
 	t->state = json_string_length(state) ? mem_strdup(json_string_value(state)) : mem_strdup("");
-	t->issued_at = claims->issued_at;
+	t->era = claims->era;
 	t->expires_at = claims->expires_at;
 	t->purpose_until =
 		json_integer_value(json_object_get(all, ACCESS_PURPOSE_CLAIM)) * USEC_PER_SEC;
@@ -308,7 +308,7 @@ static const struct known_token *check_token(struct judging *j, struct bytes tok
 	}
 	if (strcmp(t->aud, j->app->aud) != 0 || now >= t->expires_at)
 		return NULL;
-	return t->issued_at >= access_view_revoked(j->view, j->app->id) ? t : NULL;
+	return t->era >= access_view_era(j->view, j->app->id) ? t : NULL;
 }
 
 /* A stolen cookie is of no use without the one that was set beside it (CONTROL §5.7). */
@@ -364,7 +364,8 @@ static bool find_identity(struct judging *j)
 				  j->token->session, NULL);
 		return false;
 	}
-	j->identity = k->identity;
+	if (k->identity && clock_wall_now() < k->identity->expires_at)
+		j->identity = k->identity;
 	return true;
 }
 
@@ -635,7 +636,7 @@ static void watch(const struct judging *j)
 	p->aud = arena_strdup(arena, bytes_str(j->app->aud));
 	p->session = j->identity ? arena_strdup(arena, bytes_str(j->token->session)) : "";
 	p->service = j->service ? arena_strdup(arena, bytes_str(j->service->id)) : "";
-	p->issued_at = j->token ? j->token->issued_at : INT64_MAX;
+	p->era = j->token ? j->token->era : INT64_MAX;
 	p->purpose_until = j->token ? j->token->purpose_until : 0;
 	if (j->identity && j->token->external_count) {
 		p->external_count = j->token->external_count;
@@ -651,6 +652,9 @@ static void watch(const struct judging *j)
 
 enum doubt { DOUBT_NONE, DOUBT_STAYS, DOUBT_WAITS };
 
+/* Would who opened it be let in now? That the session's, the token's or the reason's time is over ends nothing that is
+ * open: that would come with whatever change of the configuration is the next, at any time. What somebody took away
+ * does. */
 static enum doubt judge_pass(const struct pass *p, const struct exchange *x)
 {
 	struct gate *g = p->gate;
@@ -660,7 +664,7 @@ static enum doubt judge_pass(const struct pass *p, const struct exchange *x)
 	struct access_facts facts = { 0 };
 	struct access_verdict v;
 
-	if (!app || p->issued_at < access_view_revoked(view, app->id))
+	if (!app || p->era < access_view_era(view, app->id))
 		return DOUBT_STAYS;
 	if (p->session[0]) {
 		const struct known *k = find_known(g->sessions, p->session);
@@ -679,7 +683,7 @@ static enum doubt judge_pass(const struct pass *p, const struct exchange *x)
 		const struct access_service_token *token =
 			access_set_token_of_id(set, bytes_str(p->service));
 
-		if (!token || !token->is_enabled || clock_wall_now() >= token->expires_at)
+		if (!token || !token->is_enabled)
 			return DOUBT_STAYS;
 		facts.service_token = bytes_str(token->id);
 	}

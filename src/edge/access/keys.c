@@ -226,9 +226,22 @@ static int replace(struct access_keys *k, usec now, bool is_withdrawn, struct er
 	return 1;
 }
 
+/* What was planned by a clock that was far ahead, and has been set back, is not put off for years. */
+static bool plan_anew(struct access_keys *k, usec now)
+{
+	bool is_since = k->since > now + ACCESS_KEY_LEAD;
+	bool is_next = k->next && k->next_at > now + ACCESS_KEY_LIFE;
+
+	if (is_since)
+		k->since = now;
+	if (is_next)
+		k->next_at = now + ACCESS_KEY_ANNOUNCE;
+	return is_since || is_next;
+}
+
 int access_keys_rotate(struct access_keys *k, usec now, enum access_rotation how, struct err *err)
 {
-	bool is_changed;
+	bool is_changed = plan_anew(k, now);
 	int r = 0;
 
 	if (how == ACCESS_ROTATE_NOW || how == ACCESS_ROTATE_WITHDRAW)
@@ -239,7 +252,7 @@ int access_keys_rotate(struct access_keys *k, usec now, enum access_rotation how
 			     err);
 	if (r < 0)
 		return r;
-	is_changed = r > 0;
+	is_changed = is_changed || r > 0;
 	if (how == ACCESS_ROTATE_SOON && k->next_at > k->next_published + ACCESS_KEY_LEAD) {
 		k->next_at = k->next_published + ACCESS_KEY_LEAD;
 		is_changed = true;

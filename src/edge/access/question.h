@@ -13,7 +13,7 @@ struct control;
 struct control_gateway;
 
 enum access_question_kind {
-	QUESTION_SESSION,   /* subject: a session's id */
+	QUESTION_SESSION, /* subject: a session's id; also one whose time is over, if nobody ended it */
 	QUESTION_ASSERTION, /* subject: a service token's id; app: the application's */
 };
 

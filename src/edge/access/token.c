@@ -40,6 +40,8 @@ char *access_token_mint(const struct access_keys *keys, const struct access_mint
 	put(claims, "email", m->email);
 	put(claims, "country", m->country);
 	put(claims, "common_name", m->common_name);
+	if (m->era)
+		json_object_set_new(claims, "era", json_integer(m->era));
 	if (m->more) {
 		json_object_update_missing(claims, m->more);
 		json_decref(m->more);
@@ -122,8 +124,8 @@ int access_token_check(const struct key_set *keys, struct bytes token, enum acce
 			.common_name = text_of(all, "common_name", arena),
 			.country = text_of(all, "country", arena),
 			.json = claims.json,
-			.issued_at = json_integer_value(json_object_get(all, "iat")) * USEC_PER_SEC,
 			.expires_at = claims.expires_at,
+			.era = json_integer_value(json_object_get(all, "era")),
 		};
 	}
 	json_decref(all);

@@ -38,6 +38,7 @@ struct access_mint {
 	const char *email, *country;
 	const char *common_name; /* client id of a service token, or of a certificate */
 	usec now, expires_at;    /* wall time */
+	usec era;                /* of the application: access_view_era() */
 	json_t *more;            /* owned by the callee: further claims; NULL: none */
 };
 
@@ -48,7 +49,7 @@ char *access_token_mint(const struct access_keys *keys, const struct access_mint
 struct access_claims {
 	struct bytes session, subject, email, common_name, country;
 	struct bytes json; /* all of it */
-	usec issued_at, expires_at;
+	usec expires_at, era;
 };
 
 /* What it says whom it is for, unchecked: to find out whom to check it for, which is dear. Empty when nothing can be

@@ -256,7 +256,7 @@ const struct countries *access_view_countries(const struct access_view *v)
 	return v->countries;
 }
 
-usec access_view_revoked(const struct access_view *v, const char *app_id)
+usec access_view_era(const struct access_view *v, const char *app_id)
 {
 	const usec *before = map_find(v->revoked, bytes_str(app_id));
 

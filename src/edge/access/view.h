@@ -31,8 +31,9 @@ usec access_view_keys_due(const struct access_view *v);
  * none yet. Control thread; takes a tenth of a second when there is a new one. */
 int access_view_rotate(struct store *store, enum access_rotation how, struct access_keys **ret,
 		       struct err *err);
-/* Tokens for this application that were made before are over; wall time, 0: none are. */
-usec access_view_revoked(const struct access_view *v, const char *app_id);
+/* The era of this application: it grows when all its tokens are revoked (it is about when that was, but a clock that was
+ * set back makes no difference); 0: that never happened. Tokens and reasons of an earlier one are over. */
+usec access_view_era(const struct access_view *v, const char *app_id);
 
 /* The objects of the store, parsed; bodies are owned by the caller. access_objects_done() frees them. E_PARSE: one
  * is damaged. */

@@ -207,6 +207,50 @@ static void a_session_lasts_until_its_end(void **state)
 	assert_int_equal(is_there(f, "s1", now), E_NOT_FOUND);
 }
 
+/* The clock was ahead by an hour when they signed in, and is right now. */
+static void a_clock_that_is_set_back_keeps_nobody_in_or_out(void **state)
+{
+	struct fixture *f = *state;
+	usec now = clock_wall_now();
+
+	sign_in(f, "ann@example.com", "s1", now + HOUR, now + 2 * HOUR);
+	assert_int_equal(is_there(f, "s1", now), 0);
+	assert_int_equal(store_person_revoke(f->store, "ann@example.com", NULL), 0);
+	assert_int_equal(is_there(f, "s1", now), E_NOT_FOUND);
+	assert_int_equal(is_there(f, "s1", now + HOUR), E_NOT_FOUND);
+	/* And she may sign in again at once. */
+	sign_in(f, "ann@example.com", "s2", now, now + HOUR);
+	assert_int_equal(is_there(f, "s2", now), 0);
+	assert_int_equal(store_person_revoke(f->store, "ann@example.com", NULL), 0);
+	assert_int_equal(is_there(f, "s2", now), E_NOT_FOUND);
+	/* It goes forward: what is over is over, and was ended by nobody. */
+	sign_in(f, "bob@example.com", "s3", now, now + HOUR);
+	assert_int_equal(is_there(f, "s3", now + 24 * HOUR), E_NOT_FOUND);
+	assert_int_equal(is_there(f, "s3", now), 0);
+	assert_int_equal(is_there(f, "s3", 0), 0);
+}
+
+static void a_session_is_somebodys(void **state)
+{
+	static uint8_t identity[] = "{}";
+	char text[] = "s1";
+	struct fixture *f = *state;
+	struct store_session x = {
+		.id = text,
+		.person = uuid_random(),
+		.provider = text,
+		.identity = { identity, sizeof(identity) - 1 },
+		.address = text,
+		.agent = text,
+		.created_at = clock_wall_now(),
+		.expires_at = INT64_MAX,
+	};
+	struct err err = { 0 };
+
+	assert_int_equal(store_session_add(f->store, &x, &err), E_NOT_FOUND);
+	assert_int_equal(is_there(f, "s1", 0), E_NOT_FOUND);
+}
+
 static void a_reason_is_kept_with_its_session(void **state)
 {
 	struct fixture *f = *state;
@@ -268,10 +312,12 @@ static void revocations_are_remembered(void **state)
 
 	assert_int_equal(store_revocation_put(f->store, "a1", 5, NULL), 0);
 	assert_int_equal(store_revocation_put(f->store, "a1", 7, NULL), 0);
+	/* By a clock that was set back: it is another one all the same. */
+	assert_int_equal(store_revocation_put(f->store, "a1", 3, NULL), 0);
 	assert_int_equal(store_revocation_list(f->store, &list, &count, NULL), 0);
 	assert_int_equal(count, 1);
 	assert_string_equal(list[0].app, "a1");
-	assert_int_equal(list[0].before, 7);
+	assert_int_equal(list[0].before, 8);
 	store_revocation_done(&list[0]);
 	mem_free(list);
 }
@@ -380,6 +426,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_password_is_checked_and_taken_away, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_session_lasts_until_its_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_clock_that_is_set_back_keeps_nobody_in_or_out,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_session_is_somebodys, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_reason_is_kept_with_its_session, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(who_signs_out_everywhere_is_out_everywhere, set_up,

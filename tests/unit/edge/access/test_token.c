@@ -66,6 +66,7 @@ static char *mint(enum access_token_type type)
 		.country = "PT",
 		.now = NOW,
 		.expires_at = NOW + HOUR,
+		.era = 7,
 		.more = json_pack("{s:s, s:s}", "custom", "x", "email", "eve@evil.test"),
 	};
 
@@ -95,9 +96,48 @@ static void a_token_says_what_it_was_made_for(void **state)
 	assert_true(bytes_eq(c.email, BYTES_LIT("ann@example.com")));
 	assert_true(bytes_eq(c.country, BYTES_LIT("PT")));
 	assert_int_equal(c.expires_at, NOW + HOUR);
-	assert_int_equal(c.issued_at, NOW);
+	assert_int_equal(c.era, 7);
 	mem_free(token);
 	key_set_free(set);
+}
+
+/* With a token in their hands, the clock of the edge is set: a little, back by an hour, and forward. What was made by a
+ * clock that was ahead is not good before its time. */
+static void a_token_goes_by_the_clock_of_the_moment(void **state)
+{
+	struct key_set *set = published_by(keys);
+	struct access_claims c;
+	char *token = mint(TOKEN_APP);
+
+	(void)state;
+	assert_int_equal(check(set, token, TOKEN_APP, ISSUER, AUD_1, NOW - 30 * USEC_PER_SEC, &c),
+			 0);
+	assert_int_equal(check(set, token, TOKEN_APP, ISSUER, AUD_1, NOW - HOUR, &c), E_TIMEOUT);
+	assert_int_equal(check(set, token, TOKEN_APP, ISSUER, AUD_1, NOW + 2 * HOUR, &c), E_TIMEOUT);
+	assert_int_equal(check(set, token, TOKEN_APP, ISSUER, AUD_1, NOW, &c), 0);
+	mem_free(token);
+	key_set_free(set);
+}
+
+/* A leap of ten years forward, and back again. */
+static void keys_outlive_a_clock_that_is_set(void **state)
+{
+	usec ahead = NOW + 3650 * 24 * HOUR, back = NOW + HOUR;
+	char *old = mint(TOKEN_APP);
+	struct access_claims c;
+	struct key_set *set;
+
+	(void)state;
+	while (access_keys_due(keys) <= ahead)
+		assert_true(access_keys_rotate(keys, ahead, ACCESS_ROTATE_DUE, NULL) > 0);
+	assert_true(access_keys_rotate(keys, back, ACCESS_ROTATE_DUE, NULL) > 0);
+	/* What was signed with the key of before is good, and the next change is as far as it should be. */
+	set = published_by(keys);
+	assert_int_equal(check(set, old, TOKEN_APP, ISSUER, AUD_1, NOW, &c), 0);
+	assert_true(access_keys_due(keys) <= back + ACCESS_KEY_LIFE);
+	assert_int_equal(access_keys_rotate(keys, back, ACCESS_ROTATE_DUE, NULL), 0);
+	key_set_free(set);
+	mem_free(old);
 }
 
 static void a_token_is_good_for_its_own_purpose_only(void **state)
@@ -357,6 +397,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_token_says_what_it_was_made_for, start, end),
+		cmocka_unit_test_setup_teardown(a_token_goes_by_the_clock_of_the_moment, start, end),
+		cmocka_unit_test_setup_teardown(keys_outlive_a_clock_that_is_set, start, end),
 		cmocka_unit_test_setup_teardown(a_token_is_good_for_its_own_purpose_only, start,
 						end),
 		cmocka_unit_test_setup_teardown(forgeries_are_refused, start, end),
