@@ -40,6 +40,7 @@ static inline const char *cli_arg(const struct cli *cli, size_t index)
 void help_print(const struct cli *cli, FILE *out, bool is_short);
 
 /* One function per command, each in a file of its name. */
+int cmd_import_cloudflared(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_update(struct cli *cli);
 int cmd_login(struct cli *cli);

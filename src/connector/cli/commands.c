@@ -517,6 +517,30 @@ static const struct command service_command = {
 	CHILDREN(&service_install_command, &service_uninstall_command),
 };
 
+static const struct command import_cloudflared_command = {
+	.name = "cloudflared",
+	.summary = "Move in from cloudflared",
+	.usage = "[options]",
+	.description =
+		"Looks for configurations, credentials and services of cloudflared, says in plain words what\n"
+		"they are, and writes @'s files: to /etc/@ as root for what serves the whole machine, else to\n"
+		"~/.@. What exists is never changed. No secret is printed.\n\n"
+		"A tunnel that lives at Cloudflare cannot move by itself: an edge of yours gets a new one, and\n"
+		"the hostnames. The commands are printed; with --create they are run.\n\n"
+		"  $ @ import cloudflared --dry-run\n"
+		"  $ @ import cloudflared --create --edge https://adit.example.com",
+	FLAGS(FLAG_IMPORT_FROM, FLAG_IMPORT_DRY_RUN, FLAG_IMPORT_CREATE, FLAG_IMPORT_EDGE,
+	      FLAG_RENDER),
+	.run = cmd_import_cloudflared,
+};
+
+static const struct command import_command = {
+	.name = "import",
+	.summary = "Move in from another program",
+	.usage = "COMMAND",
+	CHILDREN(&import_cloudflared_command),
+};
+
 static const struct command completion_command = {
 	.name = "completion",
 	.summary = "Print what bash, zsh or fish needs to complete command lines",
@@ -561,7 +585,7 @@ const struct command command_root = {
 	FLAGS(FLAG_CONFIG, FLAG_ORIGINCERT, FLAG_API_URL, FLAG_CACERT, FLAG_LOGLEVEL, FLAG_LOGFILE,
 	      FLAG_LOG_DIRECTORY, FLAG_LOG_OUTPUT, FLAG_TRANSPORT_LOGLEVEL, FLAG_MAX_FETCH_SIZE,
 	      FLAG_NO_AUTOUPDATE, FLAG_AUTOUPDATE_FREQ, FLAG_VERSION),
-	CHILDREN(&tunnel_command, &access_command, &service_command, &top_login_command,
-		 &completion_command, &complete_command, &man_command, &update_command,
-		 &version_command),
+	CHILDREN(&tunnel_command, &access_command, &service_command, &import_command,
+		 &top_login_command, &completion_command, &complete_command, &man_command,
+		 &update_command, &version_command),
 };

@@ -1066,6 +1066,28 @@ static const struct flag flags[FLAG_COUNT] = {
 		.type = FLAG_BOOL,
 		.help = "Put what is known into ~/.cloudflared, too, so that a stock cloudflared is signed in.",
 	},
+	[FLAG_IMPORT_FROM] = {
+		.name = "from",
+		.type = FLAG_TEXT,
+		.value = "DIR",
+		.help = "Look into this folder alone, and at no service of this machine.",
+	},
+	[FLAG_IMPORT_DRY_RUN] = {
+		.name = "dry-run",
+		.type = FLAG_BOOL,
+		.help = "Write nothing; say what would be written.",
+	},
+	[FLAG_IMPORT_CREATE] = {
+		.name = "create",
+		.type = FLAG_BOOL,
+		.help = "Run the commands that create the tunnel at your edge and route its hostnames.",
+	},
+	[FLAG_IMPORT_EDGE] = {
+		.name = "edge",
+		.type = FLAG_TEXT,
+		.value = "URL",
+		.help = "Your edge, as `@ tunnel login` takes it.",
+	},
 	[FLAG_VERSION_SHORT] = {
 		.name = "short",
 		.aliases = "s",

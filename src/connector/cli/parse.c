@@ -36,6 +36,17 @@ const struct command *command_child(const struct command *group, const char *nam
 	return NULL;
 }
 
+/* The stock client takes every option of `tunnel` in front of it, too; its SysV script does that. */
+static enum flag_id early_flag(struct bytes name)
+{
+	const struct command *tunnel = command_child(&command_root, "tunnel");
+
+	for (size_t i = 0; i < tunnel->flag_count; i++)
+		if (flag_is(tunnel->flags[i], name))
+			return tunnel->flags[i];
+	return FLAG_COUNT;
+}
+
 /* `word` without its dashes; *next is the word behind it. Returns how many words were used. */
 static int flag_take(struct command_line *line, struct settings *settings, struct bytes word,
 		     const char *next, struct err *err)
@@ -47,6 +58,8 @@ static int flag_take(struct command_line *line, struct settings *settings, struc
 	char *text;
 	int used = 1;
 
+	if (id == FLAG_COUNT && line->depth == 1)
+		id = early_flag(name);
 	if (bytes_eq(name, BYTES_LIT("help")) || bytes_eq(name, BYTES_LIT("h"))) {
 		line->is_help = true;
 		return 1;
