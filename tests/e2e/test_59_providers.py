@@ -14,7 +14,7 @@ import pytest
 
 from conftest import Own
 from testenv.guard import Browser
-from testenv.idp import EcKey, GitHub, Oidc, PsKey
+from testenv.idp import EcKey, GitHub, Oidc, PsKey, query_of, reply_json
 from testenv.place import STAFF, Place
 from testenv.team import Key
 from testenv.wait import wait_until
@@ -116,6 +116,96 @@ def test_claims_and_groups_reach_the_policies(place, idp):
     assert sign_in(place, idp, url).status == 403
     idp.changed = {"dept": ["sales", "ops"]}
     assert sign_in(place, idp, url).status == 200
+
+
+def entra(idp, **more):
+    return idp.config(directory_id="11111111-2222-3333-4444-555555555555", directory_url=idp.url, **more)
+
+
+OVERAGE = {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://graph.windows.net/t/users/o/getMemberObjects"}}}
+
+
+def test_who_is_in_too_many_groups_for_a_token(place, idp):
+    """Entra names 200; the others are asked for, or nobody is signed in as somebody who is in none."""
+    groups, asked = ["1f0c", "abcd"], []
+
+    def graph(request):
+        asked.append((request.method, request.get("Authorization"), json.loads(request.read_body())))
+        if groups is None:
+            reply_json(request, 403, {"error": {"code": "Authorization_RequestDenied", "message": "Insufficient privileges"}})
+        else:
+            reply_json(request, 200, {"value": groups})
+
+    idp.server.handlers["/v1.0/me/getMemberObjects"] = graph
+    provider = place.provider("azureAD", entra(idp, support_groups=True))
+    rule = {"azureAD": {"id": "1f0c", "identity_provider_id": provider}}
+    ins = place.app(provider, place.guard.policy("In", "allow", rule))
+    outs = place.app(provider, place.guard.policy("Out", "allow", {"everyone": {}}, exclude=[rule]))
+    # In the token.
+    idp.changed = {"groups": ["1f0c"]}
+    browser, answer = set_out(place, ins)
+    assert "https://graph.microsoft.com/User.Read" in urllib.parse.parse_qs(urllib.parse.urlsplit(answer.location).query)["scope"][0].split()
+    assert browser.follow(browser.ask(idp.authorize(answer.location))).status == 200
+    assert sign_in(place, idp, outs).status == 403 and not asked
+    # Elsewhere.
+    idp.changed = OVERAGE
+    assert sign_in(place, idp, ins).status == 200
+    assert sign_in(place, idp, outs).status == 403
+    assert asked[0] == ("POST", "Bearer opaque", {"securityEnabledOnly": False})
+    groups = ["abcd"]
+    assert sign_in(place, idp, ins).status == 403
+    assert sign_in(place, idp, outs).status == 200
+    # Nowhere: then nobody is let in who may be excluded.
+    for groups in (None, [f"{n:036}" for n in range(1001)]):
+        answer = sign_in(place, idp, outs)
+        assert answer.status in (403, 502) and "groups" in said(answer)
+    # And where nobody is to ask.
+    silent = place.provider("azureAD", entra(idp))
+    plain = place.app(silent, place.guard.policy("All", "allow", {"everyone": {}}))
+    answer = sign_in(place, idp, plain)
+    assert answer.status == 403 and "support_groups" in said(answer)
+    idp.changed = {"hasgroups": True}
+    assert sign_in(place, idp, plain).status == 403
+
+
+def test_google_is_asked_for_groups(place, idp):
+    pages, asked = [["dev@example.com"], ["ops@example.com"]], []
+
+    def search(request):
+        query = query_of(request)
+        asked.append(query)
+        at = int(query.get("pageToken", 0))
+        found = [{"groupKey": {"id": name}, "displayName": name} for name in pages[at]]
+        more = {"nextPageToken": str(at + 1)} if at + 1 < len(pages) else {}
+        reply_json(request, 200, {"memberships": found, **more})
+
+    idp.server.handlers["/v1/groups/-/memberships:searchDirectGroups"] = search
+    config = idp.config(apps_domain="example.com", directory_url=idp.url)
+    silent = place.provider("google-apps", config)
+    rule = {"gsuite": {"email": "ops@example.com", "identity_provider_id": silent}}
+    status, answer = place.guard.ask("POST", "access/policies", {"name": "Ops", "decision": "allow", "include": [rule]})
+    assert status == 400 and "support_groups" in answer["errors"][0]["message"]
+
+    provider = place.provider("google-apps", {**config, "support_groups": True})
+    rule["gsuite"]["identity_provider_id"] = provider
+    url = place.app(provider, place.guard.policy("Ops", "allow", rule))
+    idp.changed = {"hd": "example.com"}
+    assert sign_in(place, idp, url).status == 200
+    assert asked[0]["query"] == ("member_key_id == 'ann@example.com' && "
+                                 "'cloudidentity.googleapis.com/groups.discussion_forum' in labels")  # fmt: skip
+    pages[1] = ["oops@example.com"]
+    assert sign_in(place, idp, url).status == 403
+    pages[:] = [["ops@example.com"]] * 9
+    answer = sign_in(place, idp, url)
+    assert answer.status == 502 and "which groups" in said(answer)
+    del idp.server.handlers["/v1/groups/-/memberships:searchDirectGroups"]
+    # Its address ends no text of the question.
+    asked.clear()
+    idp.server.handlers["/v1/groups/-/memberships:searchDirectGroups"] = search
+    pages[:] = [[]]
+    idp.changed = {"hd": "example.com", "email": "x' || true || '@example.com"}
+    sign_in(place, idp, url)
+    assert asked[0]["query"].startswith("member_key_id == 'x\\' || true || \\'@example.com' && ")
 
 
 def test_an_address_that_only_userinfo_says(place, idp, shared):

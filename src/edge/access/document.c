@@ -471,7 +471,7 @@ static int try_sent(void *ctx, size_t section, json_t *sent, struct err *err)
 		return 0;
 	t->objects[t->count++] = t->plan->objects[at];
 	struct access_set *set = access_set_build(t->objects, t->count, err);
-	int r = set ? 0 : err->code;
+	int r = set ? access_set_check_groups(set, err) : err->code;
 	access_set_unref(set);
 	return r;
 }
@@ -481,10 +481,10 @@ static int check(const struct plan *p, const json_t *document, struct err *err)
 	struct access_set *set = access_set_build(p->objects, p->count, err);
 	struct err first = { 0 };
 
-	if (set) {
-		access_set_unref(set);
+	int r = set ? access_set_check_groups(set, err) : err->code;
+	access_set_unref(set);
+	if (r == 0)
 		return 0;
-	}
 	/* By itself and those before it, which is enough for all but conflicts with what is there. */
 	struct trial t = { .plan = p };
 	t.objects = mem_alloc_array(p->count + 1, sizeof(*t.objects));

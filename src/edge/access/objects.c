@@ -85,7 +85,7 @@ static int try_change(struct store *store, enum access_kind kind, const char *id
 			objects[at] = objects[--count];
 	}
 	set = access_set_build(objects, count, err);
-	r = set ? 0 : err->code;
+	r = set ? access_set_check_groups(set, err) : err->code;
 	access_set_unref(set);
 	access_objects_done(objects, count);
 	return r;

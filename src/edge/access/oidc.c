@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "edge/access/oauth_internal.h"
+#include "edge/access/oidc_groups.h"
 #include "jose/jwt.h"
 
 #define TOLD_UNTRUSTED                                                                                      \
@@ -133,7 +134,7 @@ static char *scopes_of(const struct oauth *o)
 	size_t i;
 
 	if (json_array_size(list) == 0)
-		return mem_strdup("openid email profile");
+		return mem_printf("openid email profile%s", oidc_groups_scope(o));
 	buf_init(&text, 1024);
 	json_array_foreach(list, i, one)
 	{
@@ -283,12 +284,12 @@ static bool is_unverified(const json_t *claims)
 	       (json_is_string(verified) && strcmp(json_string_value(verified), "false") == 0);
 }
 
-static void take_identity(struct oauth *o, json_t *claims)
+static void take_identity(struct oauth *o, const json_t *tokens, json_t *claims)
 {
 	const char *claim, *email = email_of(o, claims, &claim);
 	const char *domain = oauth_config(o, "apps_domain");
 	const char *name = json_string_value(json_object_get(claims, "name"));
-	json_t *groups = json_object_get(claims, "groups"), *amr = json_object_get(claims, "amr");
+	json_t *groups = NULL, *amr = json_object_get(claims, "amr");
 
 	if (!email)
 		err_set(&o->err, E_DENIED,
@@ -300,11 +301,12 @@ static void take_identity(struct oauth *o, json_t *claims)
 			"then sign in again.");
 	else if (domain[0] && !is_text(claims, "hd", domain))
 		err_set(&o->err, E_DENIED, "That account is not one of %.100s.", domain);
-	else
+	else if (oidc_groups(o, tokens, claims, email, &groups))
 		o->identity = json_pack("{s:s, s:s, s:O}", "email", email, "name", name ? name : "",
 					"claims", claims);
-	if (o->identity && json_is_array(groups))
+	if (o->identity && groups)
 		json_object_set(o->identity, "groups", groups);
+	json_decref(groups);
 	if (o->identity && json_is_array(amr))
 		json_object_set(o->identity, "amr", amr);
 }
@@ -357,7 +359,7 @@ void oidc_finish(struct oauth *o)
 		claims = check_id_token(o, id_token);
 	if (claims && is_for_us(o, claims)) {
 		add_userinfo(o, tokens, claims);
-		take_identity(o, claims);
+		take_identity(o, tokens, claims);
 	}
 	json_decref(claims);
 	json_decref(tokens);

@@ -12,6 +12,7 @@
 #include "edge/access/cors.h"
 #include "config/yaml.h"
 #include "edge/access/oauth.h"
+#include "edge/access/oidc_groups.h"
 
 #define PLACES_MAX 64 /* of one application */
 #define HOST_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]"
@@ -682,6 +683,44 @@ struct access_set *access_set_build(const struct access_object *objects, size_t 
 	if (read_objects(s, objects, count, err) < 0)
 		return access_set_unref(s);
 	return s;
+}
+
+static int check_rules(const struct access_set *s, const struct access_rule *list, size_t count,
+		       const char *name, struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct access_provider *p = list[i].selector == ACCESS_PROVIDER_GROUP
+							  ? access_set_provider(s, list[i].idp)
+							  : NULL;
+		if (p && !oidc_has_groups(p->kind, p->config))
+			return err_set(
+				err, E_INVALID,
+				"%s: %s rules need \"support_groups\": true in the configuration of "
+				"the identity provider %s, which says no groups otherwise",
+				name, list[i].kind, p->name);
+	}
+	return 0;
+}
+
+static int check_conditions(const struct access_set *s, const struct access_conditions *c,
+			    const char *name, struct err *err)
+{
+	int r = check_rules(s, c->include, c->include_count, name, err);
+
+	if (r == 0)
+		r = check_rules(s, c->require, c->require_count, name, err);
+	return r == 0 ? check_rules(s, c->exclude, c->exclude_count, name, err) : r;
+}
+
+int access_set_check_groups(const struct access_set *s, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < s->group_count; i++)
+		r = check_conditions(s, &s->groups[i].conditions, s->groups[i].name, err);
+	for (size_t i = 0; r == 0 && i < s->policy_count; i++)
+		r = check_conditions(s, &s->policies[i].conditions, s->policies[i].name, err);
+	return r;
 }
 
 struct access_set *access_set_ref(struct access_set *s)

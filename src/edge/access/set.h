@@ -92,6 +92,9 @@ struct access_organization {
  * the caller's. */
 struct access_set *access_set_build(const struct access_object *objects, size_t count,
 				    struct err *err);
+/* Whether what rules want to know of people is said by the identity providers they name. For what is about to be put
+ * in place: E_INVALID; what is in place already is served all the same, where such rules hold for nobody. */
+int access_set_check_groups(const struct access_set *s, struct err *err);
 struct access_set *access_set_ref(struct access_set *s);
 struct access_set *access_set_unref(struct access_set *s); /* NULL is fine */
 
