@@ -209,7 +209,12 @@ def test_people_and_the_log_of_what_happened(access):
     log = json.loads(access.ok("audit", "--limit", "3", "--json"))
     assert [e["action"] for e in log][-1] == "application.delete"
     assert len(log) == 3
-    assert access.ok("rotate-keys")
+    assert "The next key is published. It signs from 2" in access.ok("rotate-keys")
+    assert json.loads(access.ok("rotate-keys", "--json"))["signs_at"], "it is not put off"
+    assert "signed with a new key; those of the old one stay good" in access.ok("rotate-keys", "--now")
+    assert "all that was signed before is void" in access.ok("rotate-keys", "--withdraw")
+    log = json.loads(access.ok("audit", "--limit", "4", "--json"))
+    assert [e["action"] for e in log] == ["keys.rotate"] * 4 and log[-1]["detail"] == {"withdraw": True}
 
 
 def test_the_api_needs_a_token_of_its_own(own, edge, access):

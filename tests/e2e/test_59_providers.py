@@ -408,6 +408,10 @@ def test_github_organisations_and_teams(place, github):
     github.is_in("acme", "core")
     assert sign_in(place, github, team).status == 200
     assert set(place.emails()) == {"ann@example.com"}
+    # What does not fit is not forgotten: it might be excluded.
+    github.teams += [{"slug": f"team-{i}", "organization": {"login": "acme"}} for i in range(1000 - len(github.teams))]
+    answer = sign_in(place, github, team)
+    assert answer.status == 403 and "more than this edge can keep in mind" in said(answer)
 
 
 def test_github_says_what_is_wrong(place, github):

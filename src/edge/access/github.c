@@ -85,7 +85,15 @@ static json_t *ask_list(struct oauth *o, const char *token, const char *path)
 		json_array_extend(all, page);
 		json_decref(page);
 	}
-	return all;
+	if (count < 100)
+		return all;
+	/* Whoever may be in what is missing might get past an exclusion. */
+	err_set(&o->err, E_DENIED,
+		"You are in %d organisations or teams of GitHub, or more: that is more than this edge can "
+		"keep in mind.",
+		PAGES_MAX * 100);
+	json_decref(all);
+	return NULL;
 }
 
 /* The primary address, if GitHub has verified it. */
