@@ -17,6 +17,16 @@
 #undef curl_easy_setopt
 #undef curl_easy_getinfo
 
+#ifdef ADIT_LINKED_CURL
+
+/* A static program has the library in it. */
+bool curl_library_load(void)
+{
+	return true;
+}
+
+#else
+
 static struct {
 	CURLcode (*global_init)(long flags);
 	CURL *(*easy_init)(void);
@@ -67,6 +77,8 @@ bool curl_library_load(void)
 	return is_loaded;
 }
 
+#endif
+
 /* One file; the library's default, a folder of some 150 files, is slower. */
 const char *curl_system_roots(void)
 {
@@ -79,6 +91,7 @@ const char *curl_system_roots(void)
 	return access(bundle, R_OK) == 0 ? bundle : NULL;
 }
 
+#ifndef ADIT_LINKED_CURL
 /* --- The entry points ------------------------------------------------------------------------ */
 
 CURLcode curl_global_init(long flags)
@@ -145,3 +158,5 @@ curl_version_info_data *curl_version_info(CURLversion version)
 {
 	return lib.version_info(version);
 }
+
+#endif
