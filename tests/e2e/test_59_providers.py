@@ -501,3 +501,30 @@ def test_a_logo_is_a_picture(place, logo):
 def test_what_cannot_work_is_refused(place, kind, config, words):
     status, answer = place.guard.ask("POST", "access/identity_providers", {"name": "X", "type": kind, "config": config})
     assert status == 400 and words in answer["errors"][0]["message"]
+
+
+def test_pages_have_the_organisations_colours_if_they_can_be_read(place, shared):
+    g = place.guard
+    for design, says in (
+        ({"background_color": "#ffffff", "text_color": "#777777"}, "contrast is 4.48, and has to be 4.5"),
+        ({"background_color": "#fff", "text_color": "#000"}, 'like "#1f5f5b"'),
+        ({"background_color": "#000000;}*{x:url(//evil.test)", "text_color": "#ffffff"}, 'like "#1f5f5b"'),
+        ({"background_color": "red", "text_color": "blue"}, 'like "#1f5f5b"'),
+        ({"text_color": "#ffffff"}, 'like "#1f5f5b"'),
+        ({"header_text": "Hello"}, '"header_text" is not served'),
+        ("dark", "must be an object"),
+    ):
+        status, said = g.ask("POST", "access/organizations", {"name": "X", "login_design": design})
+        assert status == 400 and says in said["errors"][0]["message"], said
+    sheet = f"{place.edge.public_url}/cdn-cgi/access/assets/brand.css"
+    browser = Browser(place.edge)
+    assert "brand.css" not in browser.open(shared).text and browser.ask(sheet).status == 404
+
+    made = g.make("organizations", name="X", login_design={"background_color": "#002B49", "text_color": "#ffffff"})
+    page = browser.open(shared)
+    [link] = re.findall(r'href="(/cdn-cgi/access/assets/brand.css\?[0-9a-f]{12})"', page.text)
+    assert page.text.index("style.css") < page.text.index("brand.css")
+    css = browser.ask(place.edge.public_url + link)
+    assert css.headers["Content-Type"].startswith("text/css") and "--page: #002b49;" in css.text
+    g.do("DELETE", f"access/organizations/{made['id']}")
+    assert "brand.css" not in browser.open(shared).text

@@ -44,6 +44,21 @@ static struct bytes content_policy(struct ask *a, struct bytes logo, bool has_sc
 			    BYTES_ARG(source_of(logo)), has_script ? "; script-src 'self'" : "");
 }
 
+/* Browsers keep the sheet: other colours have another address. */
+static struct bytes colours_link(struct ask *a, const struct access_organization *o)
+{
+	struct arena *arena = &a->request->arena;
+	const struct colour *b = &o->background, *t = &o->text;
+	const struct page_value values[] = {
+		{ "version",
+		  arena_printf(arena, "%02x%02x%02x%02x%02x%02x", b->red, b->green, b->blue, t->red,
+			       t->green, t->blue),
+		  false },
+	};
+
+	return page_fill(arena, "access_brand.html", values, ARRAY_LEN(values));
+}
+
 enum ask_result desk_page(struct ask *a, int status, const char *title, struct bytes body,
 			  bool has_script)
 {
@@ -57,6 +72,7 @@ enum ask_result desk_page(struct ask *a, int status, const char *title, struct b
 		{ "script",
 		  has_script ? page_fill(&r->arena, "access_script.html", NULL, 0) : BYTES_NONE,
 		  true },
+		{ "colours", o && o->has_colours ? colours_link(a, o) : BYTES_NONE, true },
 		{ "body", body, true },
 	};
 
@@ -101,6 +117,13 @@ enum ask_result desk_asset(struct ask *a)
 		{ "close.js", "text/javascript; charset=utf-8" },
 	};
 
+	const struct access_organization *o = organization(a);
+
+	if (bytes_eq(a->args[0], BYTES_LIT("brand.css")) && o && o->has_colours) {
+		answer_field(a->request, "Cache-Control", BYTES_LIT("public, max-age=600"));
+		return answer(a->request, 200, "text/css; charset=utf-8",
+			      palette_css(&a->request->arena, o->background, o->text));
+	}
 	for (size_t i = 0; i < ARRAY_LEN(served); i++) {
 		if (!bytes_eq(a->args[0], bytes_str(served[i].name)))
 			continue;

@@ -448,6 +448,45 @@ static bool is_logo(const char *url)
 	return strncmp(url, "https://", 8) == 0 && host[strspn(host, HOST_CHARACTERS)] == '/';
 }
 
+/* {"background_color": "#…", "text_color": "#…"}: both, or none. */
+static int colours_of(const json_t *body, struct access_organization *o, struct err *err)
+{
+	json_t *design = json_object_get(body, "login_design"), *value;
+	const char *background, *text, *name;
+
+	if (!design || json_is_null(design))
+		return 0;
+	if (!json_is_object(design))
+		return err_set(err, E_PARSE, "\"login_design\" must be an object");
+	json_object_foreach(design, name, value)
+	{
+		if (strcmp(name, "background_color") != 0 && strcmp(name, "text_color") != 0)
+			return err_set(
+				err, E_UNSUPPORTED,
+				"login_design: \"%.60s\" is not served: there are "
+				"background_color and text_color, and name and logo_url of the "
+				"organisation",
+				name);
+	}
+	background = json_string_value(json_object_get(design, "background_color"));
+	text = json_string_value(json_object_get(design, "text_color"));
+	if (json_object_size(design) == 0)
+		return 0;
+	if (!background || !text || !colour_parse(background, &o->background) ||
+	    !colour_parse(text, &o->text))
+		return err_set(err, E_INVALID,
+			       "login_design: background_color and text_color are both colours like "
+			       "\"#1f5f5b\"");
+	if (colour_contrast(o->background, o->text) < PALETTE_CONTRAST_MIN)
+		return err_set(err, E_INVALID,
+			       "login_design: text of the colour %s cannot be read well on %s: their "
+			       "contrast is %.2f, and has to be %.1f",
+			       text, background, colour_contrast(o->background, o->text),
+			       PALETTE_CONTRAST_MIN);
+	o->has_colours = true;
+	return 0;
+}
+
 static int organization_of(struct access_set *s, const json_t *body, struct err *err)
 {
 	struct access_organization *o = &s->organization;
@@ -464,6 +503,8 @@ static int organization_of(struct access_set *s, const json_t *body, struct err 
 			err, E_INVALID,
 			"the organisation's logo_url begins with https:// or data:image/ and holds "
 			"no blanks or quotes");
+	if (r == 0)
+		r = colours_of(body, o, err);
 	if (r == 0)
 		r = take_duration(body, "session_duration", DAY, &o->session, err);
 	if (r == 0)

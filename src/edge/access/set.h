@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "edge/access/palette.h"
 #include "edge/access/place.h"
 #include "edge/access/policy.h"
 
@@ -83,6 +84,9 @@ struct access_organization {
 		*auth_domain; /* as pages say it; "team.cloudflareaccess.com" for stock clients */
 	const char *aud;
 	const char *logo_url;
+	/* Of its pages ("login_design"), which can be read; only with has_colours. */
+	struct colour background, text;
+	bool has_colours;
 	usec session;      /* of the global session */
 	bool has_launcher; /* the page of applications */
 };
