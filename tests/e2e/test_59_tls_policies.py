@@ -6,10 +6,12 @@ import re
 import ssl
 
 import pytest
+from test_58_access import claims
 
 from testenv.certs import OriginCerts
 from testenv.connector import write_config
 from testenv.edge import ZONE
+from testenv.guard import Guard
 from testenv.origin import Origin
 from testenv.program import PATIENCE, check, run
 from testenv.wait import wait_until
@@ -190,6 +192,36 @@ def test_an_optional_certificate_is_told_of(world):
     assert "cf-cert-subject-dn" not in seen and "cf-client-cert-sha256" not in seen
     seen = world.seen(world.curl(OPEN, *world.client("bob")))
     assert seen["cf-cert-verified"] == ["true"] and seen["cf-cert-subject-dn"] == ["CN=bob"]
+
+
+def test_access_lets_devices_in_by_their_certificates(world):
+    """Service Auth by common name and by any certificate; and a certificate beside a person's sign-in."""
+    world.set("zone", "set", ZONE, f"client-ca={world.certs.ca}", "client-cert=optional")
+    until(lambda: world.seen(world.curl(OPEN)).get("cf-cert-presented"), ["false"])
+    guard = Guard(world.edge)
+    guard.make("identity_providers", name="Password", type="password")
+    alice = guard.policy("Alice", "non_identity", {"common_name": {"common_name": "alice"}})
+    any_of = guard.policy("Any", "non_identity", {"certificate": {}}, exclude=[{"common_name": {"common_name": "bob"}}])
+    staff = guard.policy("Staff", "allow", {"email_domain": {"domain": "example.com"}}, require=[{"certificate": {}}])
+    for host, policy in ((OPEN, alice), (OTHER, any_of), (GUARDED, staff)):
+        guard.app(host.split(".")[0], policy)
+    count = len(world.origin.seen)
+    until(lambda: world.curl(OPEN)[0], 403)
+    bad = [(), world.client("mallory", world.strangers), world.client("bob"), world.client("alice", world.strangers)]
+    for host in (OPEN, OTHER):
+        for who in bad:
+            for version in ("--http1.1", "--http2"):
+                assert world.curl(host, *who, *(a for f in FORGED for a in ("-H", f)), version=version)[0] == 403, (host, who)
+    # Without one there is nothing to sign in for.
+    assert world.curl(GUARDED)[0] == 403
+    status, head, _ = world.curl(GUARDED, *world.client("bob"))
+    assert status == 302 and "/cdn-cgi/access/login" in head
+    assert len(world.origin.seen) == count
+    for host in (OPEN, OTHER):
+        seen = world.seen(world.curl(host, *world.client("alice")))
+        assert claims(seen["cf-access-jwt-assertion"][0])["common_name"] == "alice"
+        assert "cf-access-authenticated-user-email" not in seen
+    assert world.seen(world.curl(OTHER, *world.client("carol")))["cf-cert-subject-dn"] == ["CN=carol"]
 
 
 def test_the_control_host_asks_nobody_because_of_its_zone(own, tmp_path):

@@ -351,22 +351,23 @@ static int answer_assertion(struct access_desk *d, struct access_question *q)
 	const struct access_keys *keys = view ? desk_keys(d, &err) : NULL;
 	const struct access_app *app =
 		view ? access_set_app(access_view_set(view), bytes_str(q->app)) : NULL;
-	const struct access_service_token *token =
-		app ? access_set_token_of_id(access_view_set(view), bytes_str(q->subject)) : NULL;
+	const struct access_service_token *token = NULL;
 
-	if (!keys || !token)
+	if (app && q->kind == QUESTION_ASSERTION)
+		token = access_set_token_of_id(access_view_set(view), bytes_str(q->subject));
+	if (!keys || !app || (!token && q->kind == QUESTION_ASSERTION))
 		return E_NOT_FOUND;
 	struct access_mint m = {
 		.type = TOKEN_APP,
 		.issuer = d->control->public_url,
 		.audience = app->aud,
-		.common_name = token->client_id,
+		.common_name = token ? token->client_id : q->subject,
 		.now = clock_wall_now(),
 		.era = access_view_era(view, app->id),
 	};
 	m.expires_at = q->expires_at = m.now + ASSERTION_LIFE;
 	/* Asked for once an hour: what more would be known is not worth a write for each request. */
-	if (store_token_used(d->control->store, token->id, &err) < 0)
+	if (token && store_token_used(d->control->store, token->id, &err) < 0)
 		log_warn(COMPONENT, "the use of a service token is not noted",
 			 LOG_STR("token", token->name), LOG_STR("error", err.text));
 	q->assertion = access_token_mint(keys, &m);

@@ -525,21 +525,22 @@ static enum step refuse(struct judging *j)
 
 /* --- Judging ----------------------------------------------------------------------------------- */
 
-/* A service's statement is made by the control thread, and good for a while. */
+/* A service's or a device's statement is made by the control thread, and good for a while. Ids have no blanks, common
+ * names may. */
 static enum step let_service_in(struct judging *j)
 {
-	struct bytes key =
-		arena_printf(&j->x->arena, "%s %s", j->service ? j->service->id : "", j->app->id);
+	const char *device = j->x->certificate ? j->x->certificate->common_name : "";
+	const char *subject = j->service ? j->service->id : device;
+	struct bytes key = arena_printf(&j->x->arena, "%s %s %s", j->service ? "token" : "device",
+					j->app->id, subject);
 	const struct known *k;
 
-	j->x->identity_token = BYTES_NONE;
-	if (!j->service)
-		return STEP_NEXT;
 	const char *text = arena_strdup(&j->x->arena, key);
 	k = find_known(j->gate->assertions, text);
 	if (!k) {
-		j->wait_for = ask(j->gate, QUESTION_ASSERTION, j->gate->assertions, text,
-				  j->service->id, j->app->id);
+		j->wait_for =
+			ask(j->gate, j->service ? QUESTION_ASSERTION : QUESTION_DEVICE_ASSERTION,
+			    j->gate->assertions, text, subject, j->app->id);
 		return STEP_WAIT;
 	}
 	if (!k->assertion)

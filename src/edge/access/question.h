@@ -15,6 +15,7 @@ struct control_gateway;
 enum access_question_kind {
 	QUESTION_SESSION, /* subject: a session's id; also one whose time is over, if nobody ended it */
 	QUESTION_ASSERTION, /* subject: a service token's id; app: the application's */
+	QUESTION_DEVICE_ASSERTION, /* subject: the common name of a client certificate; app: the application's */
 };
 
 struct access_question {
@@ -23,7 +24,7 @@ struct access_question {
 	char *subject, *app;              /* owned; NULL where there is none */
 	int result;                       /* 0, or E_NOT_FOUND; other failures are ours */
 	struct access_identity *identity; /* counted; QUESTION_SESSION */
-	char *assertion;                  /* owned; QUESTION_ASSERTION */
+	char *assertion;                  /* owned; of both kinds of them */
 	usec expires_at;                  /* of the assertion; wall time */
 	void (*answered)(struct access_question *q);
 	void *asker;
