@@ -93,6 +93,17 @@ def test_only_what_came_through_the_gate_reaches_the_service(lock):
     assert browser.open(locked.url(OTHER)).status == 403
     assert len(locked.origin.seen) == 1
 
+    # A service has a statement, too; what bypasses the gate has none.
+    made = locked.guard.make("service_tokens", name="monitor")
+    machines = locked.guard.policy("Machines", "non_identity", {"service_token": {"token_id": made["id"]}})
+    hooks = locked.guard.policy("Hooks", "bypass", {"everyone": {}})
+    locked.guard.do("PUT", f"access/apps/{locked.app['id']}", {**locked.app, "policies": [locked.staff, machines]})
+    locked.guard.app("hook", hooks, domain=f"{APP}/hook")
+    secret = {"CF-Access-Client-Id": made["client_id"], "CF-Access-Client-Secret": made["client_secret"]}
+    assert Browser(locked.edge).ask(locked.url(), headers=secret).status == 200
+    assert len(locked.origin.seen) == 2
+    assert browser.ask(locked.url() + "hook").status == 403
+
     # Somebody takes the guard away: nothing gets through the lock, with or without a token of a visitor's own.
     count = len(locked.origin.seen)
     locked.guard.do("DELETE", f"access/apps/{locked.app['id']}")
