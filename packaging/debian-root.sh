@@ -27,7 +27,8 @@ unshare -m -- chroot "$root" sh -c '
 	mount -t proc proc /proc
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get update -qq
-	set -- "$@" $(ls /tmp/debs/*.deb 2>/dev/null)
-	apt-get install -qq -y --no-install-recommends --download-only "$@"
+	[ $# = 0 ] || apt-get install -qq -y --no-install-recommends --download-only "$@"
+	# With what packages recommend, as whoever installs them gets it.
+	apt-get install -qq -y --download-only $(ls /tmp/debs/*.deb 2>/dev/null) "$@"
 ' sh "${names[@]}"
 rm -rf "$root/tmp/debs"

@@ -51,6 +51,8 @@ autotools() { # SOURCE[/RELEASE] CONFIGURE-ARGUMENTS...
 	made "$name" && return
 	echo "$name"
 	folder=$(unpack "$source")
+	# Debian leaves GMP's manual out, which its configure looks for.
+	[ "$name" != gmp ] || { mkdir -p "$folder/doc" && printf 'all install install-am:\n' >"$folder/doc/Makefile.in"; }
 	(cd "$folder" && { [ -x configure ] || autoreconf -fi; } &&
 		./configure --host="$host" --build="$machine-pc-linux-gnu" --prefix="$prefix" --libdir="$prefix/lib" --disable-shared --enable-static "$@" &&
 		make -j"$jobs" && make install) >"$top/src/$name.log" 2>&1 || { tail -n 30 "$top/src/$name.log" >&2; return 1; }

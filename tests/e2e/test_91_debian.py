@@ -2,12 +2,17 @@
 
 import pathlib
 import re
+import sys
 
 import pytest
 
-from testenv.debian import Debian
-from testenv.program import BIN, PATIENCE, PRESET, check
-from testenv.wait import wait_until
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from docs import pages as docs  # noqa: E402
+from testenv import page  # noqa: E402
+from testenv.debian import Debian  # noqa: E402
+from testenv.program import BIN, PATIENCE, PRESET, check  # noqa: E402
+from testenv.wait import wait_until  # noqa: E402
 
 pytestmark = [
     pytest.mark.long,
@@ -138,3 +143,16 @@ def test_service_install_beside_the_package(debian):
     left = debian.run("find / -xdev -path /proc -prune -o -name '*adit*' -print").stdout.split()
     left = [path for path in left if not re.match(NOT_OURS, path)]
     assert left == []
+
+
+def test_the_five_minute_page_to_the_letter(debian):
+    # What the reader has: the packages, where the page has them.
+    debian.check("mkdir -p /root/build/package && cp /mnt/packages/*.deb /root/build/package/")
+    debian.check("echo 'APT::Get::Assume-Yes yes;' >/etc/apt/apt.conf.d/yes")  # nobody is there to say so
+    install = "sudo apt install ./build/package/adit_*.deb"
+    name = "docs/first-tunnel.md"
+    text = docs.pages()[name]
+    assert f"\n{install}" in text
+    shown = debian.check(page.script(docs.blocks(name, text), also=[install]), 300)
+    # The last command of the page is the visitor's, and prints the status of what was answered over HTTPS.
+    assert shown.rstrip().endswith("\n200")

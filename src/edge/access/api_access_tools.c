@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "edge/access/api_access.h"
-#include "edge/access/desk.h"
 #include "edge/access/document.h"
 #include "edge/access/identity.h"
 #include "edge/access/objects.h"
@@ -327,7 +326,7 @@ enum ask_result api_access_revoke_user(struct ask *a)
 		json_decref(body);
 		return ASK_ANSWERED;
 	}
-	int r = desk_revoke_person(a->control, email ? email : "", "person", &err);
+	int r = store_person_revoke(a->control->store, email ? email : "", &err);
 	json_decref(body);
 	if (r < 0)
 		return answer_failure(a, &err);
@@ -425,7 +424,7 @@ enum ask_result api_people_remove(struct ask *a)
 {
 	const char *email = arena_strdup(&a->request->arena, a->args[0]);
 	struct err err = { 0 };
-	int r = desk_revoke_person(a->control, email, "person", &err);
+	int r = store_person_revoke(a->control->store, email, &err);
 
 	if (r == 0)
 		r = store_person_remove(a->control->store, email, &err);
@@ -450,7 +449,7 @@ enum ask_result api_people_password(struct ask *a)
 	}
 	int r = store_person_set_password(a->control->store, email, password, &err);
 	if (r == 0)
-		r = desk_revoke_person(a->control, email, "person", &err);
+		r = store_person_revoke(a->control->store, email, &err);
 	json_decref(body);
 	if (r < 0)
 		return answer_failure(a, &err);

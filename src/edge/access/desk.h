@@ -12,7 +12,6 @@
 
 struct access_desk;
 struct oauth_memory;
-struct provider_notes;
 struct tries;
 
 struct access_desk *access_desk_new(struct control *c);
@@ -47,10 +46,6 @@ const struct key_set *desk_key_set(struct access_desk *d, struct err *err);
 const char *desk_org_aud(struct access_desk *d, struct err *err);
 /* What identity providers said of themselves. */
 struct oauth_memory *desk_oauth_memory(struct access_desk *d);
-/* How they answer. */
-struct provider_notes *desk_provider_notes(const struct access_desk *d);
-/* All sessions of one person end; `of` is what /metrics call it (access_count_revocation()). E_NOT_FOUND. */
-int desk_revoke_person(struct control *c, const char *email, const char *of, struct err *err);
 /* A login token may be used once. */
 bool desk_use_nonce(struct access_desk *d, struct bytes token, usec expires_at);
 /* By its id. False: it is over. */
@@ -173,8 +168,7 @@ enum ask_result desk_callback(struct ask *a);
 void desk_flow_drop(void *flow);
 /* desk_errands.c: a step on a thread that may block, while the request waits. */
 struct desk_errand {
-	size_t max;              /* of this kind, under way or waiting for it */
-	size_t at_once;          /* of those, on threads; 0: all */
+	size_t max;              /* of this kind, under way at a time */
 	void (*work)(void *ctx); /* on that thread */
 	/* Then, on the control thread; it owns ctx. The answer may be ASK_PARKED again. */
 	enum ask_result (*done)(struct ask *a, void *ctx);
