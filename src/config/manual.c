@@ -178,8 +178,8 @@ int manual_open(struct manual *m, const char *share, const char *program, const 
 	title = mem_strdup(name);
 	for (char *c = title; *c; c++)
 		*c = (char)(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
-	(void)fprintf(out, ".TH \"%s\" %d \"%.10s\" \"Adit\" \"Adit\"\n.SH NAME\n", title, section,
-		      built);
+	(void)fprintf(out, ".TH \"%s\" %d \"%.10s\" \"Adit\" \"Adit\"\n.nh\n.ad l\n.SH NAME\n",
+		      title, section, built);
 	mem_free(title);
 	put(m, bytes_str(name), NULL);
 	(void)fputs(" \\-\n", out);

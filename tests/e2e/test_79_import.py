@@ -243,7 +243,8 @@ def test_a_service_by_token_is_found_and_its_flags_become_keys(machine, tmp_path
     assert "can be read by everybody" in said
     assert "sudo systemctl disable --now cloudflared-update.timer" in said
     assert "  sudo systemctl disable --now cloudflared\n" in said
-    assert "  sudo adit --config /etc/adit/config.yml service install\n" in said
+    assert "  sudo adit tunnel create imported\n" in said
+    assert f"  sudo adit --config /etc/adit/config.yml --origincert {tmp_path}/.adit/cert.pem service install\n" in said
     config = yaml.safe_load(machine("cat", "/etc/adit/config.yml").stdout)
     assert config == {
         "tunnel": "imported",

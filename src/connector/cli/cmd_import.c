@@ -77,40 +77,50 @@ static bool is_named_before(const struct ingress *rules, size_t index)
 	return false;
 }
 
-/* What only an edge can do: a tunnel of its own, and the names. */
+/* What only an edge can do: a tunnel of its own, and the names. The login is that of who will install the service. */
 static void plan_edge(struct import *im, const char *name)
 {
+	const char *as = im->is_machine_wide && geteuid() == 0 ? "sudo " : "";
 	const char *edge = settings_text(&im->cli->settings, FLAG_IMPORT_EDGE);
 	size_t hosts = 0;
 
 	if (!im->has_login)
-		todo(im, "adit tunnel login %s", *edge ? edge : ANY_EDGE);
-	todo(im, "adit tunnel create %s", name);
+		todo(im, "%sadit tunnel login %s", as, *edge ? edge : ANY_EDGE);
+	todo(im, "%sadit tunnel create %s", as, name);
 	for (size_t i = 0; im->rules && i < ingress_count(im->rules); i++) {
 		const char *host = ingress_rule(im->rules, i)->hostname;
 		if (!*host || strcmp(host, "*") == 0 || is_named_before(im->rules, i))
 			continue;
-		todo(im, "adit tunnel route dns %s '%s'", name, host);
+		todo(im, "%sadit tunnel route dns %s '%s'", as, name, host);
 		hosts++;
 	}
 	if (!hosts)
-		todo(im, "adit tunnel route dns %s app.example.com", name);
+		todo(im, "%sadit tunnel route dns %s app.example.com", as, name);
 }
 
-static void plan_run(struct import *im)
+static void plan_run(struct import *im, const char *own)
 {
 	const char *config = new_config(im);
+	bool is_ours = import_is_ours(im);
 
-	if (config)
-		todo(im, "adit --config %s tunnel ingress validate", config);
-	if (im->is_installed) {
-		todo(im, "sudo systemctl disable --now cloudflared");
-		todo(im, "sudo adit --config %s service install%s", config ? config : "config.yml",
-		     im->is_token_run && import_is_ours(im) ? " --token-file /etc/adit/token" : "");
-	} else {
-		todo(im, "adit --config %s tunnel run%s", config ? config : "config.yml",
-		     im->is_token_run && import_is_ours(im) ? " --token-file ~/.adit/token" : "");
+	if (!config)
+		return;
+	todo(im, "adit --config %s tunnel ingress validate", config);
+	if (!im->is_installed) {
+		todo(im, "adit --config %s tunnel run%s", config,
+		     is_ours && im->is_token_run ? " --token-file ~/.adit/token" : "");
+		return;
 	}
+	todo(im, "sudo systemctl disable --now cloudflared");
+	if (is_ours && im->is_token_run)
+		todo(im, "sudo adit service install --token-file %s/token",
+		     im->is_machine_wide && geteuid() == 0 ? "/etc/adit" : own);
+	else if (is_ours)
+		todo(im, "sudo adit --config %s service install", config);
+	else
+		/* The new tunnel is looked up by its name, and its credentials are beside the certificate. */
+		todo(im, "sudo adit --config %s --origincert %s/cert.pem service install", config,
+		     own);
 }
 
 /* ------------------------------------------------------------------------------------------
@@ -153,7 +163,9 @@ static size_t do_edge(const struct import *im, size_t count)
 				at++;
 				at[strlen(at) - 1] = 0;
 			}
-			words[used++] = at;
+			/* We are root already where that is needed. */
+			if (used || strcmp(at, "sudo") != 0)
+				words[used++] = at;
 		}
 		int code = run_own(words);
 		mem_free(line);
@@ -225,11 +237,11 @@ static int import_all(struct import *im, struct err *err)
 	char *own = file_own_directory();
 	int r = import_write(im, im->is_machine_wide && geteuid() == 0 ? "/etc/adit" : own, name,
 			     err);
-	mem_free(own);
 	if (!import_is_ours(im))
 		plan_edge(im, name);
 	size_t for_edge = json_array_size(im->todo);
-	plan_run(im);
+	plan_run(im, own);
+	mem_free(own);
 	if (*format)
 		return r < 0 ? r : print_json(im, format, err);
 	if (r < 0 || !creates || im->is_dry || !for_edge) {

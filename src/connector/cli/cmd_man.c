@@ -108,7 +108,7 @@ static void write_root(struct manual *m)
 	manual_item_text(m, "The configuration; see adit-config(5).");
 	manual_item(m, "~/.adit/cert.pem", NULL);
 	manual_item_text(m, "What `@ tunnel login` fetched. Whoever has it can create tunnels.");
-	manual_item(m, "~/.adit/", "UUID.json");
+	manual_item(m, "~/.adit/UUID.json", NULL);
 	manual_item_text(m, "The credentials of a tunnel. Whoever has them can run it.");
 	manual_text(m,
 		    "Each is looked for in ~/.adit, /etc/adit, ~/.cloudflared, ~/.cloudflare-warp, "
