@@ -1,12 +1,16 @@
 """Manual pages and completions of shells: made from the tables of the programs, and read here by what reads them."""
 
+import os
+import pty
 import re
+import select
 import shutil
 import subprocess
 
 import pytest
 
-from testenv.program import ADIT, ADIT_EDGE, BIN, check, clean_env, run
+from testenv.program import ADIT, ADIT_EDGE, BIN, PATIENCE, check, clean_env, run
+from testenv.wait import wait_until
 
 PROGRAMS = {"adit": ADIT, "adit-edge": ADIT_EDGE}
 
@@ -179,6 +183,45 @@ def test_zsh_completes(program, words, wanted, share, place):
 def test_fish_completes(program, words, wanted, share, place):
     script = FISH.format(share=share, program=program, line=" ".join([program, *words]))
     judge(shell(["fish", "--no-config", "-c", script], place), words, wanted)
+
+
+TYPED = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], "source {share}/bash-completion/completions/adit"),
+    "zsh": (["zsh", "-f", "-i"], "fpath=({share}/zsh/site-functions $fpath); autoload -U compinit; compinit -u -D"),
+}  # `complete -C`, as above, is all that fish has behind the key
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_the_tabulator_key_completes(name, share, place):
+    """The shell itself, on a terminal: what is typed becomes longer."""
+    if not shutil.which(name):
+        pytest.skip(f"not installed: {name}")
+    argv, setup = TYPED[name]
+    env = clean_env(HOME=place, PATH=f"{BIN}:/usr/bin:/bin", TERM="vt100", XDG_CONFIG_HOME=place, XDG_DATA_HOME=place)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd=place, start_new_session=True
+    )
+    os.close(theirs)
+    seen = b""
+
+    def sees(text):
+        nonlocal seen
+        if select.select([ours], [], [], 0.1)[0]:
+            seen += os.read(ours, 65536)
+        return text in seen
+
+    try:
+        os.write(ours, setup.format(share=share).encode() + b"; echo re''ady\n")
+        wait_until(lambda: sees(b"ready"), lambda: f"a prompt: {seen!r}", 30 * PATIENCE)
+        seen = b""
+        # What is printed proves that the word was whole before it was run.
+        os.write(ours, b"adit comple\t")
+        wait_until(lambda: sees(b"tion"), lambda: f"the rest of the word: {seen!r}", 30 * PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
