@@ -16,37 +16,42 @@ class Failed(AssertionError):
 
 
 class Sandbox:
-    def __init__(self, folder, programs, seconds=60):
+    """`folder` is for its files. On another system: `shell` starts one there, which sees the folder as `inside`."""
+
+    def __init__(self, folder, programs, seconds=60, shell=None, inside=None):
         self.folder, self.seconds = pathlib.Path(folder), seconds
+        self.inside = pathlib.Path(inside or folder)
         self.home = self.folder / "home"
         self.home.mkdir(parents=True)
         env = {
-            "HOME": str(self.home),
+            "HOME": str(self.inside / "home"),
             "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
             "TERM": "dumb",
         }
         env.update({k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")})
-        argv = ["bash", "--norc", "--noprofile"]
-        if os.geteuid() == 0 and shutil.which("unshare"):
-            argv = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *argv]
+        if not shell and os.geteuid() == 0 and shutil.which("unshare"):
+            shell = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+        argv = [*(shell or []), "env", "-i", *(f"{k}={v}" for k, v in env.items()), "bash", "--norc", "--noprofile"]
         self.shell = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=self.home,
-            text=True, bufsize=1, start_new_session=True,
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
+            start_new_session=True,
         )  # fmt: skip
-        self.staying = {}  # name: (pid, log)
+        self.staying = {}  # name: process id there
         self.count = 0
+        self.type("cd")
 
     def type(self, text):
         """Runs it in the shell: exit status and output."""
         self.count += 1
-        script = self.folder / f"block-{self.count}.sh"
-        out = self.folder / f"block-{self.count}.out"
-        script.write_text(text + "\n")
+        name = f"block-{self.count}"
+        out = self.folder / f"{name}.out"
+        (self.folder / f"{name}.sh").write_text(text + "\n")
         # In the shell itself, so that `cd` and `export` last; a failed command ends the block.
         self.shell.stdin.write(
-            f"trap 'return $?' ERR; . {script} >{out} 2>&1 </dev/null; code=$?; trap - ERR; printf '\\n{PROMPT}%s\\n' $code\n"
+            f"trap 'return $?' ERR; . {self.inside}/{name}.sh >{self.inside}/{name}.out 2>&1 </dev/null; "
+            f"code=$?; trap - ERR; printf '\\n{PROMPT}%s\\n' $code\n"
         )
         end = time.monotonic() + self.seconds
         for line in self.shell.stdout:
@@ -60,28 +65,22 @@ class Sandbox:
         """Starts it and waits for its word."""
         name = block.option("name") or str(block)
         self.end(name)
-        log = self.folder / f"{re.sub(r'[^a-z0-9]', '-', name)}-{self.count}.log"
-        script = self.folder / f"stay-{self.count}.sh"
-        script.write_text("".join(f"exec {c}\n" for c in block.commands()))
+        file = f"{re.sub(r'[^a-z0-9]', '-', name)}-{self.count}"
+        log = self.folder / f"{file}.log"
         log.touch()
-        status, out = self.type(f"bash {script} >{log} 2>&1 &\necho $!")
-        pid = int(out.split()[-1])
-        self.staying[name] = (pid, log)
+        (self.folder / f"{file}.sh").write_text("".join(f"exec {c}\n" for c in block.commands()))
+        _, out = self.type(f"bash {self.inside}/{file}.sh >{self.inside}/{file}.log 2>&1 &\necho $!")
+        self.staying[name] = pid = int(out.split()[-1])
         end = time.monotonic() + self.seconds
         while not re.search(block.option("stays"), log.read_text(errors="replace")):
-            if time.monotonic() > end or not os.path.exists(f"/proc/{pid}"):
+            if time.monotonic() > end or self.type(f"kill -0 {pid}")[0]:
                 raise Failed(f"{block}: no {block.option('stays')!r} in:\n{log.read_text(errors='replace')}")
             time.sleep(0.05)
 
     def end(self, name):
-        if name not in self.staying:
-            return
-        pid, _ = self.staying.pop(name)
-        try:
-            os.kill(pid, signal.SIGTERM)
-        except ProcessLookupError:
-            return
-        self.type(f"wait {pid} || true")
+        pid = self.staying.pop(name, None)
+        if pid:
+            self.type(f"kill {pid} || true; wait {pid} || true")
 
     def follow(self, block):
         """What a reader would do with the block."""

@@ -13,16 +13,6 @@
 #define EXIT_FAILED 1
 #define EXIT_USAGE 255
 
-void cli_print(const struct cli *cli, FILE *out, const char *text)
-{
-	for (; *text; text++) {
-		if (*text == '@')
-			(void)fputs(cli->program, out);
-		else
-			(void)fputc(*text, out);
-	}
-}
-
 /* The format with '@' replaced; no program name that we take has a '%'. */
 static char *with_program(const struct cli *cli, const char *fmt)
 {
@@ -38,6 +28,15 @@ static char *with_program(const struct cli *cli, const char *fmt)
 		rest = bytes_from(rest, mark + 1);
 	}
 	return text;
+}
+
+void cli_print(const struct cli *cli, FILE *out, const char *text)
+{
+	/* In one piece: who reads our standard error may look at each as it comes. */
+	char *ours = with_program(cli, text);
+
+	(void)fputs(ours, out);
+	mem_free(ours);
 }
 
 void cli_printf(const struct cli *cli, FILE *out, const char *fmt, ...)
