@@ -85,8 +85,11 @@ def words_of(command):
 def commands_in_shells(page, text):
     """(place, words) of every call in a fenced block, whether it is run or not."""
     for block in blocks(page, text):
-        if block.language in SHELLS:
-            joined = "\n".join(block.commands()).replace("\\\n", " ")
+        lines = block.commands() if block.language in SHELLS else []
+        if not block.language:
+            lines = re.findall(r"^(?:\$ )?((?:sudo )?adit(?:-edge)? .*)", block.text, re.M)
+        if lines:
+            joined = "\n".join(lines).replace("\\\n", " ")
             for line in joined.split("\n"):
                 for words in words_of(re.sub(r"\s#\s.*$", "", line)):
                     yield str(block), words
