@@ -1,5 +1,6 @@
 """A service of somebody else says who may come in: external_evaluation rules, and what becomes of its bad answers."""
 
+import concurrent.futures
 import time
 
 import jwt
@@ -139,6 +140,22 @@ def test_a_service_that_hangs_lets_nobody_in(place):
     # With it back, the next try works.
     place.judge.gate.set()
     assert enter(place)[1].status == 200
+
+
+def test_many_questions_at_a_time(place):
+    """Some are asked, some wait, the others are no answer at once; and nobody else has to wait for them."""
+    browser, _ = enter(place, url=place.app(place.password))
+    login = browser.ask(place.url).location
+    count = len(evaluations(place))
+    place.judge.gate.clear()
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(browser.ask, login) for _ in range(20)]
+        wait_until(lambda: sum(a.done() for a in asked) >= 4, "those that are too many", 30)
+        assert "asked already" in evaluations(place)[count]["detail"]["error"]
+        place.judge.gate.set()
+        answers = [a.result() for a in asked]
+    assert {a.status for a in answers} == {302, 503}
+    assert 1 <= sum(a.status == 302 for a in answers) <= len(place.judge.questions) <= 16
 
 
 def test_what_it_may_keep_out_stays_out(place):

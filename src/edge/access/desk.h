@@ -168,7 +168,8 @@ enum ask_result desk_callback(struct ask *a);
 void desk_flow_drop(void *flow);
 /* desk_errands.c: a step on a thread that may block, while the request waits. */
 struct desk_errand {
-	size_t max;              /* of this kind, under way at a time */
+	size_t max;              /* of this kind, under way or waiting for it */
+	size_t at_once;          /* of those, on threads; 0: all */
 	void (*work)(void *ctx); /* on that thread */
 	/* Then, on the control thread; it owns ctx. The answer may be ASK_PARKED again. */
 	enum ask_result (*done)(struct ask *a, void *ctx);

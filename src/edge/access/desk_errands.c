@@ -11,6 +11,7 @@ struct errand {
 	struct ask ask;   /* control is NULL: it has gone, and the request is answered */
 	const struct desk_errand *kind;
 	void *ctx;
+	bool is_running; /* else it waits for others of its kind */
 };
 
 /* Threads that ask are few, and others need them, too: somebody who does not answer must not hold them all. */
@@ -27,6 +28,13 @@ static bool is_busy(const struct control *c, const struct desk_errand *kind)
 	return count >= ERRANDS_MAX || alike >= kind->max;
 }
 
+/* Without having been done. */
+static void errand_free(struct errand *e)
+{
+	e->kind->drop(e->ctx);
+	mem_free(e);
+}
+
 static void work(void *arg)
 {
 	struct errand *e = arg;
@@ -34,14 +42,44 @@ static void work(void *arg)
 	e->kind->work(e->ctx);
 }
 
+static void on_done(void *arg);
+
+static void run(struct errand *e)
+{
+	e->is_running = true;
+	loop_work(e->ask.control->loop, work, on_done, e);
+}
+
+/* The first that waits, if there is a thread for it. */
+static void run_next(struct control *c, const struct desk_errand *kind)
+{
+	struct errand *first = NULL;
+	size_t running = 0;
+
+	LIST_FOR_EACH(it, &c->errands) {
+		struct errand *e = LIST_ENTRY(it, struct errand, node);
+
+		if (e->kind != kind)
+			continue;
+		running += e->is_running;
+		if (!e->is_running && !first)
+			first = e;
+	}
+	if (first && (!kind->at_once || running < kind->at_once))
+		run(first);
+}
+
 static void on_done(void *arg)
 {
 	struct errand *e = arg;
 
 	list_remove(&e->node);
-	if (!e->ask.control)
-		e->kind->drop(e->ctx);
-	else if (e->kind->done(&e->ask, e->ctx) == ASK_ANSWERED)
+	if (!e->ask.control) {
+		errand_free(e);
+		return;
+	}
+	run_next(e->ask.control, e->kind);
+	if (e->kind->done(&e->ask, e->ctx) == ASK_ANSWERED)
 		e->ask.request->answered(e->ask.request);
 	mem_free(e);
 }
@@ -58,7 +96,7 @@ bool desk_errand_start(struct ask *a, const struct desk_errand *kind, void *ctx)
 	e->ctx = ctx;
 	list_init(&e->node);
 	list_append(&a->control->errands, &e->node);
-	loop_work(a->control->loop, work, on_done, e);
+	run_next(a->control, kind);
 	return true;
 }
 
@@ -70,5 +108,7 @@ void desk_errands_end(struct control *c)
 		(void)answer_text(e->ask.request, 503, "This edge is stopping; ask again\n");
 		e->ask.request->answered(e->ask.request);
 		e->ask.control = NULL;
+		if (!e->is_running)
+			errand_free(e);
 	}
 }

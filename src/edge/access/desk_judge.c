@@ -13,8 +13,10 @@
 #define COMPONENT "edge/access"
 /* For one decision; a person waits for all of them. */
 #define SERVICES_MAX 8
-/* Under way at a time, of all people. */
+/* Of all people, and so many of them on threads, of which the loop has four: a service that does not answer must not
+ * keep people from other ways in. */
 #define EVALUATIONS_MAX 16
+#define EVALUATIONS_AT_ONCE 2
 
 /* In the request's arena. */
 struct judging {
@@ -115,6 +117,7 @@ static enum ask_result on_inquired(struct ask *a, void *ctx)
 
 static const struct desk_errand inquiring = {
 	.max = EVALUATIONS_MAX,
+	.at_once = EVALUATIONS_AT_ONCE,
 	.work = inquire,
 	.done = on_inquired,
 	.drop = inquiry_drop,
