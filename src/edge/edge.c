@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "base/secret.h"
 #include "edge/access/countries.h"
+#include "edge/access/metrics.h"
 #include "edge/acme/challenges.h"
 #include "edge/acme/manager.h"
 #include "edge/acme/show.h"
@@ -1148,6 +1149,7 @@ static void register_metrics(void)
 	metric_register(&metric_port_datagrams_out);
 	for (size_t i = 0; i < PORT_DROP_COUNT; i++)
 		metric_register(&metric_port_dropped[i]);
+	access_register_metrics();
 	dns_control_register_metrics();
 	dns_tell_register_metrics();
 	metric_register(&metric_log_dropped);

@@ -87,6 +87,8 @@ int store_session_get(struct store *s, const char *id, usec now, struct store_se
 /* Of one person, or of all (NULL), those that are good at `now`; the newest first, `limit` at most. */
 int store_session_list(struct store *s, const char *email, usec now, size_t limit,
 		       struct store_session **ret, size_t *ret_count, struct err *err);
+/* How many are good at `now`. */
+int store_session_count(struct store *s, usec now, int64_t *ret, struct err *err);
 int store_session_end(struct store *s, const char *id, struct err *err); /* E_NOT_FOUND */
 /* Those that ended before `now`. Returns how many. */
 int store_session_sweep(struct store *s, usec now, struct err *err);

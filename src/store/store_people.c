@@ -304,6 +304,24 @@ int store_session_list(struct store *s, const char *email, usec now, size_t limi
 	return 0;
 }
 
+static int on_count(void *ctx, const struct store_value *row)
+{
+	*(int64_t *)ctx = row[0].number;
+	return 0;
+}
+
+int store_session_count(struct store *s, usec now, int64_t *ret, struct err *err)
+{
+	int r;
+
+	*ret = 0;
+	r = store_query(s,
+			"SELECT count(*) FROM access_sessions x JOIN access_people p "
+			"ON p.id = x.person WHERE x.expires_at > $1 AND x.created_at > p.revoked_at",
+			STORE_PARAMS(store_int(now)), on_count, ret, err);
+	return r < 0 ? r : 0;
+}
+
 int store_session_end(struct store *s, const char *id, struct err *err)
 {
 	int r = store_begin_write(s, err);

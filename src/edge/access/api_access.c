@@ -6,6 +6,7 @@
 #include "config/yaml.h"
 #include "edge/access/api_access.h"
 #include "edge/access/desk.h"
+#include "edge/access/metrics.h"
 #include "edge/access/objects.h"
 #include "store/store_access.h"
 
@@ -330,7 +331,7 @@ enum ask_result api_people_revoke(struct ask *a)
 	const char *email = arena_strdup(&a->request->arena, a->args[0]);
 	struct err err = { 0 };
 
-	if (store_person_revoke(a->control->store, email, &err) < 0)
+	if (desk_revoke_person(a->control, email, "person", &err) < 0)
 		return answer_failure(a, &err);
 	control_changed(a->control);
 	return answer_result(a, json_pack("{s:s}", "email", email));
@@ -352,6 +353,7 @@ enum ask_result api_access_revoke(struct ask *a)
 	const char *id = arena_strdup(&a->request->arena, bytes_str(app->id));
 	if (store_revocation_put(a->control->store, id, clock_wall_now(), &err) < 0)
 		return answer_failure(a, &err);
+	access_count_revocation("application");
 	control_changed(a->control);
 	return answer_result(a, json_pack("{s:s}", "id", id));
 }

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "edge/access/api_access.h"
+#include "edge/access/desk.h"
 #include "edge/access/document.h"
 #include "edge/access/identity.h"
 #include "edge/access/objects.h"
@@ -326,7 +327,7 @@ enum ask_result api_access_revoke_user(struct ask *a)
 		json_decref(body);
 		return ASK_ANSWERED;
 	}
-	int r = store_person_revoke(a->control->store, email ? email : "", &err);
+	int r = desk_revoke_person(a->control, email ? email : "", "person", &err);
 	json_decref(body);
 	if (r < 0)
 		return answer_failure(a, &err);
@@ -424,7 +425,7 @@ enum ask_result api_people_remove(struct ask *a)
 {
 	const char *email = arena_strdup(&a->request->arena, a->args[0]);
 	struct err err = { 0 };
-	int r = store_person_revoke(a->control->store, email, &err);
+	int r = desk_revoke_person(a->control, email, "person", &err);
 
 	if (r == 0)
 		r = store_person_remove(a->control->store, email, &err);
@@ -449,7 +450,7 @@ enum ask_result api_people_password(struct ask *a)
 	}
 	int r = store_person_set_password(a->control->store, email, password, &err);
 	if (r == 0)
-		r = store_person_revoke(a->control->store, email, &err);
+		r = desk_revoke_person(a->control, email, "person", &err);
 	json_decref(body);
 	if (r < 0)
 		return answer_failure(a, &err);

@@ -13,7 +13,9 @@
 #include "edge/access/credentials.h"
 #include "edge/access/identity.h"
 #include "edge/access/keys.h"
+#include "edge/access/metrics.h"
 #include "edge/access/oauth_memory.h"
+#include "edge/access/provider_notes.h"
 #include "edge/access/question.h"
 #include "edge/access/tries.h"
 #include "store/store_access.h"
@@ -26,6 +28,7 @@
 /* The first time soon after the start. */
 #define SWEEP_FIRST_MS 1000
 #define SWEEP_MS (3600 * 1000)
+#define CENSUS_MS (60 * 1000)
 #define DAY (24 * 3600 * USEC_PER_SEC)
 /* A service's statement: workers ask for a new one in time. */
 #define ASSERTION_LIFE (3600 * USEC_PER_SEC)
@@ -38,9 +41,10 @@ struct access_desk {
 	char *aud;
 	struct cache *used; /* hash of a login token -> usec */
 	struct oauth_memory *oauth;
+	struct provider_notes *notes; /* counted */
 	struct tries *tries;
 	uint8_t challenge_key[32];
-	struct timer sweep;
+	struct timer sweep, census;
 };
 
 static void drop_used(void *value)
@@ -66,6 +70,21 @@ static void on_sweep(struct timer *t)
 	timer_set(t, SWEEP_MS);
 }
 
+static void count_sessions(struct control *c)
+{
+	int64_t count;
+
+	if (store_session_count(c->store, clock_wall_now(), &count, NULL) == 0)
+		metric_set(&metric_access_sessions, count);
+}
+
+/* Sessions end by themselves, too. */
+static void on_census(struct timer *t)
+{
+	count_sessions(CONTAINER_OF(t, struct access_desk, census)->control);
+	timer_set(t, CENSUS_MS);
+}
+
 struct access_desk *access_desk_new(struct control *c)
 {
 	struct access_desk *d = mem_alloc(sizeof(*d));
@@ -73,11 +92,14 @@ struct access_desk *access_desk_new(struct control *c)
 	d->control = c;
 	d->used = cache_new(NONCES_MAX, drop_used);
 	d->oauth = oauth_memory_new();
+	d->notes = provider_notes_new();
 	d->tries = tries_new();
 	random_bytes(d->challenge_key, sizeof(d->challenge_key));
 	if (c->loop) {
 		timer_init(&d->sweep, c->loop, on_sweep);
 		timer_set(&d->sweep, SWEEP_FIRST_MS);
+		timer_init(&d->census, c->loop, on_census);
+		timer_set(&d->census, SWEEP_FIRST_MS);
 	}
 	return d;
 }
@@ -93,11 +115,14 @@ struct access_desk *access_desk_free(struct access_desk *d)
 {
 	if (!d)
 		return NULL;
-	if (d->control->loop)
+	if (d->control->loop) {
 		timer_stop(&d->sweep);
+		timer_stop(&d->census);
+	}
 	access_desk_changed(d);
 	cache_free(d->used);
 	oauth_memory_free(d->oauth);
+	provider_notes_unref(d->notes);
 	tries_free(d->tries);
 	mem_free(d->aud);
 	secret_wipe(d->challenge_key, sizeof(d->challenge_key));
@@ -173,6 +198,22 @@ struct bytes desk_challenge_key(const struct access_desk *d)
 struct oauth_memory *desk_oauth_memory(struct access_desk *d)
 {
 	return d->oauth;
+}
+
+struct provider_notes *desk_provider_notes(const struct access_desk *d)
+{
+	return d->notes;
+}
+
+int desk_revoke_person(struct control *c, const char *email, const char *of, struct err *err)
+{
+	int r = store_person_revoke(c->store, email, err);
+
+	if (r == 0) {
+		access_count_revocation(of);
+		count_sessions(c);
+	}
+	return r;
 }
 
 bool desk_use_nonce(struct access_desk *d, struct bytes token, usec expires_at)

@@ -12,6 +12,7 @@
 
 struct access_desk;
 struct oauth_memory;
+struct provider_notes;
 struct tries;
 
 struct access_desk *access_desk_new(struct control *c);
@@ -46,6 +47,10 @@ const struct key_set *desk_key_set(struct access_desk *d, struct err *err);
 const char *desk_org_aud(struct access_desk *d, struct err *err);
 /* What identity providers said of themselves. */
 struct oauth_memory *desk_oauth_memory(struct access_desk *d);
+/* How they answer. */
+struct provider_notes *desk_provider_notes(const struct access_desk *d);
+/* All sessions of one person end; `of` is what /metrics call it (access_count_revocation()). E_NOT_FOUND. */
+int desk_revoke_person(struct control *c, const char *email, const char *of, struct err *err);
 /* A login token may be used once. */
 bool desk_use_nonce(struct access_desk *d, struct bytes token, usec expires_at);
 /* By its id. False: it is over. */

@@ -9,7 +9,9 @@
 #include "edge/access/credentials.h"
 #include "edge/access/desk.h"
 #include "edge/access/oauth.h"
+#include "edge/access/metrics.h"
 #include "edge/access/oauth_memory.h"
+#include "edge/access/provider_notes.h"
 #include "edge/control/signin.h"
 #include "store/names.h"
 
@@ -28,6 +30,8 @@ struct flow {
 	char *provider, *browser;            /* owned; the provider's id, the cookie */
 	char *aud, *host, *redirect, *state; /* of the visit */
 	usec until;
+	char *name; /* owned; of the provider */
+	usec began; /* the step that is under way; clock_now() */
 };
 
 void desk_flow_drop(void *flow)
@@ -36,6 +40,7 @@ void desk_flow_drop(void *flow)
 
 	oauth_free(f->oauth);
 	mem_free(f->provider);
+	mem_free(f->name);
 	mem_free(f->browser);
 	mem_free(f->aud);
 	mem_free(f->host);
@@ -69,6 +74,7 @@ static enum ask_result went_wrong(struct ask *a, const struct flow *f)
 		return desk_message(a, 403, "The sign-in did not work", "The application is gone.",
 				    "/", "About this edge");
 	desk_audit(a, "login", "", v.app->name, "identity provider failed", "{}");
+	access_count_signin(f->oauth->kind, "failed");
 	if (!told)
 		told = err->code == E_DENIED
 			       ? arena_strdup(&a->request->arena, bytes_str(err->text))
@@ -105,8 +111,15 @@ static enum ask_result depart(struct ask *a, struct flow *f)
 		      BYTES_LIT("See the Location field\n"));
 }
 
+static void note(struct ask *a, const struct flow *f)
+{
+	provider_notes_add(desk_provider_notes(a->control->desk), f->provider, f->name,
+			   clock_now() - f->began, &f->oauth->err);
+}
+
 static enum ask_result on_started(struct ask *a, void *ctx)
 {
+	note(a, ctx);
 	return depart(a, ctx);
 }
 
@@ -144,6 +157,8 @@ enum ask_result desk_oauth_post(struct ask *a, const struct desk_visit *v,
 
 	f->oauth = oauth_new(p->kind, p->config, redirect_uri);
 	f->provider = mem_strdup(p->id);
+	f->name = mem_strdup(p->name);
+	f->began = clock_now();
 	f->browser = mem_strndup(browser_of(a));
 	f->aud = mem_strdup(v->app->aud);
 	f->host = mem_strdup(v->host);
@@ -193,6 +208,7 @@ static enum ask_result on_finished(struct ask *a, void *ctx)
 	enum ask_result result;
 
 	oauth_memory_learn(desk_oauth_memory(a->control->desk), f->oauth, clock_now());
+	note(a, f);
 	result = arrive(a, f);
 	desk_flow_drop(f);
 	return result;
@@ -254,6 +270,7 @@ enum ask_result desk_callback(struct ask *a)
 		desk_flow_drop(f);
 		return result;
 	}
+	f->began = clock_now();
 	f->oauth->code = mem_strdup(code);
 	f->oauth->issuer = issuer ? mem_strdup(issuer) : NULL;
 	oauth_memory_lend(desk_oauth_memory(a->control->desk), f->oauth, clock_now());

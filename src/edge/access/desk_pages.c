@@ -12,6 +12,7 @@
 #include "edge/access/desk.h"
 #include "edge/access/identity.h"
 #include "edge/access/keys.h"
+#include "edge/access/metrics.h"
 #include "http/fetch.h"
 #include "store/store_access.h"
 
@@ -266,6 +267,7 @@ static enum ask_result may_not(struct ask *a, const struct desk_judged *j)
 	log_info(COMPONENT, "refused", LOG_STR("user", email), LOG_STR("app", j->app->name),
 		 LOG_BYTES("ip", a->request->client_ip), LOG_BYTES("why", why));
 	desk_audit(a, "access", email, j->app->name, "refused", reason(a, &j->verdict));
+	metric_add(access_metric_decision(j->app->name, COUNTED_REFUSED), 1);
 	if (access_verdict_is_unsure(&j->verdict))
 		return desk_message(
 			a, 503, "It cannot be decided at the moment",
@@ -406,6 +408,14 @@ static void set_org_cookie(struct ask *a, const struct desk_session *s)
 	mem_free(token);
 }
 
+static const char *kind_of(const struct access_view *view, const char *provider)
+{
+	const struct access_provider *p =
+		access_set_provider(access_view_set(view), bytes_str(provider));
+
+	return p ? p->kind : "removed";
+}
+
 enum ask_result desk_signed_in(struct ask *a, const struct desk_visit *v, const char *email,
 			       const char *name, const char *provider, json_t *identity)
 {
@@ -434,6 +444,8 @@ enum ask_result desk_signed_in(struct ask *a, const struct desk_visit *v, const 
 	log_info(COMPONENT, "signed in", LOG_STR("user", s.email), LOG_STR("provider", provider),
 		 LOG_BYTES("ip", a->request->client_ip));
 	desk_audit(a, "login", s.email, v->app->name, "signed in", "{}");
+	access_count_signin(kind_of(view, provider), "signed_in");
+	metric_add(&metric_access_sessions, 1);
 	set_org_cookie(a, &s);
 	result = go_on(a, v, &s);
 	desk_session_done(&s);
@@ -737,7 +749,7 @@ static enum ask_result logout(struct ask *a)
 	if (is_hidden_request(&a->request->head))
 		return answer_text(a->request, 403, "Another site cannot sign you out\n");
 	if (session_here(a, &s)) {
-		if (store_person_revoke(a->control->store, s.email, &err) < 0)
+		if (desk_revoke_person(a->control, s.email, "logout", &err) < 0)
 			log_error(COMPONENT, "nobody can be signed out", LOG_STR("error", err.text));
 		log_info(COMPONENT, "signed out", LOG_STR("user", s.email),
 			 LOG_BYTES("ip", a->request->client_ip));

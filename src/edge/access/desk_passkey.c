@@ -9,6 +9,7 @@
 #include "base/secret.h"
 #include "edge/access/desk.h"
 #include "edge/access/identity.h"
+#include "edge/access/metrics.h"
 #include "edge/access/webauthn.h"
 #include "edge/control/page.h"
 #include "store/store_access.h"
@@ -158,6 +159,7 @@ enum ask_result desk_passkey_post(struct ask *a, const struct desk_visit *v,
 		log_warn(COMPONENT, "a passkey was refused", LOG_STR("error", err.text),
 			 LOG_BYTES("ip", a->request->client_ip));
 		desk_audit(a, "login", "", v->app->name, "passkey refused", "{}");
+		access_count_signin(p->kind, "failed");
 		return desk_sign_in_page(
 			a, 403, v,
 			"That passkey cannot be used here. Choose another one, or another way.");

@@ -9,7 +9,9 @@
 #include "edge/access/credentials.h"
 #include "edge/access/desk.h"
 #include "edge/access/identity.h"
+#include "edge/access/metrics.h"
 #include "edge/access/pins.h"
+#include "edge/access/provider_notes.h"
 #include "edge/access/tries.h"
 #include "edge/control/page.h"
 #include "edge/control/signin.h"
@@ -25,6 +27,9 @@
 struct letter {
 	char *url, *user, *password, *ca_file, *from, *to, *subject, *text; /* owned */
 	bool may_be_plain;
+	char *provider, *provider_name; /* owned; id and name */
+	struct provider_notes *notes;   /* counted: a letter may outlive the desk */
+	usec began;                     /* clock_now() */
 	struct err err;
 };
 
@@ -39,6 +44,9 @@ static void letter_free(struct letter *l)
 	mem_free(l->ca_file);
 	mem_free(l->from);
 	mem_free(l->to);
+	mem_free(l->provider);
+	mem_free(l->provider_name);
+	provider_notes_unref(l->notes);
 	mem_free(l->subject);
 	mem_free(l->text);
 	mem_free(l);
@@ -70,6 +78,7 @@ static void on_sent(void *arg)
 {
 	struct letter *l = arg;
 
+	provider_notes_add(l->notes, l->provider, l->provider_name, clock_now() - l->began, &l->err);
 	if (l->err.code)
 		log_error(COMPONENT, "a sign-in code could not be sent", LOG_STR("to", l->to),
 			  LOG_STR("error", l->err.text));
@@ -97,6 +106,10 @@ static void post(struct ask *a, const struct desk_visit *v, const struct access_
 	l->from = config_text(p->config, "from");
 	l->may_be_plain = json_is_true(json_object_get(p->config, "smtp_plain"));
 	l->to = mem_strdup(email);
+	l->provider = mem_strdup(p->id);
+	l->provider_name = mem_strdup(p->name);
+	l->notes = provider_notes_ref(desk_provider_notes(a->control->desk));
+	l->began = clock_now();
 	l->subject = mem_printf("%s is your code for %s", pin, v->app->name);
 	l->text = mem_printf(
 		"Your code for %s (%s) is\n\n    %s\n\nIt is good for ten minutes, in the "
@@ -204,6 +217,7 @@ enum ask_result desk_pin_post(struct ask *a, const struct desk_visit *v, const s
 	if (pins_check(a->control->pins, desk_device(a), bytes_str(email), bytes_str(v->app->aud),
 		       digits_of(a, code), clock_now()) < 0) {
 		desk_audit(a, "login", email, v->app->name, "wrong code", "{}");
+		access_count_signin(p->kind, "failed");
 		return code_page(a, 403, v, p, email,
 				 "That code is wrong, too old, or was tried too often.");
 	}

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "edge/access/credentials.h"
 #include "edge/access/desk.h"
+#include "edge/access/metrics.h"
 #include "edge/access/tries.h"
 #include "edge/control/page.h"
 #include "edge/control/signin.h"
@@ -180,6 +181,7 @@ struct bytes desk_device(struct ask *a)
 static bool too_many(struct ask *a, const struct desk_visit *v, int wait)
 {
 	log_warn(COMPONENT, "too many sign-in attempts", LOG_BYTES("ip", a->request->client_ip));
+	access_count_signin("any", "limited");
 	answer_field(a->request, "Retry-After", arena_printf(&a->request->arena, "%d", wait));
 	(void)desk_sign_in_page(a, 429, v, "Too many attempts. Wait a little, then try again.");
 	return false;
@@ -234,6 +236,7 @@ static enum ask_result password(struct ask *a, const struct desk_visit *v, const
 		if (r != E_DENIED)
 			log_error(COMPONENT, "sign-in failed", LOG_STR("error", err.text));
 		desk_audit(a, "login", email, v->app->name, "wrong password", "{}");
+		access_count_signin(p->kind, "failed");
 		return desk_sign_in_page(a, 403, v, "The e-mail address or the password is wrong.");
 	}
 	desk_try_worked(a, email);

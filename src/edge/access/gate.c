@@ -10,6 +10,7 @@
 #include "edge/access/cors.h"
 #include "edge/access/credentials.h"
 #include "edge/access/identity.h"
+#include "edge/access/metrics.h"
 #include "edge/access/question.h"
 #include "edge/access/token.h"
 #include "edge/access/view.h"
@@ -67,7 +68,13 @@ struct gate {
 	struct access_view *view; /* counted: whose keys these are */
 	struct key_set *keys;     /* NULL: none */
 	struct cache *tokens, *sessions, *assertions;
-	struct map *pending; /* key of the cache -> struct pending */
+	struct map *pending;  /* key of the cache -> struct pending */
+	struct map *counters; /* application's id -> struct counters, owned */
+};
+
+/* Of one application; NULL: not counted yet. */
+struct counters {
+	struct metric *of[COUNTED_KINDS];
 };
 
 /* A question under way, and who waits for its answer. */
@@ -110,6 +117,8 @@ struct judging {
 	const struct access_identity *identity; /* borrowed from the cache */
 	struct access_facts facts;
 	struct pending *wait_for;
+	bool is_decided; /* `outcome` is what the policies say */
+	enum access_outcome outcome;
 };
 
 /* --- What is remembered ------------------------------------------------------------------------ */
@@ -147,10 +156,24 @@ struct gate *gate_new(struct worker *w)
 	g->sessions = cache_new(SESSIONS_MAX, drop_known);
 	g->assertions = cache_new(ASSERTIONS_MAX, drop_known);
 	g->pending = map_new();
+	g->counters = map_new();
 	list_init(&g->passed);
 	list_init(&g->doubted);
 	timer_init(&g->doubts, w->loop, on_doubts);
 	return g;
+}
+
+/* Applications may have other names now. */
+static void drop_counters(struct gate *g)
+{
+	struct bytes key;
+	size_t cursor = 0;
+	void *counters;
+
+	while (map_next(g->counters, &cursor, &key, &counters))
+		mem_free(counters);
+	map_free(g->counters);
+	g->counters = map_new();
 }
 
 void gate_forget(struct gate *g)
@@ -158,6 +181,7 @@ void gate_forget(struct gate *g)
 	cache_clear(g->tokens);
 	cache_clear(g->sessions);
 	cache_clear(g->assertions);
+	drop_counters(g);
 	g->keys = key_set_free(g->keys);
 	g->view = access_view_unref(g->view);
 	/* Whoever is in the middle of something is judged by what holds now, too. */
@@ -178,6 +202,7 @@ struct gate *gate_free(struct gate *g)
 	cache_free(g->sessions);
 	cache_free(g->assertions);
 	map_free(g->pending);
+	map_free(g->counters);
 	return mem_free(g);
 }
 
@@ -619,6 +644,8 @@ static enum step judge_app(struct judging *j)
 	}
 	gather_facts(j);
 	v = access_decide(j->app->policies, j->app->policy_count, &j->facts);
+	j->is_decided = true;
+	j->outcome = v.outcome;
 	return act(j, &v);
 }
 
@@ -735,6 +762,36 @@ static void strip_other_targets(struct fields *f)
 	fields_remove_text(f, BYTES_LIT("x-rewrite-url"));
 }
 
+static struct metric *counter_of(struct gate *g, const struct access_app *app,
+				 enum access_counted what)
+{
+	struct counters *c = map_find(g->counters, bytes_str(app->id));
+
+	if (!c) {
+		c = mem_alloc(sizeof(*c));
+		map_put(g->counters, bytes_str(app->id), c);
+	}
+	if (!c->of[what])
+		c->of[what] = access_metric_decision(app->name, what);
+	return c->of[what];
+}
+
+/* Preflights, questions for the control thread and whoever has to wait are no decisions. */
+static void count(const struct judging *j, enum step step)
+{
+	enum access_counted what = COUNTED_REFUSED;
+
+	if (step == STEP_WAIT || step == STEP_CONTROL || (!j->is_decided && step != STEP_FAILED))
+		return;
+	if (step == STEP_NEXT)
+		what = j->outcome == ACCESS_PASS      ? COUNTED_BYPASSED
+		       : j->outcome == ACCESS_SERVICE ? COUNTED_SERVICE
+						      : COUNTED_ALLOWED;
+	else if (step == STEP_ANSWERED)
+		what = COUNTED_SIGN_IN;
+	metric_add(counter_of(j->gate, j->app, what), 1);
+}
+
 static enum step judge(struct gate *g, struct exchange *x, struct pending **ret_wait)
 {
 	struct judging j = { .gate = g, .x = x, .view = snapshot_access(x->snapshot) };
@@ -752,6 +809,8 @@ static enum step judge(struct gate *g, struct exchange *x, struct pending **ret_
 			"This path may mean two things, and they are guarded differently. Write it "
 			"without escapes, dots and doubled slashes.");
 	step = j.app ? judge_app(&j) : STEP_NEXT;
+	if (j.app)
+		count(&j, step);
 	if (step == STEP_NEXT) {
 		watch(&j);
 		access_credentials_strip(x, j.app ? j.app->token_header : "", x->identity_token);

@@ -164,6 +164,16 @@ usec access_keys_due(const struct access_keys *k)
 	return due;
 }
 
+usec access_keys_since(const struct access_keys *k)
+{
+	return k->since;
+}
+
+usec access_keys_change(const struct access_keys *k)
+{
+	return k->next ? k->next_at : k->since + ACCESS_KEY_LIFE;
+}
+
 usec access_keys_next(const struct access_keys *k)
 {
 	return k->next ? k->next_at : 0;

@@ -42,6 +42,9 @@ char *access_keys_text(const struct access_keys *k);
 char *access_keys_public(const struct access_keys *k);
 /* When the next change is due. */
 usec access_keys_due(const struct access_keys *k);
+/* Since when the one that signs has been there; and when another one will, if nobody asks for one earlier. */
+usec access_keys_since(const struct access_keys *k);
+usec access_keys_change(const struct access_keys *k);
 /* When a key that is published will begin to sign; 0: there is none. */
 usec access_keys_next(const struct access_keys *k);
 /* Changes keys, and forgets those whose time is over. Returns whether anything changed, or an error; nothing has

@@ -5,6 +5,7 @@
 #include "base/encode.h"
 #include "base/limits.h"
 #include "edge/access/keys.h"
+#include "edge/access/metrics.h"
 #include "jose/jwt.h"
 
 static const char *const types[TOKEN_TYPES] = {
@@ -28,6 +29,8 @@ static void put(json_t *claims, const char *name, const char *text)
 char *access_token_mint(const struct access_keys *keys, const struct access_mint *m)
 {
 	json_int_t now = m->now / USEC_PER_SEC;
+
+	access_count_token(types[m->type]);
 	json_t *claims = json_pack("{s:[s], s:s, s:s, s:I, s:I, s:I, s:s}", "aud", m->audience,
 				   "iss", m->issuer, "type", types[m->type], "iat", now, "nbf", now,
 				   "exp", (json_int_t)(m->expires_at / USEC_PER_SEC), "sub",

@@ -272,6 +272,7 @@ static const struct part_title {
 	{ "rates", "Rates, over a minute" },
 	{ "limits", "Limits" },
 	{ "certificates", "Certificates" },
+	{ "access", "Access" },
 	{ "acme", "Certificates of ACME" },
 	{ "stapling", "OCSP stapling" },
 	{ "dns", "DNS" },

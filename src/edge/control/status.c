@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "edge/access/status.h"
 #include "edge/control/control_parts.h"
 
 void control_status_add(struct control *c, const char *name, struct json_t *(*make)(void *ctx),
@@ -231,6 +232,7 @@ enum ask_result admin_status(struct ask *a)
 			   (json_int_t)routes, "network_routes", (json_int_t)networks, "users",
 			   (json_int_t)users, "edge", edge_json(c), "certificates", certificates,
 			   "names", names);
+	(void)json_object_set_new(result, "access", access_status(c));
 	for (size_t i = 0; i < c->status_part_count; i++) {
 		const struct control_status_part *part = &c->status_parts[i];
 		(void)json_object_set_new(result, part->name, part->make(part->ctx));

@@ -193,6 +193,7 @@ static void a_session_lasts_until_its_end(void **state)
 	struct fixture *f = *state;
 	struct store_session x;
 	usec now = clock_wall_now();
+	int64_t count;
 
 	sign_in(f, "ann@example.com", "s1", now, now + HOUR);
 	assert_int_equal(store_session_get(f->store, "s1", now, &x, NULL), 0);
@@ -201,6 +202,10 @@ static void a_session_lasts_until_its_end(void **state)
 	assert_string_equal(x.provider, "pin");
 	store_session_done(&x);
 	assert_int_equal(is_there(f, "s2", now), E_NOT_FOUND);
+	assert_int_equal(store_session_count(f->store, now, &count, NULL), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(store_session_count(f->store, now + HOUR, &count, NULL), 0);
+	assert_int_equal(count, 0);
 	assert_int_equal(is_there(f, "s1", now + HOUR), E_NOT_FOUND);
 	assert_int_equal(store_session_sweep(f->store, now, NULL), 0);
 	assert_int_equal(store_session_sweep(f->store, now + HOUR, NULL), 1);
