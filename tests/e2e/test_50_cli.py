@@ -408,6 +408,15 @@ def test_ingress_validate_refuses_two_issuers_for_one_lock(bare, tmp_path):
     assert done.returncode == 1 and f"{path}:4:40: access.issuer is" in done.stderr
 
 
+def test_ingress_validate_json_with_an_issuer(bare):
+    lock = {"required": True, "issuer": "https://adit.example.com", "audTag": ["a"]}
+    for more, code in (({}, 0), ({"teamName": "acme"}, 1)):
+        rules = [{"service": "http_status:404", "originRequest": {"access": {**lock, **more}}}]
+        done = bare.run("tunnel", "ingress", "validate", "--json", json.dumps({"ingress": rules}))
+        if bare.kind == "adit":
+            assert (done.returncode, "access.issuer" in done.stderr) == (code, bool(more)), done
+
+
 def test_ingress_validate_json(bare):
     done = bare.run("tunnel", "ingress", "validate", "--json", '{"ingress":[{"service":"http_status:404"}]}')
     assert (done.returncode, done.stdout) == (0, "Validating rules from cmdline flag --json\nOK\n"), done

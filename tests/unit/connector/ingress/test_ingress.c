@@ -542,7 +542,7 @@ static void an_issuer_is_inherited_with_all_of_access(void **state)
 	ingress_unref(in);
 }
 
-static void the_edge_may_send_an_issuer_too(void **state)
+static void json_may_name_an_issuer_too(void **state)
 {
 	static const char sent[] =
 		"{\"ingress\":[{\"service\":\"http://x\",\"originRequest\":{\"access\":{\"required\":"
@@ -555,7 +555,7 @@ static void the_edge_may_send_an_issuer_too(void **state)
 	if (!in)
 		fail_msg("%s", err.text);
 	assert_string_equal(ingress_rule(in, 0)->origin.access.issuer, "https://e.example");
-	/* And it is what the edge was told. */
+	/* And it is written as it was read. */
 	buf_init(&out, 4096);
 	assert_int_equal(ingress_write_json(in, &out), 0);
 	char *text = buf_take_str(&out);
@@ -1202,7 +1202,7 @@ int main(void)
 		cmocka_unit_test(values_that_are_not_allowed_name_what_is),
 		cmocka_unit_test(access_of_a_rule_replaces_all_of_the_top_levels),
 		cmocka_unit_test(an_issuer_is_inherited_with_all_of_access),
-		cmocka_unit_test(the_edge_may_send_an_issuer_too),
+		cmocka_unit_test(json_may_name_an_issuer_too),
 		cmocka_unit_test(the_issuer_follows_from_the_teams_name),
 		cmocka_unit_test(ip_rules_decide_who_is_reached),
 		cmocka_unit_test(what_cannot_work_is_told_once),
