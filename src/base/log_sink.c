@@ -7,10 +7,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -144,8 +146,10 @@ static int rename_old(const struct log_sink *s)
 		clock_rfc3339(wall, time, sizeof(time));
 		time[13] = time[16] = '-';
 		char *old = mem_printf(BYTES_FMT "-%.23s.log", BYTES_ARG(begin), time);
-		/* Not to take the place of one that is there. */
-		ret = renameat2(AT_FDCWD, s->path, AT_FDCWD, old, RENAME_NOREPLACE) < 0 ? -errno : 0;
+		/* Not to take the place of one that is there. musl has no name for this call. */
+		ret = syscall(SYS_renameat2, AT_FDCWD, s->path, AT_FDCWD, old, RENAME_NOREPLACE) < 0
+			      ? -errno
+			      : 0;
 		if (ret == -EINVAL || ret == -ENOSYS) { /* a file system that cannot */
 			ret = -EEXIST;
 			if (access(old, F_OK) < 0)

@@ -1,5 +1,7 @@
 #include "io/udp.h"
 
+#include <time.h> /* which errqueue.h forgets */
+
 #include <errno.h>
 #include <linux/errqueue.h>
 #include <linux/filter.h>

@@ -144,6 +144,20 @@ static void print_zones(struct cli *c)
 	json_decref(zones);
 }
 
+/* A package has brought a unit, for the usual place. */
+static void print_start(const struct cli *c)
+{
+	bool is_packaged = access("/lib/systemd/system/adit-edge.service", F_OK) == 0 &&
+			   !strcmp(c->data_dir, "/var/lib/adit-edge");
+
+	printf("  - Start the edge:         adit-edge run --data %s\n", c->data_dir);
+	if (is_packaged)
+		printf("    or as a service:        systemctl start adit-edge\n");
+	else
+		printf("    or as a service:        adit-edge service install --data %s\n",
+		       c->data_dir);
+}
+
 static void print_next_steps(struct cli *c, const json_t *link, bool host_changed)
 {
 	const char *zone = cli_flag(c, "zone");
@@ -161,7 +175,7 @@ static void print_next_steps(struct cli *c, const json_t *link, bool host_change
 	if (zone)
 		printf("  - Point %s and *.%s at this machine, in DNS.\n", zone, zone);
 	if (c->asks != ASKS_SOCKET)
-		printf("  - Start the edge:         adit-edge run --data %s\n", c->data_dir);
+		print_start(c);
 	printf("  - Let machines trust it:  copy %s/ca.pem to them\n", c->data_dir);
 	printf("  - Get a certificate:      adit-edge cert --data %s%s%s > cert.pem\n", c->data_dir,
 	       zone ? " --zone " : "", zone ? zone : "");
