@@ -16,24 +16,24 @@ class Failed(AssertionError):
 
 
 class Sandbox:
-    """`folder` is for its files. On another system: `shell` starts one there, which sees the folder as `inside`."""
+    """`folder` is for its files, `programs` the folder with ours."""
 
-    def __init__(self, folder, programs, seconds=60, shell=None, inside=None):
+    def __init__(self, folder, programs, seconds=60):
         self.folder, self.seconds = pathlib.Path(folder), seconds
-        self.inside = pathlib.Path(inside or folder)
         self.home = self.folder / "home"
         self.home.mkdir(parents=True)
         env = {
-            "HOME": str(self.inside / "home"),
+            "HOME": str(self.home),
             "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
             "TERM": "dumb",
         }
         env.update({k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")})
-        if not shell and os.geteuid() == 0 and shutil.which("unshare"):
+        shell = []
+        if os.geteuid() == 0 and shutil.which("unshare"):
             shell = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-        argv = [*(shell or []), "env", "-i", *(f"{k}={v}" for k, v in env.items()), "bash", "--norc", "--noprofile"]
+        argv = [*shell, "env", "-i", *(f"{k}={v}" for k, v in env.items()), "bash", "--norc", "--noprofile"]
         self.shell = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
             start_new_session=True,
@@ -50,7 +50,7 @@ class Sandbox:
         (self.folder / f"{name}.sh").write_text(text + "\n")
         # In the shell itself, so that `cd` and `export` last; a failed command ends the block.
         self.shell.stdin.write(
-            f"trap 'return $?' ERR; . {self.inside}/{name}.sh >{self.inside}/{name}.out 2>&1 </dev/null; "
+            f"trap 'return $?' ERR; . {self.folder}/{name}.sh >{self.folder}/{name}.out 2>&1 </dev/null; "
             f"code=$?; trap - ERR; printf '\\n{PROMPT}%s\\n' $code\n"
         )
         end = time.monotonic() + self.seconds
@@ -69,7 +69,7 @@ class Sandbox:
         log = self.folder / f"{file}.log"
         log.touch()
         (self.folder / f"{file}.sh").write_text("".join(f"exec {c}\n" for c in block.commands()))
-        _, out = self.type(f"bash {self.inside}/{file}.sh >{self.inside}/{file}.log 2>&1 &\necho $!")
+        _, out = self.type(f"bash {self.folder}/{file}.sh >{self.folder}/{file}.log 2>&1 &\necho $!")
         self.staying[name] = pid = int(out.split()[-1])
         end = time.monotonic() + self.seconds
         while not re.search(block.option("stays"), log.read_text(errors="replace")):

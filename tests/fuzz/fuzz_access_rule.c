@@ -52,9 +52,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		BUG_IF(access_rule_text(&rule, &arena).len == 0);
 		facts_make(&rule, object, facts);
 		for (size_t i = 0; i < ARRAY_LEN(facts); i++) {
-			enum access_answer answer = access_rule_answer(&rule, &facts[i]);
+			enum access_answer answer = access_rule_answer(&rule, &facts[i], false);
 
-			BUG_IF(answer != access_rule_answer(&again, &facts[i]));
+			BUG_IF(answer != access_rule_answer(&again, &facts[i], false));
 			BUG_IF(access_rule_needs_identity(&rule) && !facts[i].has_identity &&
 			       answer != ACCESS_UNKNOWN);
 		}
