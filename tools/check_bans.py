@@ -44,7 +44,7 @@ RULES = [
             "src/io/": "owns descriptors",
             "src/base/log.c": "writes the log",
             "src/base/random.c": "reads the kernel's random source",
-            "src/edge/sandbox/": "closes what it must not inherit, speaks to the key process",
+            "src/sandbox/": "opens paths to name them to the kernel",
             "src/connector/service/": "writes unit files, talks to the service manager",
         },
         "descriptors belong to io/",

@@ -15,6 +15,7 @@ import sys
 MAY_INCLUDE = {
     "base": "",
     "host": "base",
+    "sandbox": "base",
     "io": "base",
     "wire": "base",
     "config": "base",
@@ -25,8 +26,8 @@ MAY_INCLUDE = {
     "http": "base io tls quic",
     "acme": "base io tls jose http",
     "transport": "base io tls quic http wire",
-    "connector": "base host io config tls jose http acme wire transport",
-    "edge": "base host io config tls jose http acme wire transport store",
+    "connector": "base host sandbox io config tls jose http acme wire transport",
+    "edge": "base host sandbox io config tls jose http acme wire transport store",
 }
 
 # header of a library: the folders that may see it.
@@ -47,7 +48,7 @@ OWNERS = {
     r"zip\.h": "connector/cli",
     r"jansson\.h": "wire jose http acme edge connector",
     r"sodium\.h|sodium/.*": "base tls store",
-    r"seccomp\.h|cap-ng\.h": "edge/sandbox",
+    r"seccomp\.h|cap-ng\.h": "sandbox",
     r"maxminddb\.h": "edge/access",
     r"systemd/.*": "",  # sd_notify is twenty lines of our own
     r"openssl/.*": "",  # GnuTLS is the only TLS library

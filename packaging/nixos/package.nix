@@ -11,8 +11,10 @@
   jansson,
   ldns,
   libfido2,
+  libcap_ng,
   libfyaml,
   libmaxminddb,
+  libseccomp,
   libsodium,
   libuv,
   libzip,
@@ -37,8 +39,10 @@ stdenv.mkDerivation {
     gnutls
     jansson
     ldns
+    libcap_ng
     libfyaml
     libmaxminddb
+    libseccomp
     libsodium
     libuv
     nghttp2

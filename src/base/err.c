@@ -1,8 +1,16 @@
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+static const char *explain_denied;
+
+void err_explain_denied(const char *text)
+{
+	explain_denied = text;
+}
 
 static void append_text(struct err *err, const char *text)
 {
@@ -39,6 +47,8 @@ int err_set_errno(struct err *err, int code, int sys_errno, const char *fmt, ...
 	va_end(args);
 	append_text(err, ": ");
 	append_text(err, strerror_r(sys_errno, reason, sizeof(reason)));
+	if (sys_errno == EACCES && explain_denied)
+		append_text(err, explain_denied);
 	return code;
 }
 

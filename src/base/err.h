@@ -40,6 +40,9 @@ struct err {
 int err_set(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* As err_set, with ": " and strerror(sys_errno) at the end. */
 int err_set_errno(struct err *err, int code, int sys_errno, const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* What is added wherever a file is refused (EACCES): whoever has shut the process in says so here, once, before threads. The
+ * text stays the caller's; static. */
+void err_explain_denied(const char *text);
 /* Puts "context: " in front of the text; returns the code unchanged. */
 int err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "timeout", "refused", … for logs. */

@@ -1177,7 +1177,7 @@ int edge_run(const struct edge_config *cfg)
 	register_metrics();
 	bool has_started = start(&e, &err) == 0;
 	if (has_started) {
-		e.successor = successor_new(e.loop);
+		e.successor = successor_new(e.loop, cfg->launcher);
 		struct loop_signal *term = loop_signal_new(e.loop, SIGTERM, on_signal, &e);
 		struct loop_signal *interrupt = loop_signal_new(e.loop, SIGINT, on_signal, &e);
 		struct loop_signal *hangup = loop_signal_new(e.loop, SIGHUP, on_reopen, &e);

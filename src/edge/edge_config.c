@@ -180,6 +180,15 @@ static const struct edge_setting settings[] = {
 	  EDGE_SETTING_PATH, offsetof(struct edge_config, country_database) },
 	{ "grace-period", "DURATION", "30s", "how long SIGTERM waits for requests in flight",
 	  EDGE_SETTING_DURATION, offsetof(struct edge_config, grace_period) },
+	{ "user", "NAME[:GROUP]", NULL,
+	  "whom to become once started as root; ports below 1024 may still be opened (nobody)",
+	  EDGE_SETTING_USER, offsetof(struct edge_config, user) },
+	{ "sandbox", "MODE", "on",
+	  "on: give up what is not needed, as far as the kernel can (docs/sandbox.md); required; off",
+	  EDGE_SETTING_SANDBOX, offsetof(struct edge_config, sandbox) },
+	{ "sandbox-read", "PATH", NULL,
+	  "files or folders that it may read beside its own, like a ca_file of Access",
+	  EDGE_SETTING_PATHS, offsetof(struct edge_config, sandbox_read) },
 	{ "takeover-grace", "DURATION", "30m",
 	  "how long requests and WebSockets may go on here once a successor has taken over",
 	  EDGE_SETTING_DURATION, offsetof(struct edge_config, takeover_grace) },
@@ -223,7 +232,7 @@ static bool is_list(const struct edge_setting *s)
 	return s->type == EDGE_SETTING_ADDRESSES || s->type == EDGE_SETTING_HOST_PORTS ||
 	       s->type == EDGE_SETTING_PORTS || s->type == EDGE_SETTING_IPS ||
 	       s->type == EDGE_SETTING_NETWORKS || s->type == EDGE_SETTING_DNS ||
-	       s->type == EDGE_SETTING_NAME_SERVERS;
+	       s->type == EDGE_SETTING_NAME_SERVERS || s->type == EDGE_SETTING_PATHS;
 }
 
 static bool host_is_valid(struct bytes host)
@@ -280,6 +289,10 @@ static int list_add(const struct edge_setting *s, struct edge_texts *t, const ch
 		rc = port_range_parse(bytes_str(value), &range, err);
 		if (rc < 0)
 			return rc;
+	} else if (s->type == EDGE_SETTING_PATHS) {
+		if (value[0] != '/')
+			return err_set(err, E_INVALID,
+				       "a path from the root expected, '%.100s' found", value);
 	} else if (s->type == EDGE_SETTING_NAME_SERVERS) {
 		rc = name_server_check(value, err);
 		if (rc < 0)
@@ -527,6 +540,7 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 	case EDGE_SETTING_IPS:
 	case EDGE_SETTING_DNS:
 	case EDGE_SETTING_NAME_SERVERS:
+	case EDGE_SETTING_PATHS:
 		return list_add(s, at, value, err);
 	case EDGE_SETTING_NETWORKS:
 		return networks_add(at, value, err);
@@ -541,8 +555,9 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 	case EDGE_SETTING_RESOLVER:
 		return resolver_set(at, value, err);
 	case EDGE_SETTING_PATH:
+	case EDGE_SETTING_USER:
 		if (!value[0])
-			return err_set(err, E_INVALID, "a path is not empty");
+			return err_set(err, E_INVALID, "it is empty");
 		text_set(at, value);
 		return 0;
 	case EDGE_SETTING_URL:
@@ -586,6 +601,11 @@ static int set_value(struct edge_config *c, const struct edge_setting *s, const 
 		if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
 			return err_set(err, E_INVALID, "'%.100s' is neither on nor off", value);
 		*(bool *)at = strcmp(value, "on") == 0;
+		return 0;
+	case EDGE_SETTING_SANDBOX:
+		if (sandbox_mode_parse(value, at) < 0)
+			return err_set(err, E_INVALID, "'%.100s' is not one of on, off, required",
+				       value);
 		return 0;
 	case EDGE_SETTING_ACME_DIRECTORY:
 		return directory_set(at, value, err);
@@ -695,6 +715,8 @@ void edge_config_done(struct edge_config *c)
 	mem_free(c->data_dir);
 	mem_free(c->file_name);
 	mem_free(c->admin_socket);
+	texts_clear(&c->sandbox_read);
+	mem_free(c->user);
 	mem_free(c->log_file);
 	mem_free(c->log_directory);
 	mem_free(c->access_log);

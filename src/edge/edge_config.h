@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "edge/acme/settings.h"
+#include "sandbox/sandbox.h"
 
 struct edge_texts {
 	char **list; /* owned, and each text */
@@ -32,6 +33,8 @@ enum edge_access_format {
 
 /* Whether connectors, or visitors, may use QUIC. AUTO: where UDP cannot be opened a warning says so, and TCP goes on. */
 enum edge_quic { EDGE_QUIC_AUTO, EDGE_QUIC_ON, EDGE_QUIC_OFF };
+
+struct launcher;
 
 /* Room for every row of the table, with some to spare (edge_config.c checks). */
 #define EDGE_SETTINGS_MAX 96
@@ -97,10 +100,15 @@ struct edge_config {
 	char *log_file, *log_directory; /* owned; NULL: stderr only */
 	char *access_log;               /* owned; as log_access_to() takes it */
 	enum edge_access_format access_format;
-	usec tls_ticket_rotation; /* 0: no session tickets */
-	usec grace_period;        /* how long a drain may take */
-	usec takeover_grace;      /* the same once a successor serves */
-	bool takes_over;          /* `run --takeover` */
+	usec tls_ticket_rotation;  /* 0: no session tickets */
+	usec grace_period;         /* how long a drain may take */
+	usec takeover_grace;       /* the same once a successor serves */
+	bool takes_over;           /* `run --takeover` */
+	struct launcher *launcher; /* borrowed: who starts the successor */
+
+	enum sandbox_mode sandbox;
+	struct edge_texts sandbox_read; /* further paths that may be read */
+	char *user;                     /* owned; whom root becomes; NULL: nobody else */
 
 	unsigned char source[EDGE_SETTINGS_MAX]; /* per row: default, file or flag */
 };
@@ -128,6 +136,9 @@ enum edge_setting_type {
 	EDGE_SETTING_ACCESS_FORMAT,
 	EDGE_SETTING_DURATION,
 	EDGE_SETTING_SWITCH, /* on or off */
+	EDGE_SETTING_SANDBOX,
+	EDGE_SETTING_USER,
+	EDGE_SETTING_PATHS,
 	EDGE_SETTING_ACME_DIRECTORY,
 	EDGE_SETTING_ACME_CHALLENGE,
 	EDGE_SETTING_EMAIL,

@@ -1,6 +1,7 @@
 #include "base/mem.h"
 #include "connector/cli/logging.h"
 #include "connector/cli/run_config.h"
+#include "connector/cli/run_sandbox.h"
 #include "connector/connector.h"
 
 int cmd_run(struct cli *cli)
@@ -15,7 +16,7 @@ int cmd_run(struct cli *cli)
 		return code;
 	connector_config_init(&cfg);
 	cfg.tunnel_name = name ? name : mem_strdup("");
-	if (run_configure(cli, &token, &cfg, &err) < 0)
+	if (run_configure(cli, &token, &cfg, &err) < 0 || run_enter_sandbox(cli, &cfg, &err) < 0)
 		code = cli_failed(cli, &err);
 	token_done(&token);
 	if (code == 0) {

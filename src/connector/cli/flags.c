@@ -325,6 +325,25 @@ static const struct flag flags[FLAG_COUNT] = {
 		.help = "Write the process id to this file after the first successful "
 			"connection.",
 	},
+	[FLAG_SANDBOX] = {
+		.name = "sandbox",
+		.type = FLAG_TEXT,
+		.is_key = true,
+		.env = "TUNNEL_SANDBOX",
+		.preset = "on",
+		.value = "MODE",
+		.help = "on: give up every right that is not needed, as far as the kernel can; "
+			"required: or do not start; off.",
+	},
+	[FLAG_SANDBOX_READ] = {
+		.name = "sandbox-read",
+		.type = FLAG_LIST,
+		.is_key = true,
+		.env = "TUNNEL_SANDBOX_READ",
+		.value = "PATH",
+		.help = "A file or folder that may be read beside those that the configuration "
+			"names at the start; may be given several times.",
+	},
 	[FLAG_NO_PRECHECKS] = {
 		.name = "no-prechecks",
 		.type = FLAG_BOOL,

@@ -10,6 +10,8 @@
 #include "edge/certificates.h"
 #include "edge/cli/command.h"
 #include "edge/dns/settings.h"
+#include "edge/edge_sandbox.h"
+#include "edge/takeover/launcher.h"
 #include "io/address.h"
 #include "store/names.h"
 #include "store/store.h"
@@ -227,19 +229,26 @@ int cli_run(struct cli *c)
 	struct store *store;
 	int rc = cli_load_config(c, &err);
 
+	/* What is made from here on is the user's. */
+	if (rc < 0 || edge_become_user(&c->config, &err) < 0)
+		return cli_fail(&err);
+	edge_logs_setup(&c->config);
+	c->config.launcher = launcher_start(&err);
+	rc = c->config.launcher ? edge_enter_sandbox(&c->config, &err) : err.code;
 	if (rc == 0) {
 		store = cli_open_store(c, &err);
 		rc = store ? cli_complete_config(c, store, &err) : err.code;
 		store_close(store);
 	}
-	if (rc < 0)
-		return cli_fail(&err);
-	c->config.takes_over = cli_flag(c, "takeover") != NULL;
-	edge_logs_setup(&c->config);
-	log_start();
-	int status = c->run(&c->config);
-	log_stop();
-	return status;
+	int status = EXIT_DONE;
+	if (rc == 0) {
+		c->config.takes_over = cli_flag(c, "takeover") != NULL;
+		log_start();
+		status = c->run(&c->config);
+		log_stop();
+	}
+	launcher_free(c->config.launcher);
+	return rc < 0 ? cli_fail(&err) : status;
 }
 
 /* --- check -------------------------------------------------------------------------------------- */

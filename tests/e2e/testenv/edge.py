@@ -29,7 +29,9 @@ class Edge:
         (self.data / "edge.yml").write_text(
             f'https: "127.0.0.1:{self.https}"\nhttp: "127.0.0.1:{self.http}"\n'
             f'tunnel: "127.0.0.1:{self.tunnel}"\nmetrics: "127.0.0.1:{self.metrics_port}"\n'
-            f'location: "{LOCATION}"\nworkers: 2\nlog-level: debug\ngrace-period: 10s\n{settings}'
+            f'location: "{LOCATION}"\nworkers: 2\nlog-level: debug\ngrace-period: 10s\n'
+            # Where tests put the certificates of their providers and mail servers.
+            f'sandbox-read: "{folder.parent}"\n{settings}'
         )
         self.program = None
 

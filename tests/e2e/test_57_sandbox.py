@@ -1,0 +1,169 @@
+"""The running programs are shut in: whoever makes them run code of theirs gets no file, no program and no process.
+
+A debugger plays the intruder: it makes the real program, while it serves, call what it must not be able to call.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import tempfile
+
+import pytest
+
+from testenv.connector import write_config
+from testenv.edge import ZONE
+from testenv.origin import Origin
+from testenv.program import PRESET, run
+from testenv.visitor import Visitor
+from testenv.wait import wait_until
+
+APP = f"app.{ZONE}"
+NET_BIND_SERVICE = 1 << 10
+DAC_READ_SEARCH = 1 << 2
+sanitized = PRESET in ("asan", "tsan")
+
+
+
+@pytest.fixture
+def world(own, tmp_path):
+    class World:
+        pass
+
+    w = World()
+    w.origin = Origin()
+    w.edge = own.edge()
+    w.cli = own.cli(w.edge)
+    w.tunnel = w.cli.create("shut")
+    w.cli.route(w.tunnel, APP)
+    w.folder = w.cli.dot
+    w.config = write_config(w.folder / "config.yml", w.tunnel, [{"hostname": APP, "service": w.origin.service}])
+    w.connector = w.cli.connect(w.tunnel, w.config)
+    yield w
+    if w.connector.is_running():
+        w.connector.stop()
+    w.origin.close()
+
+
+@pytest.fixture
+def elsewhere():
+    """A folder that nobody was told of."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield pathlib.Path(folder)
+
+
+def serves(world):
+    path = world.origin.on(lambda r: r.reply(200, body=b"served"))
+    assert Visitor(world.edge, "http1.1").get(APP, path).body == b"served"
+
+
+def status(pid, thread):
+    text = pathlib.Path(f"/proc/{pid}/task/{thread}/status").read_text()
+    return dict(re.findall(r"^(\w+):\s*(.*)$", text, re.MULTILINE))
+
+
+def test_every_thread_is_shut_in(world):
+    serves(world)
+    for program, kept in ((world.edge.program, NET_BIND_SERVICE), (world.connector, DAC_READ_SEARCH)):
+        for thread in os.listdir(f"/proc/{program.pid}/task"):
+            seen = status(program.pid, thread)
+            assert seen["NoNewPrivs"] == "1" and seen["Seccomp"] == "2", (program.name, thread, seen)
+            for kind in ("CapEff", "CapPrm", "CapAmb"):
+                assert int(seen[kind], 16) & ~kept == 0, (program.name, kind, seen[kind])
+    for step in ("privileges", "capabilities", "files", "system calls"):
+        assert re.search(rf"INF {step} .*is=on", world.edge.program.text()), world.edge.program.text()[:2000]
+        assert re.search(rf"INF {step} .*is=on", world.connector.text())
+
+
+def made_to(program, *calls):
+    """The results of calls that the program is made to do: C expressions of open(), kill() and the like."""
+    argv = ["gdb", "-nx", "-batch", "-p", str(program.pid), "-ex", "handle SIGSYS nostop noprint pass"]
+    for call in calls:
+        argv += ["-ex", f"print {call}"]
+    done = run(argv)
+    found = [int(n) for n in re.findall(r"^\$\d+ = (-?\d+)", done.stdout, re.MULTILINE)]
+    return found, done.stdout[-2000:] + done.stderr[-1000:]
+
+
+def c_open(path, flags=0):
+    return f'((int (*)(const char *, int, int)) open)("{path}", {flags}, 384)'
+
+
+@pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
+@pytest.mark.skipif(sanitized, reason="what a debugger makes a program do, sanitizers call leaks and races")
+@pytest.mark.parametrize("which", ["edge", "connector"])
+def test_an_intruder_reaches_nothing(world, elsewhere, which):
+    program = world.edge.program if which == "edge" else world.connector
+    secret = elsewhere / "secret"
+    secret.write_text("of somebody else")
+    other = world.connector if which == "edge" else world.edge.program
+    own_file = world.edge.data / "edge.yml" if which == "edge" else world.config
+    inside = [c_open(own_file)]
+    outside = [c_open(secret), c_open("/etc/shadow"), c_open(f"/proc/{other.pid}/mem"),
+               c_open(elsewhere / "new", os.O_CREAT | os.O_WRONLY), c_open("/root")]  # fmt: skip
+    if which == "connector":
+        outside.append(c_open(world.folder / "new", os.O_CREAT | os.O_WRONLY))
+    calls = [
+        *inside,
+        *outside,
+        f"((int (*)(int, int)) kill)({other.pid}, 9)",
+        "((int (*)(int, int, int)) socket)(17, 3, 0)",  # packets of everybody
+    ]
+    found, said = made_to(program, *calls)
+    assert len(found) == len(calls), said
+    assert found[0] >= 0, f"its own files are in reach: {said}"
+    assert all(n == -1 for n in found[1:]), said
+    assert not (elsewhere / "new").exists()
+    serves(world)
+
+
+@pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
+@pytest.mark.skipif(sanitized, reason="sanitizers start a program to explain what they found")
+def test_an_intruder_who_starts_a_program_ends_the_process(world):
+    call = '((int (*)(const char *, void *, void *)) execve)("/bin/true", (void *)0, (void *)0)'
+    made_to(world.connector, call)
+    wait_until(lambda: not world.connector.is_running(), "the end of the connector")
+    assert world.connector.process.returncode == -signal.SIGSYS
+    world.connector.wait()
+
+
+
+def test_a_reload_that_leaves_the_sandbox_says_so(world, elsewhere):
+    """Rules may name new files; what was out of reach at the start needs a restart."""
+    (elsewhere / "ca.pem").write_text(world.edge.ca.read_text())
+    rules = [{"hostname": APP, "service": world.origin.service},
+             {"hostname": "b.c", "service": "https://b.c", "originRequest": {"caPool": str(elsewhere / "ca.pem")}}]
+    write_config(world.folder / "config.yml", world.tunnel, rules)  # fmt: skip
+    world.connector.signal(signal.SIGHUP)
+    world.connector.wait_log(r"ca\.pem: Permission denied.*sandbox-read")
+    serves(world)
+    world.connector.stop()
+    world.connector = world.cli.connect(world.tunnel, world.config)
+    serves(world)
+
+
+def test_it_can_be_left_out(own, tmp_path):
+    edge = own.edge(settings="sandbox: off\n")
+    edge.program.wait_log("sandbox is=off")
+    assert status(edge.program.pid, edge.program.pid)["Seccomp"] == "0"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_becomes_a_user(own):
+    edge = own.edge(settings="")
+    edge.stop()
+    done = run(["chown", "-R", "nobody", edge.data])
+    assert done.returncode == 0
+    # Folders above belong to root alone in tests.
+    above = edge.data.parent
+    while above != pathlib.Path("/"):
+        above.chmod(above.stat().st_mode | 0o011)
+        above = above.parent
+    with open(edge.data / "edge.yml", "a") as f:
+        f.write("user: nobody\nsandbox: required\n")
+    edge.start()
+    seen = status(edge.program.pid, edge.program.pid)
+    assert seen["Uid"].split() == [seen["Uid"].split()[0]] * 4 and seen["Uid"].split()[0] != "0"
+    assert int(seen["CapEff"], 16) == NET_BIND_SERVICE
+    assert edge.ask("/ready").status == 200
