@@ -420,3 +420,11 @@
 /* A database of countries (edge/access/countries.h), which is held in memory: those of countries have 10 MB, those of
  * cities 130. */
 #define LIMIT_COUNTRIES_BYTES ((int64_t)512 * 1024 * 1024)
+
+/* --- The key process ------------------------------------------------------------------------- */
+
+/* Private keys that it holds, of some 2 KiB each: one for each certificate that is served, twice while one snapshot follows
+ * another. */
+#define LIMIT_KEY_PROCESS_KEYS 131072
+/* It answers within a millisecond; one that has been stopped (a debugger, a machine that swaps) is given up after so long. */
+#define LIMIT_KEY_PROCESS_SECONDS 10

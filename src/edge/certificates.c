@@ -4,11 +4,14 @@
 #include <string.h>
 
 #include "base/encode.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "store/files.h"
 #include "tls/authority.h"
+#include "tls/key_box.h"
+#include "tls/tls.h"
 
 #define USEC_PER_DAY (24 * 3600 * USEC_PER_SEC)
 /* As Let's Encrypt does it: a month to notice that renewing fails. */
@@ -240,7 +243,49 @@ static int issue(const struct authority *ca, struct bytes name, const char *host
 	};
 	secret_set(&ret->key_pem, bytes_str(leaf.key_pem));
 	authority_pair_done(&leaf);
+	return certificate_box(ret, err);
+}
+
+/* --- Their keys --------------------------------------------------------------------------------- */
+
+struct tls_certificate *certificate_use(const struct store_certificate *c, struct err *err)
+{
+	if (!c->boxed_key.len)
+		return tls_certificate_load(bytes_str(c->cert_pem),
+					    bytes_of(c->key_pem.ptr, c->key_pem.len), err);
+	char *place = store_certificate_place(c->name);
+	struct tls_certificate *tls = tls_certificate_load_boxed(
+		bytes_str(c->cert_pem), bytes_of(c->boxed_key.ptr, c->boxed_key.len), place, err);
+	mem_free(place);
+	return tls;
+}
+
+int certificate_box(struct store_certificate *c, struct err *err)
+{
+	if (!key_box_is_running() || !c->key_pem.len)
+		return 0;
+	char *place = store_certificate_place(c->name);
+	int r = key_box_seal(bytes_of(c->key_pem.ptr, c->key_pem.len), place, &c->boxed_key, err);
+	mem_free(place);
+	if (r < 0)
+		return err_wrap(err, "certificate %s", c->name);
+	secret_done(&c->key_pem);
 	return 0;
+}
+
+/* 1 when it was changed. */
+static int box_one(struct store *store, const char *name, struct err *err)
+{
+	struct store_certificate c = { 0 };
+	int r = store_certificate_get(store, name, &c, err);
+	bool is_open = c.key_pem.len > 0;
+
+	if (r == 0 && is_open)
+		r = certificate_box(&c, err);
+	if (r == 0 && is_open)
+		r = store_certificates_change(store, &c, 1, NULL, 0, err);
+	store_certificate_done(&c);
+	return r < 0 ? r : is_open;
 }
 
 static void drop_list(struct store_certificate *list, size_t count)
@@ -331,4 +376,22 @@ int certificates_update(struct store *store, const struct certificate_needs *nee
 	*ret_count = count;
 	*ret_renew_at = renew_at;
 	return 0;
+}
+
+int certificates_box_all(struct store *store, struct err *err)
+{
+	struct store_certificate *list = NULL;
+	size_t count = 0;
+	int boxed = 0;
+	int r = key_box_is_running() ? store_certificate_list(store, &list, &count, err) : 0;
+
+	for (size_t i = 0; r >= 0 && i < count; i++) {
+		r = box_one(store, list[i].name, err);
+		boxed += r > 0;
+	}
+	drop_list(list, count);
+	if (boxed)
+		log_info("edge/keys", "private keys are the key process's from now on",
+			 LOG_INT("certificates", boxed));
+	return r < 0 ? r : boxed;
 }

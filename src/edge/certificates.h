@@ -47,5 +47,14 @@ int certificates_update(struct store *store, const struct certificate_needs *nee
 			struct store_certificate **ret, size_t *ret_count, usec *ret_renew_at,
 			struct err *err);
 
+struct tls_certificate;
+/* Of one that store_certificate_get() gave: to serve. With its key in the key process, when that is where it was sealed.
+ * NULL: E_TLS, E_DENIED, E_CLOSED. */
+struct tls_certificate *certificate_use(const struct store_certificate *c, struct err *err);
+/* Before it is put: its key becomes the key process's, and is wiped here. Without a key process nothing happens. */
+int certificate_box(struct store_certificate *c, struct err *err);
+/* At the start: those whose keys are not yet. How many there were. */
+int certificates_box_all(struct store *store, struct err *err);
+
 /* Sets adit_edge_certificate_end_timestamp_seconds for these, and for no others. */
 void certificates_report(const struct store_certificate *list, size_t count);

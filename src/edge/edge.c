@@ -24,6 +24,8 @@
 #include "edge/dns/control.h"
 #include "edge/dns/server.h"
 #include "edge/dns/tell.h"
+#include "edge/certificates.h"
+#include "edge/edge_keys.h"
 #include "edge/edge_tls.h"
 #include "edge/forward/dispatch.h"
 #include "edge/forward/private_tcp.h"
@@ -50,6 +52,7 @@
 #include "io/notify.h"
 #include "io/watchdog.h"
 #include "store/store.h"
+#include "tls/key_box.h"
 #include "tls/tls.h"
 
 #define COMPONENT "edge"
@@ -993,6 +996,12 @@ static int start(struct edge *e, struct err *err)
 			 LOG_STR("data", cfg->data_dir));
 	e->generation = e->taker ? taker_generation(e->taker) : 1;
 	e->store = store_open(cfg->data_dir, false, err);
+	/* What opens private keys is the key process's alone from here on. */
+	if (e->store && key_box_is_running())
+		store_forget_master(e->store);
+	/* Not under the eyes of an edge that may be of before the key process, and may go on. */
+	if (e->store && !e->taker && certificates_box_all(e->store, err) < 0)
+		e->store = store_close(e->store);
 	e->loop = e->store ? loop_new(err) : NULL;
 	if (!e->loop) {
 		forget_state(&state);
@@ -1033,6 +1042,13 @@ static int start(struct edge *e, struct err *err)
 		return err->code;
 	bool has_taken_over = e->taker != NULL;
 	e->taker = taker_free(e->taker, NULL);
+	if (has_taken_over) {
+		int r = certificates_box_all(e->store, err);
+		if (r > 0)
+			r = spread_snapshot(e, err);
+		if (r < 0)
+			return err->code;
+	}
 	e->giver = giver_new(e->loop, cfg->data_dir, e->sockets, e->generation,
 			     has_taken_over ? LIMIT_MOVE_MS : 0, &giver_events, e, &why);
 	if (!e->giver)
@@ -1117,6 +1133,7 @@ static void register_metrics(void)
 	for (size_t i = 1; i < ARRAY_LEN(metric_requests_by_protocol); i++)
 		metric_register(&metric_requests_by_protocol[i]);
 	tls_register_metrics();
+	key_box_register_metrics();
 	metric_register(&metric_ocsp_answers);
 	metric_register(&metric_ocsp_failures);
 	metric_register(&metric_tunnel_sessions);
@@ -1189,7 +1206,9 @@ int edge_run(const struct edge_config *cfg)
 			 LOG_STR("tls", tls_library_version()));
 		notify_service_manager("READY=1");
 		watch(&e);
+		struct loop_watch *keys = edge_keys_watch(e.loop);
 		loop_run(e.loop);
+		loop_watch_free(keys);
 		e.watchdog = watchdog_free(e.watchdog);
 		loop_signal_free(term);
 		loop_signal_free(interrupt);

@@ -525,8 +525,7 @@ static struct tls_certificate *load_certificate(struct store *store, const char 
 
 	if (store_certificate_get(store, name, &c, err) < 0)
 		return NULL;
-	struct tls_certificate *tls = tls_certificate_load(
-		bytes_str(c.cert_pem), bytes_of(c.key_pem.ptr, c.key_pem.len), err);
+	struct tls_certificate *tls = certificate_use(&c, err);
 	store_certificate_done(&c);
 	return tls;
 }

@@ -9,8 +9,7 @@
 #include "base/random.h"
 #include "store/files.h"
 
-/* A sealed value: this byte, the nonce, the ciphertext with its tag. */
-#define FORM_XCHACHA20 1
+/* A sealed value: SEAL_FORM_…, the nonce, the ciphertext with its tag. */
 #define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG_BYTES crypto_aead_xchacha20poly1305_ietf_ABYTES
 #define KEY_FILE_BYTES (2 * SEAL_KEY_BYTES + 1)
@@ -23,9 +22,11 @@ static char *key_path(const char *dir)
 	return mem_printf("%s/master.key", dir);
 }
 
-static void derive(struct seal_key *k)
+static void derive(struct seal_key *k, uint8_t form)
 {
-	crypto_kdf_derive_from_key(k->values, sizeof(k->values), 1, "aditseal", k->master);
+	crypto_kdf_derive_from_key(k->values, sizeof(k->values), form, "aditseal", k->master);
+	k->form = form;
+	k->has_master = true;
 }
 
 static int save(const char *path, const uint8_t master[SEAL_KEY_BYTES], struct err *err)
@@ -74,7 +75,7 @@ static int load(const char *path, struct seal_key *ret, struct err *err)
 		if (!ok || !hex_decode(digits, ret->master))
 			r = err_set(err, E_PARSE, "%s does not hold a key of 64 hex digits", path);
 		else
-			derive(ret);
+			derive(ret, SEAL_FORM_VALUE);
 	}
 	secret_wipe(text, sizeof(text));
 	return r;
@@ -101,6 +102,23 @@ int seal_key_load(const char *dir, bool create, struct seal_key *ret, struct err
 	return r;
 }
 
+int seal_key_load_for_keys(const char *dir, struct seal_key *ret, struct err *err)
+{
+	int r = seal_key_load(dir, false, ret, err);
+
+	if (r < 0)
+		return r;
+	derive(ret, SEAL_FORM_KEY);
+	seal_key_forget_master(ret);
+	return 0;
+}
+
+void seal_key_forget_master(struct seal_key *k)
+{
+	secret_wipe(k->master, sizeof(k->master));
+	k->has_master = false;
+}
+
 void seal_key_wipe(struct seal_key *k)
 {
 	secret_wipe(k, sizeof(*k));
@@ -112,7 +130,7 @@ uint8_t *seal_value(const struct seal_key *k, struct bytes plain, const char *pl
 	uint8_t *nonce = sealed + 1;
 	unsigned long long len = 0;
 
-	sealed[0] = FORM_XCHACHA20;
+	sealed[0] = k->form;
 	/* 192 random bits never repeat. */
 	random_bytes(nonce, NONCE_BYTES);
 	crypto_aead_xchacha20poly1305_ietf_encrypt(nonce + NONCE_BYTES, &len, plain.ptr, plain.len,
@@ -125,7 +143,7 @@ uint8_t *seal_value(const struct seal_key *k, struct bytes plain, const char *pl
 int seal_open(const struct seal_key *k, struct bytes sealed, const char *place, struct secret *ret,
 	      struct err *err)
 {
-	if (sealed.len < 1 + NONCE_BYTES + TAG_BYTES || sealed.ptr[0] != FORM_XCHACHA20)
+	if (sealed.len < 1 + NONCE_BYTES + TAG_BYTES || sealed.ptr[0] != k->form)
 		return err_set(err, E_DENIED, "%s: not a sealed value this program knows", place);
 	struct bytes nonce = bytes_first(bytes_from(sealed, 1), NONCE_BYTES);
 	struct bytes box = bytes_from(sealed, 1 + NONCE_BYTES);

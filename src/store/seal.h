@@ -17,11 +17,20 @@
 struct seal_key {
 	uint8_t master[SEAL_KEY_BYTES];
 	uint8_t values[SEAL_KEY_BYTES]; /* derived: seals values; the master key itself seals nothing */
+	uint8_t form;                   /* what sealed values begin with: which key it was */
+	bool has_master;                /* false: it was wiped */
 };
+
+#define SEAL_FORM_VALUE 1
+#define SEAL_FORM_KEY 2 /* a private key, which only the key process opens (tls/key_box.h) */
 
 /* Reads DIR/master.key; makes it when there is none and `create`. E_NOT_FOUND; E_DENIED when others
  * may read it; E_PARSE. Never replaces a key. */
 int seal_key_load(const char *dir, bool create, struct seal_key *ret, struct err *err);
+/* For the key process alone: what seals private keys, and nothing else; the master key is forgotten. Never makes one. */
+int seal_key_load_for_keys(const char *dir, struct seal_key *ret, struct err *err);
+/* Whoever has only the rest can neither open private keys nor make a whole backup. */
+void seal_key_forget_master(struct seal_key *k);
 /* Writes a key that was restored. E_EXISTS. */
 int seal_key_save(const char *dir, const uint8_t master[SEAL_KEY_BYTES], struct err *err);
 void seal_key_wipe(struct seal_key *k);

@@ -411,6 +411,29 @@ int store_setting_put(struct store *s, const char *name, const char *value, bool
 
 /* --- Backup ---------------------------------------------------------------------------------- */
 
+static struct bytes master_of(const struct seal_key *k)
+{
+	return bytes_of(k->master, sizeof(k->master));
+}
+
+void store_forget_master(struct store *s)
+{
+	CHECK(s, MAGIC_STORE);
+	seal_key_forget_master(&s->key);
+}
+
+int store_backup_complete(const char *path, const char *dir, struct err *err)
+{
+	struct seal_key key;
+	int r = seal_key_load(dir, false, &key, err);
+
+	if (r < 0)
+		return r;
+	r = store_sqlite.add_key(path, master_of(&key), err);
+	seal_key_wipe(&key);
+	return r;
+}
+
 int store_backup(struct store *s, const char *path, struct err *err)
 {
 	struct err why = { 0 };
@@ -422,8 +445,9 @@ int store_backup(struct store *s, const char *path, struct err *err)
 	char *aside = file_aside(path, 0600, &why);
 	int r = aside ? 0 : why.code;
 	if (r == 0) {
-		struct bytes key = bytes_of(s->key.master, sizeof(s->key.master));
-		r = s->driver->backup(s->db, aside, key, &why);
+		r = s->driver->backup(s->db, aside, &why);
+		if (r == 0 && s->key.has_master)
+			r = s->driver->add_key(aside, master_of(&s->key), &why);
 		if (r < 0)
 			unlink(aside);
 		else

@@ -32,6 +32,11 @@ int64_t store_revision(struct store *s, struct err *err);
 /* A consistent copy of database and key in one file, while running (0600): an SQLite database whose
  * table `backup_key` holds the master key as it is, so keep it like the key. E_EXISTS if it is there. */
 int store_backup(struct store *s, const char *path, struct err *err);
+/* From now on this process can open what is sealed but no private keys of the key process (tls/key_box.h), and its
+ * backups lack the master key: whoever has them and the key's file makes them whole. */
+void store_forget_master(struct store *s);
+/* Puts the master key of `dir` into such a backup. A whole one stays as it is. */
+int store_backup_complete(const char *path, const char *dir, struct err *err);
 /* The reverse of store_backup(), into an empty or missing directory. */
 int store_restore(const char *path, const char *dir, struct err *err);
 
@@ -428,9 +433,13 @@ struct store_certificate {
 	char *hostnames; /* one a line, sorted */
 	char *issuer;    /* fingerprint of the CA that signed it */
 	usec expires_at;
-	char *cert_pem;        /* NULL in lists */
-	struct secret key_pem; /* sealed at rest; empty in lists */
+	char *cert_pem; /* NULL in lists */
+	/* One of the two, none in lists. The former is sealed by the store; the latter is what the key process has sealed
+	 * for store_certificate_place(), and stays as it is. */
+	struct secret key_pem, boxed_key;
 };
+/* "certificate NAME"; owned by the caller. */
+char *store_certificate_place(const char *name);
 void store_certificate_done(struct store_certificate *c);
 /* Without certificates and keys; by name. Array owned by the caller. */
 int store_certificate_list(struct store *s, struct store_certificate **ret, size_t *ret_count,

@@ -9,6 +9,7 @@ void store_certificate_done(struct store_certificate *c)
 	c->issuer = mem_free(c->issuer);
 	c->cert_pem = mem_free(c->cert_pem);
 	secret_done(&c->key_pem);
+	secret_done(&c->boxed_key);
 }
 
 static void certificate_item_done(void *item)
@@ -16,7 +17,7 @@ static void certificate_item_done(void *item)
 	store_certificate_done(item);
 }
 
-static char *key_place(const char *name)
+char *store_certificate_place(const char *name)
 {
 	return mem_printf("certificate %s", name);
 }
@@ -33,8 +34,10 @@ static int on_certificate(void *ctx, const struct store_value *row)
 	c->issuer = store_column_text(&row[3]);
 	c->expires_at = row[4].number;
 	c->cert_pem = store_column_text(&row[5]);
-	if (row[6].type != STORE_NULL) {
-		char *place = key_place(c->name);
+	if (row[6].type != STORE_NULL && row[6].bytes.len && row[6].bytes.ptr[0] == SEAL_FORM_KEY) {
+		secret_set(&c->boxed_key, row[6].bytes);
+	} else if (row[6].type != STORE_NULL) {
+		char *place = store_certificate_place(c->name);
 		r = seal_open(&rows->store->key, row[6].bytes, place, &c->key_pem, NULL);
 		mem_free(place);
 	}
@@ -76,9 +79,15 @@ int store_certificate_get(struct store *s, const char *name, struct store_certif
 
 int store_certificate_put(struct store *s, const struct store_certificate *c, struct err *err)
 {
-	char *place = key_place(c->name);
-	size_t len = 0;
-	uint8_t *sealed = seal_value(&s->key, bytes_of(c->key_pem.ptr, c->key_pem.len), place, &len);
+	char *place = store_certificate_place(c->name);
+	struct bytes key = bytes_of(c->boxed_key.ptr, c->boxed_key.len);
+	uint8_t *sealed = NULL;
+
+	if (!key.len) {
+		sealed = seal_value(&s->key, bytes_of(c->key_pem.ptr, c->key_pem.len), place,
+				    &key.len);
+		key.ptr = sealed;
+	}
 	int r = store_query(s,
 			    "INSERT INTO certificates (name, rev, hostnames, issuer, expires_at, "
 			    "cert, sealed_key) VALUES ($1, $2, $3, $4, $5, $6, $7) "
@@ -89,7 +98,7 @@ int store_certificate_put(struct store *s, const struct store_certificate *c, st
 			    STORE_PARAMS(store_text(c->name), store_int(s->rev),
 					 store_text(c->hostnames), store_text(c->issuer),
 					 store_int(c->expires_at), store_text(c->cert_pem),
-					 store_blob(bytes_of(sealed, len))),
+					 store_blob(key)),
 			    NULL, NULL, err);
 
 	mem_free(place);

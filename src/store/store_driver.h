@@ -48,8 +48,10 @@ struct store_driver {
 		     size_t param_count, store_on_row *on_row, void *ctx, struct err *err);
 	/* Several statements without parameters. */
 	int (*script)(struct store_db *db, const char *sql, struct err *err);
-	/* A consistent copy with `key` beside it, into the empty file `path`; fsynced. */
-	int (*backup)(struct store_db *db, const char *path, struct bytes key, struct err *err);
+	/* A consistent copy into the empty file `path`; fsynced. */
+	int (*backup)(struct store_db *db, const char *path, struct err *err);
+	/* Puts `key` into such a copy; fsynced. */
+	int (*add_key)(const char *path, struct bytes key, struct err *err);
 	/* Copies a backup to the empty file `database` without the key, which it returns. */
 	int (*restore)(const char *path, const char *database, uint8_t *ret_key, size_t key_size,
 		       struct err *err);

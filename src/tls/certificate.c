@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "tls/key_box_internal.h"
 #include "tls/tls_internal.h"
 
 /* GnuTLS verifies no longer ones either. */
@@ -63,10 +64,22 @@ static int load_list(struct chain *c, struct bytes pem)
 }
 
 /* Do the two belong together? */
-static int check_key(const struct chain *c)
+static int check_public(const struct chain *c, gnutls_pubkey_t public)
 {
 	unsigned char of_cert[64], of_key[64];
 	size_t cert_size = sizeof(of_cert), key_size = sizeof(of_key);
+	int ret = gnutls_pubkey_get_key_id(public, GNUTLS_KEYID_USE_SHA256, of_key, &key_size);
+
+	if (ret == 0)
+		ret = gnutls_pubkey_get_key_id(c->list[0].pubkey, GNUTLS_KEYID_USE_SHA256, of_cert,
+					       &cert_size);
+	if (ret == 0 && (cert_size != key_size || memcmp(of_cert, of_key, key_size) != 0))
+		ret = GNUTLS_E_CERTIFICATE_KEY_MISMATCH;
+	return ret;
+}
+
+static int check_key(const struct chain *c)
+{
 	gnutls_pubkey_t public;
 	int ret = gnutls_pubkey_init(&public);
 
@@ -74,13 +87,8 @@ static int check_key(const struct chain *c)
 		return ret;
 	ret = gnutls_pubkey_import_privkey(public, c->key, 0, 0);
 	if (ret == 0)
-		ret = gnutls_pubkey_get_key_id(public, GNUTLS_KEYID_USE_SHA256, of_key, &key_size);
-	if (ret == 0)
-		ret = gnutls_pubkey_get_key_id(c->list[0].pubkey, GNUTLS_KEYID_USE_SHA256, of_cert,
-					       &cert_size);
+		ret = check_public(c, public);
 	gnutls_pubkey_deinit(public);
-	if (ret == 0 && (cert_size != key_size || memcmp(of_cert, of_key, key_size) != 0))
-		ret = GNUTLS_E_CERTIFICATE_KEY_MISMATCH;
 	return ret;
 }
 
@@ -96,6 +104,16 @@ static int load_chain(struct chain *c, struct bytes chain_pem, struct bytes key_
 	return ret < 0 ? ret : check_key(c);
 }
 
+static struct tls_certificate *certificate_new(void)
+{
+	struct tls_certificate *c = mem_alloc(sizeof(*c));
+
+	atomic_init(&c->refs, 1);
+	c->chain = mem_alloc(sizeof(*c->chain));
+	atomic_init(&c->chain->refs, 1);
+	return c;
+}
+
 struct tls_certificate *tls_certificate_load(struct bytes chain_pem, struct bytes key_pem,
 					     struct err *err)
 {
@@ -104,16 +122,41 @@ struct tls_certificate *tls_certificate_load(struct bytes chain_pem, struct byte
 		err_set(err, E_LIMIT, "certificate or key too large");
 		return NULL;
 	}
-	struct tls_certificate *c = mem_alloc(sizeof(*c));
-	atomic_init(&c->refs, 1);
-	c->chain = mem_alloc(sizeof(*c->chain));
-	atomic_init(&c->chain->refs, 1);
+	struct tls_certificate *c = certificate_new();
 	int ret = load_chain(c->chain, chain_pem, key_pem);
 	if (ret < 0) {
 		if (ret == GNUTLS_E_DECRYPTION_FAILED)
 			err_set(err, E_TLS, "the private key is encrypted");
 		else
 			tls_error(err, NULL, ret);
+		err_wrap(err, "cannot use the certificate");
+		return tls_certificate_unref(c);
+	}
+	return c;
+}
+
+struct tls_certificate *tls_certificate_load_boxed(struct bytes chain_pem, struct bytes sealed,
+						   const char *place, struct err *err)
+{
+	gnutls_pubkey_t public = NULL;
+
+	tls_global_init();
+	if (chain_pem.len > UINT32_MAX) {
+		err_set(err, E_LIMIT, "certificate too large");
+		return NULL;
+	}
+	struct tls_certificate *c = certificate_new();
+	int ret = load_list(c->chain, chain_pem);
+	int r = ret < 0 ? tls_error(err, NULL, ret)
+			: key_box_open(sealed, place, &public, &c->chain->key, err);
+	if (r == 0) {
+		ret = check_public(c->chain, public);
+		gnutls_pubkey_deinit(public);
+		r = ret < 0 ? tls_error(err, NULL, ret) : 0;
+	} else {
+		c->chain->key = NULL;
+	}
+	if (r < 0) {
 		err_wrap(err, "cannot use the certificate");
 		return tls_certificate_unref(c);
 	}

@@ -475,7 +475,9 @@ static void order_done(struct acme_manager *m)
 	int r = 0;
 
 	secret_set(&c.key_pem, bytes_str(j->key_pem));
-	if (n) {
+	if (n)
+		r = certificate_box(&c, &j->err);
+	if (n && r == 0) {
 		note_issued(m, n);
 		r = store_acme_put(m->store, &n->state, &c, &j->err);
 	}

@@ -309,12 +309,15 @@ static int copy_aside(const char *from, const char *to, struct err *err)
 	return r;
 }
 
-/* Takes what the edge has written in its own folder to where this user wants it. */
-static int take_backup(const char *written, const char *path, struct err *err)
+/* Takes what the edge has written in its own folder to where this user wants it, with the master key, which a running
+ * edge has not. */
+static int take_backup(const char *written, const char *path, const char *dir, struct err *err)
 {
 	char *aside = file_aside(path, 0600, err);
 	int r = aside ? copy_aside(written, aside, err) : err->code;
 
+	if (r == 0)
+		r = store_backup_complete(aside, dir, err);
 	if (r == 0)
 		r = file_sync(aside, err);
 	if (r == 0)
@@ -348,7 +351,7 @@ int cli_backup(struct cli *c)
 		rc = cli_ask(c, "POST", "/admin/v1/backup", json_pack("{s:s}", "path", written),
 			     NULL, &err);
 	if (rc == 0)
-		rc = take_backup(written, path, &err);
+		rc = take_backup(written, path, c->data_dir, &err);
 	(void)unlink(written);
 	if (rc == 0)
 		printf("Backup written to %s. It holds the master key: keep it safe.\n", path);

@@ -10,6 +10,7 @@
 #include "edge/certificates.h"
 #include "edge/cli/command.h"
 #include "edge/dns/settings.h"
+#include "edge/edge_keys.h"
 #include "edge/edge_sandbox.h"
 #include "edge/takeover/launcher.h"
 #include "io/address.h"
@@ -234,12 +235,17 @@ int cli_run(struct cli *c)
 		return cli_fail(&err);
 	edge_logs_setup(&c->config);
 	c->config.launcher = launcher_start(&err);
-	rc = c->config.launcher ? edge_enter_sandbox(&c->config, &err) : err.code;
+	rc = c->config.launcher ? 0 : err.code;
 	if (rc == 0) {
 		store = cli_open_store(c, &err);
 		rc = store ? cli_complete_config(c, store, &err) : err.code;
 		store_close(store);
 	}
+	/* What other processes are for is theirs before this one is shut in. */
+	if (rc == 0)
+		rc = edge_keys_start(&c->config, &err);
+	if (rc == 0)
+		rc = edge_enter_sandbox(&c->config, &err);
 	int status = EXIT_DONE;
 	if (rc == 0) {
 		c->config.takes_over = cli_flag(c, "takeover") != NULL;
@@ -247,6 +253,7 @@ int cli_run(struct cli *c)
 		status = c->run(&c->config);
 		log_stop();
 	}
+	edge_keys_stop();
 	launcher_free(c->config.launcher);
 	return rc < 0 ? cli_fail(&err) : status;
 }

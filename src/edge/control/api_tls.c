@@ -240,6 +240,8 @@ static int put(struct control *c, const struct pem_parts *p, const struct tls_ch
 	if (r == 0)
 		r = check_dates(info, err);
 	if (r == 0)
+		r = certificate_box(&put, err);
+	if (r == 0)
 		r = store_certificates_change(c->store, &put, 1, NULL, 0, err);
 	if (r == 0)
 		*ret_name = mem_strdup(put.name);

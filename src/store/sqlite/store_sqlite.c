@@ -352,9 +352,8 @@ static int copy_into(sqlite3 *sql, const char *path, struct err *err)
 	return once(sql, "VACUUM INTO $1", &to, err);
 }
 
-static int backup(struct store_db *db, const char *path, struct bytes key, struct err *err)
+static int backup(struct store_db *db, const char *path, struct err *err)
 {
-	struct store_value value = { STORE_BLOB, 0, key };
 	sqlite3 *copy = NULL;
 	int r = copy_into(db->sql, path, err);
 
@@ -362,13 +361,26 @@ static int backup(struct store_db *db, const char *path, struct bytes key, struc
 		r = connect(path, SQLITE_OPEN_READWRITE, &copy, err);
 	if (r < 0)
 		return r;
-	r = script(
-		copy,
-		"PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;"
-		"CREATE TABLE backup_key (id INTEGER PRIMARY KEY CHECK (id = 1), key BLOB NOT NULL)",
-		err);
+	r = script(copy, "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL", err);
+	sqlite3_close(copy);
+	return r < 0 ? r : file_sync(path, err);
+}
+
+static int add_key(const char *path, struct bytes key, struct err *err)
+{
+	struct store_value value = { STORE_BLOB, 0, key };
+	sqlite3 *copy = NULL;
+	int r = connect(path, SQLITE_OPEN_READWRITE, &copy, err);
+
+	if (r < 0)
+		return r;
+	r = script(copy,
+		   "PRAGMA synchronous = FULL; CREATE TABLE IF NOT EXISTS backup_key "
+		   "(id INTEGER PRIMARY KEY CHECK (id = 1), key BLOB NOT NULL)",
+		   err);
 	if (r == 0)
-		r = once(copy, "INSERT INTO backup_key (id, key) VALUES (1, $1)", &value, err);
+		r = once(copy, "INSERT OR REPLACE INTO backup_key (id, key) VALUES (1, $1)", &value,
+			 err);
 	sqlite3_close(copy);
 	return r < 0 ? r : file_sync(path, err);
 }
@@ -465,5 +477,6 @@ const struct store_driver store_sqlite = {
 	.query = query,
 	.script = run_script,
 	.backup = backup,
+	.add_key = add_key,
 	.restore = restore,
 };

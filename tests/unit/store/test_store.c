@@ -1072,6 +1072,15 @@ static void certificates_keep_their_sealed_key(void **state)
 	assert_string_equal(got.cert_pem, "the certificate");
 	assert_true(secret_eq(&got.key_pem, bytes_str(key)));
 	store_certificate_done(&got);
+	/* What the key process has sealed comes back as it was, and is of no use to who has the store open. */
+	uint8_t boxed[] = { SEAL_FORM_KEY, 1, 2, 3 };
+	c.key_pem = (struct secret){ 0 };
+	c.boxed_key = (struct secret){ boxed, sizeof(boxed) };
+	assert_int_equal(store_certificates_change(f->store, &c, 1, NULL, 0, NULL), 0);
+	assert_int_equal(store_certificate_get(f->store, c.name, &got, NULL), 0);
+	assert_int_equal(got.key_pem.len, 0);
+	assert_true(secret_eq(&got.boxed_key, bytes_of(boxed, sizeof(boxed))));
+	store_certificate_done(&got);
 	assert_int_equal(store_certificates_change(f->store, NULL, 0, drop, 2, NULL), 0);
 	assert_int_equal(store_certificate_get(f->store, c.name, &got, NULL), E_NOT_FOUND);
 }
@@ -1123,6 +1132,26 @@ static void a_backup_restores_everything(void **state)
 	mem_free(dir);
 	mem_free(db);
 	mem_free(content);
+}
+
+static void a_backup_without_the_master_key_is_made_whole_by_who_has_it(void **state)
+{
+	struct fixture *f = *state;
+	char *backup = path_in(f, "partial.db"), *dir = path_in(f, "from-partial");
+	struct err err = { 0 };
+
+	store_forget_master(f->store);
+	assert_int_equal(store_backup(f->store, backup, NULL), 0);
+	assert_int_equal(store_restore(backup, dir, &err), E_INVALID);
+	assert_int_equal(store_backup_complete(backup, f->state, NULL), 0);
+	/* And once more, as a program of before would have given it. */
+	assert_int_equal(store_backup_complete(backup, f->state, NULL), 0);
+	assert_int_equal(mode_of(backup), 0600);
+	mem_free(dir);
+	dir = path_in(f, "from-whole");
+	assert_int_equal(store_restore(backup, dir, NULL), 0);
+	mem_free(backup);
+	mem_free(dir);
 }
 
 static void what_is_not_a_backup_is_not_restored(void **state)
@@ -1241,6 +1270,7 @@ int main(void)
 		TEST(a_deleted_tunnel_takes_its_routes_along),
 		TEST(certificates_keep_their_sealed_key),
 		TEST(a_backup_restores_everything),
+		TEST(a_backup_without_the_master_key_is_made_whole_by_who_has_it),
 		TEST(what_is_not_a_backup_is_not_restored),
 		TEST(a_backup_may_run_beside_writers),
 		TEST(rows_that_adit_did_not_write_are_an_error),

@@ -1,0 +1,74 @@
+#include "edge/edge_keys.h"
+
+#include <unistd.h>
+
+#include "base/log.h"
+#include "io/loop.h"
+#include "store/seal.h"
+#include "tls/key_box.h"
+
+#define COMPONENT "edge/keys"
+/* Beside the workers: the control thread, and those of the pool that order certificates. */
+#define OTHER_THREADS 3
+
+/* Of the key process alone: in the edge it stays empty. */
+static struct seal_key key;
+
+static int on_begin(void *ctx, struct err *err)
+{
+	return seal_key_load_for_keys(ctx, &key, err);
+}
+
+static uint8_t *on_seal(void *ctx, struct bytes plain, const char *place, size_t *ret_len)
+{
+	(void)ctx;
+	return seal_value(&key, plain, place, ret_len);
+}
+
+static int on_open(void *ctx, struct bytes sealed, const char *place, struct secret *ret,
+		   struct err *err)
+{
+	(void)ctx;
+	return seal_open(&key, sealed, place, ret, err);
+}
+
+int edge_keys_start(const struct edge_config *cfg, struct err *err)
+{
+	const struct key_box_options options = {
+		.conversations = (size_t)cfg->workers + OTHER_THREADS,
+		.ctx = cfg->data_dir,
+		.begin = on_begin,
+		.seal = on_seal,
+		.open = on_open,
+	};
+	int r = key_box_start(&options, err);
+
+	if (r == 0)
+		log_info(COMPONENT, "private keys are in a process of their own",
+			 LOG_INT("pid", key_box_pid()));
+	return r;
+}
+
+void edge_keys_stop(void)
+{
+	key_box_stop();
+}
+
+static void on_life(void *arg, int events)
+{
+	(void)arg;
+	(void)events;
+	log_error(COMPONENT, "the key process has ended, and so does this edge",
+		  LOG_INT("pid", key_box_pid()));
+	log_flush_dying();
+	_exit(1);
+}
+
+struct loop_watch *edge_keys_watch(struct loop *loop)
+{
+	if (!key_box_is_running())
+		return NULL;
+	struct loop_watch *w = loop_watch_new(loop, key_box_life(), on_life, NULL);
+	loop_watch_set(w, LOOP_READABLE);
+	return w;
+}

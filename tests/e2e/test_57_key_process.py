@@ -1,0 +1,241 @@
+"""Private keys of the edge: in a process of their own, and nowhere else."""
+
+import ctypes
+import os
+import pathlib
+import re
+import sqlite3
+import subprocess
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from testenv.edge import ZONE, Edge
+from testenv.program import PATIENCE, check
+from testenv.wait import wait_until
+
+HOST = f"own.{ZONE}"
+VALUE, KEY = 1, 2  # as store/seal.h: which key of the master key's has sealed it
+
+sodium = ctypes.CDLL("libsodium.so.23")
+assert sodium.sodium_init() >= 0
+
+
+def derive(master, form):
+    key = ctypes.create_string_buffer(32)
+    sodium.crypto_kdf_derive_from_key(key, ctypes.c_size_t(32), ctypes.c_uint64(form), b"aditseal", master)
+    return key.raw
+
+
+def unseal(master, sealed, place):
+    box, plain, length = sealed[25:], ctypes.create_string_buffer(len(sealed)), ctypes.c_ulonglong()
+    assert 0 == sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
+        plain, ctypes.byref(length), None, box, ctypes.c_ulonglong(len(box)), place, ctypes.c_ulonglong(len(place)),
+        sealed[1:25], derive(master, sealed[0]))  # fmt: skip
+    return plain.raw[: length.value]
+
+
+def seal(master, form, plain, place):
+    nonce, box, length = os.urandom(24), ctypes.create_string_buffer(len(plain) + 16), ctypes.c_ulonglong()
+    sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(
+        box, ctypes.byref(length), plain, ctypes.c_ulonglong(len(plain)), place, ctypes.c_ulonglong(len(place)), None,
+        nonce, derive(master, form))  # fmt: skip
+    return bytes([form]) + nonce + box.raw
+
+
+def master_of(edge):
+    return bytes.fromhex((edge.data / "master.key").read_text().strip())
+
+
+def sealed_keys(edge):
+    with sqlite3.connect(edge.data / "adit.db") as db:
+        return dict(db.execute("SELECT name, sealed_key FROM certificates").fetchall())
+
+
+def put_sealed(edge, name, sealed):
+    db = sqlite3.connect(edge.data / "adit.db")
+    with db:
+        db.execute("UPDATE certificates SET sealed_key = ? WHERE name = ?", (sealed, name))
+    db.close()
+
+
+def fingerprint(edge, name):
+    """Of the certificate that is served; the handshake proves that its key signs."""
+    out = check(["openssl", "s_client", "-connect", f"127.0.0.1:{edge.https}", "-servername", name, "-CAfile", edge.ca,
+                 "-verify_return_error", "-showcerts"], input="")  # fmt: skip
+    return re.search(r"-----BEGIN CERTIFICATE-----.*?-----END", out, re.DOTALL).group()
+
+
+def children(pid):
+    out = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, rest = re.fullmatch(r"\d+ \((.*)\) (.*)", path.read_text(), re.DOTALL).groups()
+        except OSError:
+            continue
+        if int(rest.split()[1]) == pid:
+            out.append((int(path.parent.name), name))
+    return out
+
+
+def key_process(edge):
+    (pid,) = [pid for pid, name in children(edge.program.pid) if name == "edge-keys"]
+    return pid
+
+
+def status(pid):
+    return dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+
+
+def find_in_memory(pid, needles):
+    """Which of them are somewhere in the memory of a process."""
+    found = set()
+    with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+            at, rights = line.split()[:2]
+            start, end = (int(x, 16) for x in at.split("-"))
+            if not rights.startswith("r") or "[v" in line or end - start > 1 << 32:
+                continue
+            tail = b""
+            for offset in range(start, end, 1 << 22):
+                try:
+                    memory.seek(offset)
+                    block = tail + memory.read(min(1 << 22, end - offset))
+                except (OSError, ValueError):
+                    break  # not there: a guard page, or what a sanitizer has only reserved
+                found.update(name for name, bytes_ in needles.items() if bytes_ in block)
+                tail = block[-4096:]
+    return found
+
+
+def traces(pem):
+    """What a process that has the key must have: its secret number, as signing needs it (little-endian) or as it is
+    stored (big-endian), or the text itself."""
+    key = serialization.load_pem_private_key(pem, None)
+    numbers = key.private_numbers()
+    if isinstance(key, rsa.RSAPrivateKey):
+        secrets = {"d": numbers.d, "p": numbers.p, "q": numbers.q}
+    else:
+        secrets = {"d": numbers.private_value}
+    out = {"text": pem.split(b"\n")[2]}
+    for name, number in secrets.items():
+        size = (number.bit_length() + 7) // 8
+        out[name + " big-endian"] = number.to_bytes(size, "big")
+        out[name + " little-endian"] = number.to_bytes(size, "little")
+    return out
+
+
+@pytest.fixture
+def edge(tmp_path):
+    edge = Edge(tmp_path).start()
+    yield edge
+    if edge.program.is_running():
+        edge.stop()
+
+
+def bring_rsa_key(edge, tmp_path):
+    """A certificate of somebody's own."""
+    bundle, key = tmp_path / "own.pem", tmp_path / "own.key"
+    check(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "20", "-keyout", key, "-out", bundle,
+           "-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"])  # fmt: skip
+    assert edge.command("tls", "import", bundle, "--key", key).returncode == 0
+    return key.read_bytes()
+
+
+def test_no_private_key_is_in_the_memory_of_the_edge(edge, tmp_path):
+    own = bring_rsa_key(edge, tmp_path)
+    edge.stop()
+    edge.start()
+    master, sealed = master_of(edge), sealed_keys(edge)
+    assert {s[0] for s in sealed.values()} == {KEY}
+    needles = {("master", "bytes"): master, ("master", "text"): master.hex().encode()}
+    needles["keys", "what opens them"] = derive(master, KEY)
+    for name, value in sealed.items():
+        pem = unseal(master, value, f"certificate {name}".encode())
+        needles.update({(name, kind): trace for kind, trace in traces(pem).items()})
+    needles.update({("as it was brought", kind): trace for kind, trace in traces(own).items()})
+    for version in ("-tls1_2", "-tls1_3"):
+        for name in ("www." + ZONE, HOST, "127.0.0.1"):
+            check(["openssl", "s_client", "-connect", f"127.0.0.1:{edge.https}", "-servername", name, version], input="")
+    assert find_in_memory(edge.program.pid, needles) == set()
+    if os.geteuid() == 0:
+        # The same search finds them where they are.
+        found = find_in_memory(key_process(edge), needles)
+        assert ("keys", "what opens them") in found and (f"domain {ZONE}", "d little-endian") in found
+
+
+def test_the_key_process_is_shut_in(edge):
+    pid = key_process(edge)
+    assert status(pid)["NoNewPrivs"] == "1"
+    limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+    assert re.search(r"Max open files +0 +0", limits) and re.search(r"Max file size +0 +0", limits)
+    # Not dumpable: its files in /proc are root's, so that its own user cannot look into it.
+    assert os.stat(f"/proc/{pid}/mem").st_uid == 0
+    if os.geteuid() == 0:
+        kinds = {os.readlink(link).split(":")[0] for link in pathlib.Path(f"/proc/{pid}/fd").iterdir() if int(link.name) > 2}
+        assert kinds == {"socket"}
+        assert pathlib.Path(f"/proc/{pid}/fd/0").exists() is False
+
+
+def test_the_edge_ends_with_its_key_process(edge):
+    assert fingerprint(edge, "www." + ZONE)
+    os.kill(key_process(edge), 9)
+    wait_until(lambda: not edge.program.is_running(), "edge that has ended", 20 * PATIENCE)
+    assert edge.program.wait() == 1
+    assert "the key process has ended" in edge.program.text()
+    edge.start()
+    assert fingerprint(edge, "www." + ZONE)
+
+
+def test_the_key_process_ends_with_its_edge(edge):
+    pid = key_process(edge)
+    edge.kill()
+    wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists() or status(pid)["State"].startswith("Z"),
+               "key process that has ended", 20 * PATIENCE)  # fmt: skip
+    edge.start()
+    pid = key_process(edge)
+    edge.stop()
+    assert not pathlib.Path(f"/proc/{pid}").exists()
+
+
+def test_keys_of_before_move_and_serve_on(edge):
+    before = fingerprint(edge, "www." + ZONE)
+    edge.stop()
+    master = master_of(edge)
+    for name, sealed in sealed_keys(edge).items():
+        place = f"certificate {name}".encode()
+        put_sealed(edge, name, seal(master, VALUE, unseal(master, sealed, place), place))
+    edge.start()
+    assert "private keys are the key process's from now on" in edge.program.text()
+    assert {s[0] for s in sealed_keys(edge).values()} == {KEY}
+    assert fingerprint(edge, "www." + ZONE) == before
+
+
+def test_a_backup_has_the_keys(edge, tmp_path):
+    before = fingerprint(edge, "www." + ZONE)
+    backup = tmp_path / "backup"
+    assert edge.command("backup", backup).returncode == 0
+    assert backup.stat().st_mode & 0o777 == 0o600
+    edge.stop()
+    settings = (edge.data / "edge.yml").read_text()
+    edge.data.rename(tmp_path / "lost")
+    assert edge.command("restore", backup).returncode == 0
+    (edge.data / "edge.yml").write_text(settings)
+    edge.start()
+    assert fingerprint(edge, "www." + ZONE) == before
+
+
+def test_an_edge_that_takes_over_has_a_key_process_of_its_own(edge):
+    first = key_process(edge)
+    old = edge.program.pid
+    os.kill(old, 12)  # SIGUSR2
+    wait_until(lambda: f"a successor has taken over" in edge.program.text(), "takeover", 30 * PATIENCE)
+    wait_until(lambda: not pathlib.Path(f"/proc/{old}").exists() or status(old)["State"].startswith("Z"), "first edge to end",
+               30 * PATIENCE)  # fmt: skip
+    assert fingerprint(edge, "www." + ZONE)
+    assert not pathlib.Path(f"/proc/{first}").exists() or status(first)["State"].startswith("Z")
+    successor = int(re.findall(r"pid[\"=:]+(\d+)", [x for x in edge.program.text().splitlines() if "has taken over" in x][0])[0])
+    assert [name for _, name in children(successor)].count("edge-keys") == 1
+    subprocess.run(["kill", str(successor)], check=True)
+    wait_until(lambda: not pathlib.Path(f"/proc/{successor}").exists(), "second edge to end", 30 * PATIENCE)
