@@ -216,9 +216,11 @@ static int read_question(struct bytes message, struct question *ret, struct err 
 	ret->algorithm = reader_u32le(&r);
 	ret->handle = reader_u64le(&r);
 	struct bytes place = reader_take(&r, reader_u16le(&r));
-	if (!reader_ok(&r) || place.len > KEY_PLACE_BYTES || memchr(place.ptr, 0, place.len))
+	if (!reader_ok(&r) || place.len > KEY_PLACE_BYTES ||
+	    (place.len && memchr(place.ptr, 0, place.len)))
 		return err_set(err, E_PROTOCOL, "a question that makes no sense");
-	memcpy(ret->place, place.ptr, place.len);
+	if (place.len)
+		memcpy(ret->place, place.ptr, place.len);
 	ret->place[place.len] = '\0';
 	ret->data = r.left;
 	return 0;
