@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "io/loop.h"
+#include "sandbox/sandbox.h"
 #include "store/seal.h"
 #include "tls/key_box.h"
 
@@ -13,10 +14,23 @@
 
 /* Of the key process alone: in the edge it stays empty. */
 static struct seal_key key;
+static enum sandbox_mode mode;
 
 static int on_begin(void *ctx, struct err *err)
 {
 	return seal_key_load_for_keys(ctx, &key, err);
+}
+
+/* It reaches no file, and makes none of the calls that only an intruder makes; sockets and files it cannot open for another
+ * reason (tls/key_box.h). */
+static int on_confine(void *ctx, struct err *err)
+{
+	struct sandbox_paths *none = sandbox_paths_new();
+	int r = sandbox_enter(mode, 0, none, err);
+
+	(void)ctx;
+	sandbox_paths_free(none);
+	return r;
 }
 
 static uint8_t *on_seal(void *ctx, struct bytes plain, const char *place, size_t *ret_len)
@@ -38,9 +52,12 @@ int edge_keys_start(const struct edge_config *cfg, struct err *err)
 		.conversations = (size_t)cfg->workers + OTHER_THREADS,
 		.ctx = cfg->data_dir,
 		.begin = on_begin,
+		.confine = on_confine,
 		.seal = on_seal,
 		.open = on_open,
 	};
+
+	mode = cfg->sandbox;
 	int r = key_box_start(&options, err);
 
 	if (r == 0)

@@ -37,6 +37,9 @@ static struct metric metric_failures = {
 	.help = "Questions that the key process refused, or did not answer",
 };
 
+/* In the key process its ends have these numbers and the ones after. */
+#define FIRST_END 100
+
 struct conversation {
 	pthread_mutex_t lock;
 	int fd;
@@ -296,13 +299,15 @@ static void close_all(const int *fds, size_t count)
 /* In the new process: everything that it has been given by being a copy is closed. */
 static noreturn void become_key_process(const struct key_box_options *o, int *ends, size_t count)
 {
-	unsigned first = STDERR_FILENO + 1;
+	/* What this program still writes to a descriptor of before shall reach nothing. */
+	unsigned first = FIRST_END;
 
 	/* First up and out of the way, then down to the places that they keep. */
 	for (size_t i = 0; i < count; i++)
 		ends[i] = fcntl(ends[i], F_DUPFD, (int)(first + count));
 	for (size_t i = 0; i < count; i++)
 		ends[i] = dup2(ends[i], (int)(first + i));
+	(void)syscall(SYS_close_range, STDERR_FILENO + 1, first - 1, 0);
 	(void)syscall(SYS_close_range, first + count, ~0U, 0);
 	close(STDIN_FILENO);  /* allowed: not of a loop */
 	close(STDOUT_FILENO); /* allowed: not of a loop */

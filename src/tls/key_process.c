@@ -300,9 +300,6 @@ static int begin(const struct key_box_options *o, struct err *err)
 	self.options = *o;
 	self.keys = map_new();
 	int r = o->begin(o->ctx, err);
-	/* Opens nothing from here on, and writes no file. */
-	limit(RLIMIT_NOFILE, 0);
-	limit(RLIMIT_FSIZE, 0);
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = err_set_errno(err, E_IO, errno, "PR_SET_NO_NEW_PRIVS");
 	/* From then on ptrace(2) and /proc/PID/mem are for root alone. */
@@ -310,6 +307,9 @@ static int begin(const struct key_box_options *o, struct err *err)
 		r = err_set_errno(err, E_IO, errno, "PR_SET_DUMPABLE");
 	if (r == 0 && o->confine)
 		r = o->confine(o->ctx, err);
+	/* Opens nothing from here on, file or socket, and writes no file. */
+	limit(RLIMIT_NOFILE, 0);
+	limit(RLIMIT_FSIZE, 0);
 	return r;
 }
 
