@@ -203,7 +203,7 @@ def test_no_request_gets_through_over_http2(site):
 
 def test_no_request_gets_through_over_http3(site):
     if h3.why_not():
-        pytest.exit(h3.why_not(), returncode=3)
+        pytest.skip(h3.why_not())
     r, before, sent = random.Random(3), site.reached(), []
     visitor = h3.H3Visitor(site.edge)
     for _ in range(80):
