@@ -9,7 +9,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/limits.h"
@@ -281,21 +280,16 @@ static void *converse(void *arg)
 	return NULL;
 }
 
-static void limit(int resource, rlim_t value)
-{
-	const struct rlimit to = { value, value };
-	(void)setrlimit((__rlimit_resource_t)resource, &to);
-}
-
 static int begin(const struct key_box_options *o, struct err *err)
 {
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE };
+	static const struct rlimit nothing = { 0, 0 };
 
 	/* A service manager signals all processes of a service: this one goes when the other has gone. */
 	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
 		signal(ignored[i], SIG_IGN);
 	(void)prctl(PR_SET_NAME, "edge-keys");
-	limit(RLIMIT_CORE, 0);
+	(void)setrlimit(RLIMIT_CORE, &nothing);
 	tls_global_init();
 	self.options = *o;
 	self.keys = map_new();
@@ -308,8 +302,8 @@ static int begin(const struct key_box_options *o, struct err *err)
 	if (r == 0 && o->confine)
 		r = o->confine(o->ctx, err);
 	/* Opens nothing from here on, file or socket, and writes no file. */
-	limit(RLIMIT_NOFILE, 0);
-	limit(RLIMIT_FSIZE, 0);
+	(void)setrlimit(RLIMIT_NOFILE, &nothing);
+	(void)setrlimit(RLIMIT_FSIZE, &nothing);
 	return r;
 }
 
