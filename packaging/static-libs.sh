@@ -30,14 +30,23 @@ export CFLAGS="-O2 -g -fPIE -ffunction-sections -fdata-sections -fstack-protecto
 export LDFLAGS="-L$prefix/lib" PKG_CONFIG_LIBDIR=$prefix/lib/pkgconfig PKG_CONFIG_PATH=
 host=$machine-linux-musl
 
-# SOURCE[/RELEASE] unpacked; its folder.
+# SOURCE[/RELEASE] unpacked; its folder. From a release that is named the upstream's part alone is taken, whose checksum
+# stands in Debian's signed index: mirrors do not have all of Debian's own parts of backports, which change nothing in what
+# is built here. Of security updates they may have the index and not the sources; then it is the last point release.
 unpack() {
-	local source=${1%%/*} folder
+	local source=${1%%/*} line
 	rm -rf "$top/src/$source"
 	mkdir -p "$top/src/$source"
-	# Mirrors may have an index of security updates and not the sources; then it is the last point release.
-	(cd "$top/src/$source" && { apt source "$1" >fetch.log 2>&1 || apt source "$source/bookworm" >fetch.log 2>&1; }) ||
-		{ cat "$top/src/$source/fetch.log" >&2; return 1; }
+	(
+		cd "$top/src/$source"
+		if [ "$source" = "$1" ]; then
+			apt source "$1" || { rm -f ./* && apt source "$1/bookworm"; }
+		else
+			line=$(apt source --print-uris "$1" | grep -E "orig\.tar\.(gz|xz|bz2) " | tail -n 1) &&
+				read -r url name _ sum <<<"$line" && curl -fsS -o "$name" "${url//\'/}" &&
+				echo "${sum#SHA256:}  $name" | sha256sum -c && tar -xf "$name"
+		fi
+	) >"$top/src/$source.fetch.log" 2>&1 || { cat "$top/src/$source.fetch.log" >&2; return 1; }
 	find "$top/src/$source" -mindepth 1 -maxdepth 1 -type d
 }
 
@@ -79,15 +88,20 @@ with_cmake pcre2 -DPCRE2_SUPPORT_JIT=ON -DPCRE2_BUILD_PCRE2GREP=OFF -DPCRE2_BUIL
 with_cmake libuv1 -DLIBUV_BUILD_TESTS=OFF
 autotools libfyaml --disable-network
 autotools nghttp2 --enable-lib-only
+autotools libseccomp
+autotools libcap-ng --without-python --without-python3
 autotools gmp --disable-cxx
 autotools nettle --disable-documentation --disable-openssl --with-include-path="$prefix/include" --with-lib-path="$prefix/lib"
 autotools gnutls28 --without-p11-kit --with-included-libtasn1 --with-included-unistring --without-idn --without-tpm \
 	--without-tpm2 --without-zlib --without-brotli --without-zstd --disable-doc --disable-tools --disable-tests \
 	--disable-cxx --disable-nls --disable-libdane --disable-guile --disable-full-test-suite \
 	--with-default-trust-store-file=/etc/ssl/certs/ca-certificates.crt
-autotools nghttp3/bookworm-backports --enable-lib-only
+# The connector does not speak HTTP/3; what it links asks for the names.
+autotools nghttp3 --enable-lib-only
 autotools ngtcp2/bookworm-backports --enable-lib-only --with-gnutls --without-openssl
-autotools curl --with-gnutls --without-zlib --without-brotli --without-zstd --without-libpsl --without-libidn2 --without-librtmp \
+# Its file for pkg-config names a library that there is shared alone.
+ln -sfn libuv_a.a "$prefix/lib/libuv.a"
+LIBS="-lgnutls -lhogweed -lnettle -lgmp" autotools curl --with-gnutls="$prefix" --without-zlib --without-brotli --without-zstd --without-libpsl --without-libidn2 --without-librtmp \
 	--without-libssh2 --without-nghttp2 --without-ngtcp2 --disable-ldap --disable-manual --disable-ftp --disable-file \
 	--disable-tftp --disable-dict --disable-gopher --disable-imap --disable-pop3 --disable-rtsp --disable-telnet --disable-mqtt \
 	--disable-smb --with-ca-bundle=/etc/ssl/certs/ca-certificates.crt

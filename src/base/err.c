@@ -12,6 +12,65 @@ void err_explain_denied(const char *text)
 	explain_denied = text;
 }
 
+#ifdef __GLIBC__
+
+static const char *errno_text(int sys_errno, char *room, size_t size)
+{
+	return strerror_r(sys_errno, room, size);
+}
+
+static const char *errno_name(int sys_errno)
+{
+	return strerrorname_np(sys_errno);
+}
+
+#else
+
+static const char *errno_text(int sys_errno, char *room, size_t size)
+{
+	return strerror_r(sys_errno, room, size) == 0 ? room : "unknown error";
+}
+
+/* What connections and files fail with; musl has no names. */
+static const char *errno_name(int sys_errno)
+{
+#define NAME(code) \
+	case code: \
+		return #code
+	switch (sys_errno) {
+		NAME(EACCES);
+		NAME(EADDRINUSE);
+		NAME(EADDRNOTAVAIL);
+		NAME(EAFNOSUPPORT);
+		NAME(EAGAIN);
+		NAME(ECONNABORTED);
+		NAME(ECONNREFUSED);
+		NAME(ECONNRESET);
+		NAME(EHOSTUNREACH);
+		NAME(EINVAL);
+		NAME(EIO);
+		NAME(EMFILE);
+		NAME(EMSGSIZE);
+		NAME(ENETDOWN);
+		NAME(ENETUNREACH);
+		NAME(ENFILE);
+		NAME(ENOBUFS);
+		NAME(ENOENT);
+		NAME(ENOMEM);
+		NAME(ENOSPC);
+		NAME(ENOTCONN);
+		NAME(EPERM);
+		NAME(EPIPE);
+		NAME(EPROTO);
+		NAME(ETIMEDOUT);
+	default:
+		return NULL;
+	}
+#undef NAME
+}
+
+#endif
+
 static void append_text(struct err *err, const char *text)
 {
 	size_t used = strlen(err->text);
@@ -46,7 +105,7 @@ int err_set_errno(struct err *err, int code, int sys_errno, const char *fmt, ...
 	vsnprintf(err->text, sizeof(err->text), fmt, args);
 	va_end(args);
 	append_text(err, ": ");
-	append_text(err, strerror_r(sys_errno, reason, sizeof(reason)));
+	append_text(err, errno_text(sys_errno, reason, sizeof(reason)));
 	if (sys_errno == EACCES && explain_denied)
 		append_text(err, explain_denied);
 	return code;
@@ -82,7 +141,7 @@ const char *err_name(int code)
 
 const char *err_errno_name(int sys_errno)
 {
-	const char *name = sys_errno ? strerrorname_np(sys_errno) : NULL;
+	const char *name = sys_errno ? errno_name(sys_errno) : NULL;
 
 	return name ? name : "";
 }

@@ -3,6 +3,7 @@
 #include <arpa/nameser.h>
 #include <netdb.h>
 #include <resolv.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 #include "base/random.h"
@@ -71,6 +72,8 @@ int resolve_host(const char *host, uint16_t port, int family, struct address *re
 	return is_local ? count : ask_system(host, port, family, ret, max, err);
 }
 
+#ifdef __GLIBC__
+
 int resolve_server(struct address *ret, struct err *err)
 {
 	struct __res_state state = { 0 };
@@ -90,6 +93,26 @@ int resolve_server(struct address *ret, struct err *err)
 	res_nclose(&state);
 	return ret->len ? 0 : err_set(err, E_NOT_FOUND, "the system has no name server");
 }
+
+#else
+
+/* musl's resolver keeps nothing that could be asked: it reads the file at each question. */
+int resolve_server(struct address *ret, struct err *err)
+{
+	FILE *file = fopen("/etc/resolv.conf", "re");
+	char line[256], ip[64];
+	bool is_found = false;
+
+	*ret = (struct address){ 0 };
+	while (file && !is_found && fgets(line, sizeof(line), file))
+		is_found = sscanf(line, "nameserver %63s", ip) == 1 &&
+			   address_from_ip(bytes_str(ip), NS_DEFAULTPORT, ret);
+	if (file)
+		(void)fclose(file);
+	return is_found ? 0 : err_set(err, E_NOT_FOUND, "the system has no name server");
+}
+
+#endif
 
 /* --- Services -------------------------------------------------------------------------------- */
 
@@ -193,19 +216,42 @@ static void put_in_order(struct resolve_service *s, size_t count)
 	}
 }
 
+#ifdef __GLIBC__
+
+/* The size of the answer, or -1. */
+static int ask_servers(const char *name, uint8_t *answer, bool *ret_is_none)
+{
+	struct __res_state state = { 0 };
+	int size = -1;
+
+	if (res_ninit(&state) == 0) {
+		size = res_nquery(&state, name, ns_c_in, ns_t_srv, answer, ANSWER_BYTES);
+		*ret_is_none = state.res_h_errno == HOST_NOT_FOUND || state.res_h_errno == NO_DATA;
+		res_nclose(&state);
+	}
+	return size;
+}
+
+#else
+
+static int ask_servers(const char *name, uint8_t *answer, bool *ret_is_none)
+{
+	int size = res_query(name, ns_c_in, ns_t_srv, answer, ANSWER_BYTES);
+
+	*ret_is_none = h_errno == HOST_NOT_FOUND || h_errno == NO_DATA;
+	return size;
+}
+
+#endif
+
 int resolve_services(const char *name, struct resolve_service *ret, size_t max,
 		     uint32_t *ret_ttl_sec, struct err *err)
 {
-	struct __res_state state = { 0 };
-	uint8_t *answer;
-	int r;
+	uint8_t *answer = mem_alloc(ANSWER_BYTES);
+	bool is_none = false;
+	int r, size = ask_servers(name, answer, &is_none);
 
-	if (res_ninit(&state) != 0)
-		return err_set(err, E_IO, "looking up %s: the resolver cannot be set up", name);
-	answer = mem_alloc(ANSWER_BYTES);
-	int size = res_nquery(&state, name, ns_c_in, ns_t_srv, answer, ANSWER_BYTES);
 	if (size < 0) {
-		bool is_none = state.res_h_errno == HOST_NOT_FOUND || state.res_h_errno == NO_DATA;
 		r = err_set(err, is_none ? E_NOT_FOUND : E_IO, "looking up SRV records of %s: %s",
 			    name, is_none ? "there are none" : "no name server answered");
 	} else {
@@ -220,7 +266,6 @@ int resolve_services(const char *name, struct resolve_service *ret, size_t max,
 		else
 			put_in_order(ret, (size_t)r);
 	}
-	res_nclose(&state);
 	mem_free(answer);
 	return r;
 }
