@@ -31,13 +31,21 @@ def loaded_later(path):
     return {cache[n.decode()] for n in names if n.decode() in cache}
 
 
-def package_of(file):
-    """Debian's package of a file; libraries are known by the path before /usr was merged, or after."""
-    for name in (file, str(pathlib.Path(file).resolve()), file.removeprefix("/usr"), "/usr" + file):
-        found = output("dpkg", "-S", name)
-        if found:
-            return found.split(": ")[0].split(",")[0]
-    return None
+def names_of(file):
+    """A library is known by the path before /usr was merged, or after."""
+    return {file, str(pathlib.Path(file).resolve()), file.removeprefix("/usr"), "/usr" + file}
+
+
+def packages_of(files):
+    """The packages, and the files that are of none."""
+    lines = output("dpkg", "-S", *sorted(set().union(*map(names_of, files))))
+    owner = {path: who.split(",")[0] for who, path in re.findall(r"^(\S[^\n]*?): (/\S+)$", lines, re.MULTILINE)}
+    packages, unknown = set(), []
+    for file in sorted(files):
+        found = [owner[name] for name in names_of(file) if name in owner]
+        packages.update(found[:1])
+        unknown += [] if found else [file]
+    return sorted(packages), unknown
 
 
 def component(package):
@@ -61,8 +69,7 @@ def main():
     at_first_use = loaded_later(program)
     for library in at_first_use:
         files |= {library} | linked(library)
-    packages = sorted({p for p in map(package_of, files) if p})
-    unknown = sorted(f for f in files if not package_of(f))
+    packages, unknown = packages_of(files)
     if not packages or unknown:
         sys.exit(f"sbom: of no package: {' '.join(unknown) or program}")
     components = [component(p) for p in packages]
