@@ -6,6 +6,7 @@ A debugger plays the intruder: it makes the real program, while it serves, call 
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import tempfile
@@ -121,6 +122,7 @@ def test_an_intruder_reaches_nothing(world, elsewhere, which):
 @pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
 @pytest.mark.skipif(sanitized, reason="sanitizers start a program to explain what they found")
 def test_an_intruder_who_starts_a_program_ends_the_process(world):
+    resource.prlimit(world.connector.pid, resource.RLIMIT_CORE, (0, 0))
     call = '((int (*)(const char *, void *, void *)) execve)("/bin/true", (void *)0, (void *)0)'
     made_to(world.connector, call)
     wait_until(lambda: not world.connector.is_running(), "the end of the connector")

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -64,6 +65,8 @@ static int in_a_process(bool writable, int (*fn)(void))
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		/* Some are killed, and nobody wants what they leave. */
+		setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 });
 		struct err err = { 0 };
 		struct sandbox_paths *p = sandbox_paths_new();
 		(writable ? sandbox_paths_write : sandbox_paths_read)(p, inside);
