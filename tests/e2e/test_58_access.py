@@ -327,3 +327,48 @@ def test_a_short_lived_ssh_certificate(site, tmp_path):
     assert sign(public_key="ssh-rsa AAAA").status == 400
     site.guard.do("POST", "people/ann@example.com/revoke")
     assert sign().status == 401
+
+
+def test_people_see_the_applications_they_may_open(site):
+    """The list at the control host: what the policies let this person into, with where it is."""
+    guard, there = site.guard, f"{site.edge.public_url}/cdn-cgi/access/apps"
+    eve = guard.policy("Eve", "allow", {"email": {"email": "eve@evil.test"}})
+    guard.app("hook", guard.policy("Hooks", "bypass", EVERYONE), domain=f"{HOOK}/in/v*/x")
+    guard.app("<b>eve's</b>", eve, domain=f"eve.{ZONE}", logo_url="https://logo.example/eve.png")
+    guard.app("machines", guard.policy("Machines", "non_identity", {"any_valid_service_token": {}}), domain=f"m.{ZONE}")
+    guard.app("anywhere", site.staff, domain=f"*.any.{ZONE}")
+    guard.app("secret", site.staff, domain=f"secret.{ZONE}", app_launcher_visible=False)
+
+    def shown(page):
+        return sorted(re.findall(r'<a class="choice" href="([^"]*)"', page.text))
+
+    browser = Browser(site.edge)
+    nobody = browser.ask(there)
+    assert nobody.status == 401 and "Sign in first" in nobody.text and not shown(nobody)
+    browser.sign_in(site.url(), "ann@example.com", "sesame")
+    page = browser.ask(there)
+    assert page.status == 200 and "ann@example.com" in page.text
+    assert shown(page) == [site.url(APP), site.url(HOOK, "/in/")]
+    assert browser.open(shown(page)[0]).status == 200
+
+    other = Browser(site.edge)
+    other.sign_in(site.url(), "eve@evil.test", "letmein")
+    page = other.ask(there)
+    assert shown(page) == [site.url(f"eve.{ZONE}"), site.url(HOOK, "/in/")]
+    assert "&lt;b&gt;eve" in page.text and "<b>" not in page.text
+    assert "https://logo.example " in page.headers["Content-Security-Policy"].replace(";", " ")
+
+    # Elsewhere there is no such page, and it can be switched off; what is signed out is out.
+    assert other.ask(site.url(path="/cdn-cgi/access/apps")).status in (302, 404)
+    ours = guard.make("organizations", name="Ours", app_launcher=False)
+    assert browser.ask(there).status == 404
+    guard.do("PUT", f"access/organizations/{ours['id']}", {"name": "Ours", "app_launcher": True})
+    assert browser.ask(there).status == 200
+    browser.ask(f"{site.edge.public_url}/cdn-cgi/access/logout")
+    assert browser.ask(there).status == 401
+
+
+def test_logos_of_applications_are_pictures(site):
+    status, said = site.guard.ask("POST", "access/apps", {
+        "name": "x", "domain": f"x.{ZONE}", "policies": [site.staff], "logo_url": "javascript:alert(1)"})  # fmt: skip
+    assert status == 400 and "logo_url begins with https://" in said["errors"][0]["message"]

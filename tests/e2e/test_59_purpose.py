@@ -97,7 +97,7 @@ def test_it_is_asked_once_and_kept_in_the_audit_log(place, url):
     other = place.app(place.password, place.why)
     assert ASKED in browser.open(other).text
     assert ASKED in begin(place, url)[1].text
-    done = place.edge.command("access", "audit")
+    done = place.edge.command("audit")
     assert "access.purpose" in done.stdout and "(purpose: Ticket 17: <b>it</b> is down)" in done.stdout
 
 

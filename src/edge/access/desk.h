@@ -126,6 +126,7 @@ struct bytes desk_passkey_way(struct ask *a, const struct desk_visit *v,
 			      const struct access_provider *p);
 enum ask_result desk_passkey_post(struct ask *a, const struct desk_visit *v,
 				  const struct query *form, const struct access_provider *p);
+enum ask_result desk_launcher(struct ask *a); /* desk_launcher.c */
 enum ask_result desk_passkeys(struct ask *a);
 /* Makes challenges that only this process can make. */
 struct bytes desk_challenge_key(const struct access_desk *d);
@@ -142,6 +143,12 @@ enum ask_result desk_pin_post(struct ask *a, const struct desk_visit *v, const s
 /* desk_page.c: a page in the organisation's frame; `has_script`: it asks for passkeys. */
 enum ask_result desk_page(struct ask *a, int status, const char *title, struct bytes body,
 			  bool has_script);
+/* The same with images of others on it: a list of sources for its content policy, each after a blank. */
+enum ask_result desk_page_with(struct ask *a, int status, const char *title, struct bytes body,
+			       bool has_script, struct bytes images);
+/* Where a logo comes from, as content policies have it: an origin, or "data:"; empty: neither. URLs are looked at when they
+ * are set. */
+struct bytes desk_image_source(struct bytes url);
 enum ask_result desk_message(struct ask *a, int status, const char *title, const char *text,
 			     const char *href, const char *link);
 /* What went wrong, as HTML for a page; NULL: nothing. */

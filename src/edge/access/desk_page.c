@@ -23,8 +23,7 @@ const char *desk_brand(struct ask *a)
 	return o && o->name[0] ? o->name : OWN_BRAND;
 }
 
-/* Where the logo may come from: an origin, or "data:". The URL was looked at when it was set. */
-static struct bytes source_of(struct bytes url)
+struct bytes desk_image_source(struct bytes url)
 {
 	struct bytes rest = bytes_from(url, strlen("https://"));
 
@@ -36,12 +35,15 @@ static struct bytes source_of(struct bytes url)
 /* Chromium holds redirects that follow a form to form-action, too: who signs in is sent on to an identity provider or to
  * the application, and from there to wherever these want. Whatever is on a page of ours is ours, so no form on it goes
  * elsewhere by itself. */
-static struct bytes content_policy(struct ask *a, struct bytes logo, bool has_script)
+static struct bytes content_policy(struct ask *a, struct bytes logo, bool has_script,
+				   struct bytes images)
 {
-	return arena_printf(&a->request->arena,
-			    "default-src 'none'; style-src 'self'; img-src 'self' " BYTES_FMT
-			    "%s; form-action 'self' https:; base-uri 'none'; frame-ancestors 'none'",
-			    BYTES_ARG(source_of(logo)), has_script ? "; script-src 'self'" : "");
+	return arena_printf(
+		&a->request->arena,
+		"default-src 'none'; style-src 'self'; img-src 'self' " BYTES_FMT BYTES_FMT
+		"%s; form-action 'self' https:; base-uri 'none'; frame-ancestors 'none'",
+		BYTES_ARG(desk_image_source(logo)), BYTES_ARG(images),
+		has_script ? "; script-src 'self'" : "");
 }
 
 /* Browsers keep the sheet: other colours have another address. */
@@ -62,6 +64,12 @@ static struct bytes colours_link(struct ask *a, const struct access_organization
 enum ask_result desk_page(struct ask *a, int status, const char *title, struct bytes body,
 			  bool has_script)
 {
+	return desk_page_with(a, status, title, body, has_script, BYTES_NONE);
+}
+
+enum ask_result desk_page_with(struct ask *a, int status, const char *title, struct bytes body,
+			       bool has_script, struct bytes images)
+{
 	struct control_request *r = a->request;
 	const struct access_organization *o = organization(a);
 	struct bytes logo = o && o->logo_url[0] ? bytes_str(o->logo_url) : BYTES_LIT(OWN_LOGO);
@@ -76,7 +84,7 @@ enum ask_result desk_page(struct ask *a, int status, const char *title, struct b
 		{ "body", body, true },
 	};
 
-	answer_field(r, "Content-Security-Policy", content_policy(a, logo, has_script));
+	answer_field(r, "Content-Security-Policy", content_policy(a, logo, has_script, images));
 	answer_field(r, "X-Frame-Options", BYTES_LIT("DENY"));
 	/* Addresses of pages hold states and one-time tokens. */
 	answer_field(r, "Referrer-Policy", BYTES_LIT("no-referrer"));

@@ -823,6 +823,7 @@ static const struct endpoint endpoints[] = {
 	{ "POST", "cdn-cgi/access/cli", desk_cli },
 	{ "GET", "cdn-cgi/access/callback", desk_callback },
 	{ "GET", "cdn-cgi/access/assets/:", desk_asset },
+	{ "GET", "cdn-cgi/access/apps", desk_launcher },
 	{ "GET", "cdn-cgi/access/passkeys", desk_passkeys },
 	{ "POST", "cdn-cgi/access/passkeys", desk_passkeys },
 	{ "POST", "cdn-cgi/access/cert_sign", desk_cert_sign },

@@ -355,6 +355,20 @@ static int same_site_of(const json_t *body, struct access_app *app, struct err *
 	return 0;
 }
 
+/* Its origin goes into a Content-Security-Policy. */
+static bool is_logo(const char *url)
+{
+	const char *host = url + strlen("https://");
+
+	if (!url[0])
+		return true;
+	if (url[strcspn(url, " \t\r\n\"'<>")])
+		return false;
+	if (strncmp(url, "data:image/", 11) == 0)
+		return true;
+	return strncmp(url, "https://", 8) == 0 && host[strspn(host, HOST_CHARACTERS)] == '/';
+}
+
 static int flags_of(const json_t *body, struct access_app *app, struct err *err)
 {
 	const struct {
@@ -407,6 +421,10 @@ static int app_of(struct access_set *s, json_t *body, struct access_app *app, st
 		r = take_text(s, body, "aud", true, &app->aud, err);
 	if (r == 0)
 		r = take_text(s, body, "logo_url", false, &app->logo_url, err);
+	if (r == 0 && !is_logo(app->logo_url))
+		r = err_set(err, E_INVALID,
+			    "logo_url begins with https:// or data:image/ and holds no blanks or "
+			    "quotes");
 	if (r == 0)
 		r = take_text(s, body, "custom_deny_message", false, &app->deny_message, err);
 	if (r == 0)
@@ -433,20 +451,6 @@ static int app_of(struct access_set *s, json_t *body, struct access_app *app, st
 }
 
 /* --- The organisation ------------------------------------------------------------------------- */
-
-/* Its origin goes into a Content-Security-Policy. */
-static bool is_logo(const char *url)
-{
-	const char *host = url + strlen("https://");
-
-	if (!url[0])
-		return true;
-	if (url[strcspn(url, " \t\r\n\"'<>")])
-		return false;
-	if (strncmp(url, "data:image/", 11) == 0)
-		return true;
-	return strncmp(url, "https://", 8) == 0 && host[strspn(host, HOST_CHARACTERS)] == '/';
-}
 
 /* {"background_color": "#…", "text_color": "#…"}: both, or none. */
 static int colours_of(const json_t *body, struct access_organization *o, struct err *err)
@@ -508,7 +512,7 @@ static int organization_of(struct access_set *s, const json_t *body, struct err 
 	if (r == 0)
 		r = take_duration(body, "session_duration", DAY, &o->session, err);
 	if (r == 0)
-		r = take_bool(body, "app_launcher", false, &o->has_launcher, err);
+		r = take_bool(body, "app_launcher", true, &o->has_launcher, err);
 	return r;
 }
 
@@ -712,6 +716,7 @@ struct access_set *access_set_build(const struct access_object *objects, size_t 
 		.aud = "",
 		.logo_url = "",
 		.session = DAY,
+		.has_launcher = true,
 	};
 	s->groups = room(s, objects, count, ACCESS_GROUPS, sizeof(*s->groups));
 	s->providers = room(s, objects, count, ACCESS_PROVIDER, sizeof(*s->providers));

@@ -10,7 +10,7 @@
 #include "store/store_access.h"
 
 #define COMPONENT "edge/access"
-/* `adit-edge access audit` has them all. */
+/* `adit-edge audit` has them all. */
 #define DENIALS_SHOWN 5
 #define DENIALS_SINCE (24 * 3600 * USEC_PER_SEC)
 #define AUDIT_READ 500

@@ -598,7 +598,7 @@ const struct command cli_commands[] = {
 	  false,
 	  { { 0 } },
 	  cli_access_passkey_remove },
-	{ "access audit",
+	{ "audit",
 	  "",
 	  "who signed in, was refused, or changed what",
 	  NULL,

@@ -239,6 +239,10 @@ const stories = {
 		await ann.page.getByRole("button", { name: "Add a passkey" }).click();
 		await ann.says("my <phone>");
 		await ann.look("one");
+		await ann.open(settings.control + "/cdn-cgi/access/apps");
+		await ann.says("Your applications");
+		await ann.look("apps");
+		await ann.page.getByRole("link", { name: "Your passkeys" }).click();
 		// The same device again: it says that it has one.
 		await ann.page.getByLabel("Name").fill("again");
 		await ann.page.getByRole("button", { name: "Add a passkey" }).click();
