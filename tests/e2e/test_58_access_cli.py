@@ -54,6 +54,11 @@ class Admin:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def audit(self, *args):
+        done = run([ADIT_EDGE, "audit", *args, "--data", self.edge.data])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def apply(self, text, *args):
         file = self.folder / "access.yml"
         file.write_text(text)
@@ -206,14 +211,14 @@ def test_people_and_the_log_of_what_happened(access):
     assert access.apply(access.document).returncode == 0
     assert access("remove", "policy", "Staff").returncode == 1, "an application needs it"
     access.ok("remove", "app", "Photos")
-    log = json.loads(access.ok("audit", "--limit", "3", "--json"))
+    log = json.loads(access.audit("--limit", "3", "--json"))
     assert [e["action"] for e in log][-1] == "application.delete"
     assert len(log) == 3
     assert "The next key is published. It signs from 2" in access.ok("rotate-keys")
     assert json.loads(access.ok("rotate-keys", "--json"))["signs_at"], "it is not put off"
     assert "signed with a new key; those of the old one stay good" in access.ok("rotate-keys", "--now")
     assert "all that was signed before is void" in access.ok("rotate-keys", "--withdraw")
-    log = json.loads(access.ok("audit", "--limit", "4", "--json"))
+    log = json.loads(access.audit("--limit", "4", "--json"))
     assert [e["action"] for e in log] == ["keys.rotate"] * 4 and log[-1]["detail"] == {"withdraw": True}
 
 
