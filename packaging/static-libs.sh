@@ -101,6 +101,7 @@ autotools nghttp3 --enable-lib-only
 autotools ngtcp2/bookworm-backports --enable-lib-only --with-gnutls --without-openssl
 # Its file for pkg-config names a library that there is shared alone.
 ln -sfn libuv_a.a "$prefix/lib/libuv.a"
+rm -f "$prefix"/lib/*.so*
 LIBS="-lgnutls -lhogweed -lnettle -lgmp" autotools curl --with-gnutls="$prefix" --without-zlib --without-brotli --without-zstd --without-libpsl --without-libidn2 --without-librtmp \
 	--without-libssh2 --without-nghttp2 --without-ngtcp2 --disable-ldap --disable-manual --disable-ftp --disable-file \
 	--disable-tftp --disable-dict --disable-gopher --disable-imap --disable-pop3 --disable-rtsp --disable-telnet --disable-mqtt \

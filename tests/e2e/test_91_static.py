@@ -48,5 +48,9 @@ def test_a_tunnel(own, tmp_path, protocol):
     connector = Program("static", [STATIC, "--config", config, "tunnel", "run"], tmp_path, env=cli.env())
     visitor = Visitor(edge, "http1.1")
     wait_until(lambda: visitor.get(APP, path).body == b"of a static one", "an answer", 30 * PATIENCE)
+    status = pathlib.Path(f"/proc/{connector.process.pid}/status").read_text()
+    resident = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
+    print(f"resident: {resident} KiB over {protocol}")
+    assert resident < 32 * 1024
     connector.stop()
     origin.close()
