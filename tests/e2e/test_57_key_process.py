@@ -207,7 +207,7 @@ def test_keys_of_before_move_and_serve_on(edge):
         place = f"certificate {name}".encode()
         put_sealed(edge, name, seal(master, VALUE, unseal(master, sealed, place), place))
     edge.start()
-    assert "private keys are the key process's from now on" in edge.program.text()
+    edge.program.wait_log("private keys are the key process.s from now on")
     assert {s[0] for s in sealed_keys(edge).values()} == {KEY}
     assert fingerprint(edge, "www." + ZONE) == before
 

@@ -11,6 +11,7 @@ from testenv.edge import ZONE
 from testenv.guard import Browser
 from testenv.idp import Oidc
 from testenv.place import Place
+from testenv.program import ADIT_EDGE, run
 
 HOST = f"adit.{ZONE}"
 
@@ -109,7 +110,9 @@ def test_a_key_is_good_for_who_made_it(club):
     wrong = club.edge.command("access", "user", "passkeys", "remove", "ann@example.com", "another")
     assert wrong.returncode == 1 and "has no passkey" in wrong.stderr
     assert club.edge.command("access", "user", "passkeys", "list", "eve@example.com").returncode == 1
-    assert club.edge.command("access", "user", "passkeys", "remove", "ann@example.com", listed["id"]).returncode == 0
+    # Ids may begin with a dash.
+    remove = [ADIT_EDGE, "access", "user", "passkeys", "remove", "--data", club.edge.data, "--", "ann@example.com", listed["id"]]
+    assert run(remove).returncode == 0
     assert "has none" in club.edge.command("access", "user", "passkeys", "list", "ann@example.com").stdout
     answer = enter(club, device)[3]
     assert answer.status == 403 and "cannot be used here" in answer.text

@@ -161,7 +161,9 @@ static int unknown_flag(struct cli *c, const char *name)
 		names[known++] = c->command->flags[i].name;
 	near = nearest_name(name, names, known);
 	return near ? cli_usage_error(c, "there is no flag --%s; did you mean --%s?", name, near)
-		    : cli_usage_error(c, "there is no flag --%s", name);
+		    : cli_usage_error(
+			      c, "there is no flag --%s; words that begin with a dash go behind --",
+			      name);
 }
 
 /* Takes one flag, with its value from the next argument if it has none itself. 0, or an exit status

@@ -590,7 +590,7 @@ const struct command cli_commands[] = {
 	{ "access user passkeys remove",
 	  "EMAIL ID",
 	  "take one away, by its id or its name",
-	  "For a device that is lost. Who is signed in with it stays so until `adit-edge access user revoke`.",
+	  "For a device that is lost. An id that begins with a dash goes behind `--`. Who is signed in with it stays so until `adit-edge access user revoke`.",
 	  2,
 	  2,
 	  true,
