@@ -26,6 +26,7 @@ void *__libc_memalign(size_t alignment, size_t size);
 static atomic_ulong count;
 static unsigned long fail_at;
 static bool goes_on;
+static int count_fd = -1;
 
 static uintptr_t place_of(const ucontext_t *context)
 {
@@ -69,6 +70,10 @@ __attribute__((constructor)) static void begin(void)
 	const char *on = getenv("FAIL_ON");
 
 	goes_on = on && *on == '1';
+	/* Later the program may have shut itself in. */
+	const char *path = getenv("FAIL_COUNT");
+	if (path)
+		count_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	struct sigaction crash = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO };
 	sigaction(SIGSEGV, &crash, NULL);
 	sigaction(SIGBUS, &crash, NULL);
@@ -81,13 +86,8 @@ __attribute__((constructor)) static void begin(void)
 
 __attribute__((destructor)) static void end(void)
 {
-	const char *path = getenv("FAIL_COUNT");
-	int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600) : -1;
-
-	if (fd >= 0) {
-		dprintf(fd, "%lu\n", atomic_load(&count));
-		close(fd);
-	}
+	if (count_fd >= 0)
+		dprintf(count_fd, "%lu\n", atomic_load(&count));
 }
 
 static bool is_gone(void)
