@@ -30,6 +30,8 @@
 #define LIMIT_COLLECTED_BODY_BYTES (4 * 1024 * 1024)
 /* A control-plane request (REST, admin, login form) is read whole; the largest is a JSON object. */
 #define LIMIT_API_BODY_BYTES (256 * 1024)
+/* All of a file of trusted roots; the system's bundle is about 220 KiB. */
+#define LIMIT_ROOTS_BYTES (4 * 1024 * 1024)
 
 /* --- HTTP/2 --------------------------------------------------------------------------------- */
 

@@ -15,8 +15,6 @@
 
 /* One API call must not hang a command or the control thread for longer; the stock client's number. */
 #define FETCH_TIMEOUT (15 * USEC_PER_SEC)
-/* All of a file of trusted roots; the system's bundle is about 220 KiB. */
-#define LIMIT_ROOTS_BYTES (4 * 1024 * 1024)
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static CURLcode global_result;

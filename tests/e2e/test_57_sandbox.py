@@ -16,7 +16,7 @@ import pytest
 from testenv.connector import write_config
 from testenv.edge import ZONE
 from testenv.origin import Origin
-from testenv.program import PRESET, run
+from testenv.program import ADIT_EDGE, PRESET, run
 from testenv.visitor import Visitor
 from testenv.wait import wait_until
 
@@ -143,6 +143,42 @@ def test_a_reload_that_leaves_the_sandbox_says_so(world, elsewhere):
     world.connector.stop()
     world.connector = world.cli.connect(world.tunnel, world.config)
     serves(world)
+
+
+def test_a_file_out_of_reach_is_refused_when_it_is_named(own, elsewhere):
+    """Not when somebody wants to sign in."""
+    edge = own.edge()
+    ca = elsewhere / "ca.pem"
+    ca.write_text(edge.ca.read_text())
+    (elsewhere / "empty.pem").write_text("nothing")
+    document = elsewhere / "access.yml"
+    urls = "evaluate_url: https://a.test/e, keys_url: https://a.test/k"
+
+    def apply(file, where="provider"):
+        document.write_text({
+            "provider": f"identity_providers:\n  - name: Ours\n    type: oidc\n    config: {{issuer: 'https://a.test', "
+                        f"client_id: x, client_secret: y, ca_file: '{file}'}}\n",
+            "rule": f"policies:\n  - name: On call\n    decision: allow\n    include:\n"
+                    f"      - external_evaluation: {{{urls}, ca_file: '{file}'}}\n",
+        }[where])  # fmt: skip
+        return run([ADIT_EDGE, "access", "apply", document, "--data", edge.data])
+
+    for where, key in (("provider", "config.ca_file: "), ("rule", "include[0]: external_evaluation.ca_file: ")):
+        done = apply(ca, where)
+        assert done.returncode == 1 and f"{key}{ca} is out of the edge's reach" in done.stderr, done.stderr
+        assert "sandbox-read" in done.stderr and f"{document}:2:" in done.stderr
+    inside = edge.data / "ours.pem"
+    for file, why in (("/nowhere.pem", "No such file"), (edge.data, "is no file"), (inside, "has no certificate")):
+        inside.write_text("nothing")
+        done = apply(file)
+        assert done.returncode == 1 and "config.ca_file: " in done.stderr and why in done.stderr, done.stderr
+    inside.write_text(edge.ca.read_text())
+    assert apply(inside).returncode == 0
+    edge.stop()
+    settings = edge.data / "edge.yml"
+    settings.write_text(re.sub("sandbox-read: .*", f"sandbox-read: {elsewhere}", settings.read_text()))
+    edge.start()
+    assert apply(ca).stdout == "~ identity provider Ours: changed\n"
 
 
 def test_it_can_be_left_out(own, tmp_path):

@@ -11,6 +11,7 @@
 #include "base/secret.h"
 #include "base/uuid.h"
 #include "config/yaml.h"
+#include "edge/access/authority_file.h"
 #include "edge/access/view.h"
 #include "store/store_access.h"
 
@@ -225,7 +226,7 @@ int access_object_check_served(const json_t *sent, bool has_countries, struct er
 					lists[i], k);
 		}
 	}
-	return 0;
+	return authority_files_check(sent, err);
 }
 
 /* What policies can say and this edge cannot answer yet is refused when it is said: a rule that never holds would shut

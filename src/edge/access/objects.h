@@ -20,7 +20,8 @@ json_t *access_object_change(enum access_kind kind, const json_t *before, const 
 			     struct err *err);
 
 /* Can this edge answer what the object asks? E_UNSUPPORTED with what to do: `geo` without a database of countries, for a
- * rule that never holds would shut people out. What is stored stays and is judged as an unknown country is. */
+ * rule that never holds would shut people out; E_INVALID: a file that it names is none that the edge can use
+ * (edge/access/authority_file.h). What is stored stays and is judged as an unknown country is. */
 int access_object_check_served(const json_t *sent, bool has_countries, struct err *err);
 
 /* The object with this id; a new reference, NULL with E_NOT_FOUND. */
