@@ -34,14 +34,20 @@ def tree(pid):
 
 
 def rss_bytes(pids):
-    total = 0
-    page = os.sysconf("SC_PAGE_SIZE")
+    """Memory of a program that may be several processes: of the largest all, of the others what is theirs alone. What
+    they share, libraries and pages from before a fork, is in memory once."""
+    largest, largest_own, own = 0, 0, 0
     for pid in pids:
         try:
-            total += int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
+            text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:
-            pass
-    return total
+            continue
+        sizes = {line.split()[0]: int(line.split()[1]) << 10 for line in text.splitlines()[1:]}
+        alone = sizes["Private_Clean:"] + sizes["Private_Dirty:"]
+        own += alone
+        if sizes["Rss:"] > largest:
+            largest, largest_own = sizes["Rss:"], alone
+    return own - largest_own + largest
 
 
 def machine_busy_seconds():
