@@ -101,7 +101,7 @@ if(ADIT_HARDENED)
     -ftrivial-auto-var-init=zero
     -fzero-call-used-regs=used-gpr)
   adit_probe_link(adit_flags -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code
-                  -Wl,--as-needed -Wl,--gc-sections)
+                  -Wl,--as-needed -Wl,--gc-sections -Wl,-z,pack-relative-relocs)
   adit_probe_compile(adit_flags -ffunction-sections -fdata-sections)
 
   include(CheckIPOSupported)
