@@ -95,6 +95,10 @@ foreach(source IN LISTS _fuzz)
     set_tests_properties(fuzz/${name} PROPERTIES LABELS fuzz TIMEOUT 120 ENVIRONMENT
                                                                          "${_test_env}")
   endif()
+  # These have replies in the place of a web server (tests/fuzz/replies.h).
+  if(name MATCHES "^(oauth|acme_order)$")
+    target_link_options(${target} PRIVATE LINKER:--wrap=fetch)
+  endif()
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
   target_link_libraries(${target} PRIVATE adit_fake ${ADIT_LAYERS} ${_test_libs} adit_test_flags)
 endforeach()

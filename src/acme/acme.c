@@ -166,11 +166,13 @@ static int wait_for(struct acme *a, usec time, struct err *err)
 
 /* --- Account --------------------------------------------------------------------------------- */
 
-static char *take_url(const json_t *directory, const char *key)
+/* In the place of what a directory before, which lacked something else, said. */
+static void take_url(char **at, const json_t *directory, const char *key)
 {
 	const char *url = acme_text(directory, key);
 
-	return url && strncmp(url, "https://", 8) == 0 ? mem_strdup(url) : NULL;
+	mem_free(*at);
+	*at = url && strncmp(url, "https://", 8) == 0 ? mem_strdup(url) : NULL;
 }
 
 static int read_directory(struct acme *a, struct err *err)
@@ -183,10 +185,10 @@ static int read_directory(struct acme *a, struct err *err)
 	if (code == 0 && r.status != 200)
 		code = refused(a, &r, "reading the directory", err);
 	if (code == 0) {
-		a->new_nonce = take_url(r.json, "newNonce");
-		a->new_account = take_url(r.json, "newAccount");
-		a->renewal_info = take_url(r.json, "renewalInfo");
-		a->new_order = take_url(r.json, "newOrder");
+		take_url(&a->new_nonce, r.json, "newNonce");
+		take_url(&a->new_account, r.json, "newAccount");
+		take_url(&a->renewal_info, r.json, "renewalInfo");
+		take_url(&a->new_order, r.json, "newOrder");
 		if (!a->new_nonce || !a->new_account || !a->new_order)
 			code = err_set(err, E_PROTOCOL, "%s is no ACME directory", a->directory);
 		else if (json_is_true(json_object_get(json_object_get(r.json, "meta"),
