@@ -77,11 +77,30 @@ elseif(ADIT_SANITIZE STREQUAL "thread")
   target_link_options(adit_flags INTERFACE -fsanitize=thread)
   # gcc warns of fences it cannot follow.
   adit_probe_compile(adit_flags -Wno-tsan)
+elseif(ADIT_SANITIZE STREQUAL "memory")
+  target_compile_options(adit_flags INTERFACE -fsanitize=memory -fsanitize-memory-track-origins
+                                              -fno-omit-frame-pointer -O1)
+  target_link_options(adit_flags INTERFACE -fsanitize=memory)
 elseif(ADIT_SANITIZE)
-  message(FATAL_ERROR "ADIT_SANITIZE must be empty, address, thread or fuzzer")
+  message(FATAL_ERROR "ADIT_SANITIZE must be empty, address, thread, memory or fuzzer")
 elseif(NOT ADIT_HARDENED)
   # A forgotten initialisation should show.
   adit_probe_compile(adit_flags -ftrivial-auto-var-init=pattern)
+endif()
+
+# ---------------------------------------------------------------------------------------------
+# Coverage. The counters are a file of the build folder, mapped before main() begins (%c) and shared by all processes of
+# a program (%m): what is killed, shut in by its sandbox or forked has counted, and nothing is written at the end.
+
+if(ADIT_COVERAGE)
+  if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "ADIT_COVERAGE needs clang")
+  endif()
+  set(_counters -fprofile-instr-generate=${CMAKE_BINARY_DIR}/raw/%c%m.profraw)
+  target_compile_options(
+    adit_flags INTERFACE ${_counters} -fcoverage-mapping -fprofile-update=atomic
+                         "SHELL:-mllvm -runtime-counter-relocation")
+  target_link_options(adit_flags INTERFACE ${_counters})
 endif()
 
 # ---------------------------------------------------------------------------------------------

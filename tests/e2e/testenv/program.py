@@ -15,7 +15,7 @@ ADIT_EDGE = BIN / "adit-edge"
 STOCK = os.environ.get("CLOUDFLARED") or None
 PRESET = os.environ.get("ADIT_PRESET", "dev")
 # Sanitizers make everything two to ten times slower.
-PATIENCE = {"asan": 3, "tsan": 6}.get(PRESET, 1)
+PATIENCE = {"asan": 3, "tsan": 6, "coverage": 2}.get(PRESET, 1)
 
 SANITIZER = re.compile(
     r"ERROR: (Address|Leak|Memory|Thread)Sanitizer|WARNING: ThreadSanitizer|SUMMARY: \w+Sanitizer|runtime error: "
