@@ -40,6 +40,10 @@ set(CMAKE_REQUIRED_QUIET ON)
 
 target_include_directories(adit_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_definitions(adit_flags INTERFACE _GNU_SOURCE ADIT_VERSION="${ADIT_VERSION}")
+if(CMAKE_SIZEOF_VOID_P EQUAL 4)
+  # Files of more than 2 GiB; times stay as the libraries have them.
+  target_compile_definitions(adit_flags INTERFACE _FILE_OFFSET_BITS=64)
+endif()
 target_compile_options(
   adit_flags
   INTERFACE -fPIE

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/random.h"
+#include "base/wide.h"
 
 struct slot {
 	uint64_t hash;
@@ -21,9 +22,9 @@ struct map {
 /* A short keyed mix (after wyhash's public-domain idea): not for secrets, only against chosen keys. */
 static uint64_t mix(uint64_t a, uint64_t b)
 {
-	__uint128_t r = (__uint128_t)a * b;
+	uint64_t upper, lower = wide_multiply(a, b, &upper);
 
-	return (uint64_t)r ^ (uint64_t)(r >> 64);
+	return lower ^ upper;
 }
 
 static uint64_t hash_of(const struct map *m, struct bytes key)
@@ -66,7 +67,7 @@ size_t map_count(const struct map *m)
 /* The slot of the key, or the free one where it would go. */
 static struct slot *probe(const struct map *m, uint64_t hash, struct bytes key)
 {
-	for (size_t i = hash & (m->cap - 1);; i = (i + 1) & (m->cap - 1)) {
+	for (size_t i = (size_t)hash & (m->cap - 1);; i = (i + 1) & (m->cap - 1)) {
 		struct slot *s = &m->slots[i];
 		if (!s->key)
 			return s;

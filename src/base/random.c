@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "base/check.h"
+#include "base/wide.h"
 
 void random_bytes(void *ptr, size_t size)
 {
@@ -24,6 +25,7 @@ void random_bytes(void *ptr, size_t size)
 uint64_t random_below(uint64_t below)
 {
 	static _Thread_local uint64_t state;
+	uint64_t upper;
 
 	BUG_IF(below == 0);
 	while (state == 0)
@@ -31,5 +33,6 @@ uint64_t random_below(uint64_t below)
 	state ^= state >> 12;
 	state ^= state << 25;
 	state ^= state >> 27;
-	return (uint64_t)(((__uint128_t)(state * 0x2545F4914F6CDD1DULL) * below) >> 64);
+	(void)wide_multiply(state * 0x2545F4914F6CDD1DULL, below, &upper);
+	return upper;
 }

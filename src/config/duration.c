@@ -38,7 +38,8 @@ static bool is_digit(struct bytes b)
 /* "1.5h" and the like off the front of *b, added to *nsec. */
 static bool part_take(struct bytes *b, int64_t *nsec)
 {
-	int64_t whole = 0, fraction = 0, scale = 1;
+	struct bytes fraction = BYTES_NONE;
+	int64_t whole = 0, rest = 0;
 	bool has_digit = false;
 
 	for (; is_digit(*b); *b = bytes_from(*b, 1)) {
@@ -48,20 +49,18 @@ static bool part_take(struct bytes *b, int64_t *nsec)
 			return false;
 	}
 	if (b->len && b->ptr[0] == '.') {
-		for (*b = bytes_from(*b, 1); is_digit(*b); *b = bytes_from(*b, 1)) {
+		fraction = bytes_from(*b, 1);
+		for (*b = fraction; is_digit(*b); *b = bytes_from(*b, 1))
 			has_digit = true;
-			/* Digits beyond a nanosecond of an hour change nothing. */
-			if (scale < 1000000000000) {
-				fraction = fraction * 10 + (b->ptr[0] - '0');
-				scale *= 10;
-			}
-		}
+		fraction.len -= b->len;
 	}
 	const struct unit *unit = has_digit ? unit_take(b) : NULL;
 	if (!unit || __builtin_mul_overflow(whole, unit->nsec, &whole) ||
 	    __builtin_add_overflow(*nsec, whole, nsec))
 		return false;
-	int64_t rest = (int64_t)((__int128)fraction * unit->nsec / scale);
+	/* From the last digit on, rest stays below a unit: nothing overflows, and rounding down at each is rounding down. */
+	for (size_t i = fraction.len; i > 0; i--)
+		rest = (rest + (fraction.ptr[i - 1] - '0') * unit->nsec) / 10;
 	return !__builtin_add_overflow(*nsec, rest, nsec);
 }
 

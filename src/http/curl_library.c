@@ -115,17 +115,21 @@ CURLcode curl_easy_perform(CURL *easy)
 	return lib.easy_perform(easy);
 }
 
-/* Options take a long, a pointer or a curl_off_t: one register each. */
-_Static_assert(sizeof(long) == sizeof(void *) && sizeof(curl_off_t) == sizeof(void *), "LP64 only");
+/* Options take a long, a pointer or a curl_off_t: one register each, but for the last on 32-bit machines. */
+_Static_assert(sizeof(long) == sizeof(void *), "a pointer is not as wide as a long");
 
 CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...)
 {
+	CURLcode code;
 	va_list args;
 
 	va_start(args, option);
-	void *value = va_arg(args, void *);
+	if (option / 10000 * 10000 == CURLOPTTYPE_OFF_T)
+		code = lib.easy_setopt(easy, option, va_arg(args, curl_off_t));
+	else
+		code = lib.easy_setopt(easy, option, va_arg(args, void *));
 	va_end(args);
-	return lib.easy_setopt(easy, option, value);
+	return code;
 }
 
 CURLcode curl_easy_getinfo(CURL *easy, CURLINFO info, ...)

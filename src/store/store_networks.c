@@ -230,7 +230,9 @@ static int on_count(void *ctx, const struct store_value *row)
 
 static struct store_value bound(size_t number)
 {
-	return store_int(number > INT64_MAX ? INT64_MAX : (int64_t)number);
+	const uint64_t wide = number;
+
+	return store_int(wide > INT64_MAX ? INT64_MAX : (int64_t)wide);
 }
 
 static int list_routes(struct store_rows *rows, const struct store_network_filter *f,

@@ -209,7 +209,9 @@ static int on_count(void *ctx, const struct store_value *row)
 
 static struct store_value bound(size_t number)
 {
-	return store_int(number > INT64_MAX ? INT64_MAX : (int64_t)number);
+	const uint64_t wide = number;
+
+	return store_int(wide > INT64_MAX ? INT64_MAX : (int64_t)wide);
 }
 
 /* An empty prefix excludes nothing, as one that is not given. */

@@ -25,7 +25,7 @@ int capnp_frame_size(struct bytes front, size_t max_bytes, size_t *ret_size, str
 	if (count > LIMIT_CAPNP_SEGMENTS)
 		return err_set(err, E_LIMIT, "message of %llu segments", (unsigned long long)count);
 	/* count and sizes, 4 bytes each, padded to a word */
-	size_t header = (4 + 4 * count + WORD - 1) / WORD * WORD;
+	size_t header = (size_t)(4 + 4 * count + WORD - 1) / WORD * WORD;
 	if (front.len < header)
 		return E_AGAIN;
 	uint64_t size = header;

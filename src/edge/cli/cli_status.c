@@ -366,19 +366,22 @@ int cli_status(struct cli *c)
 {
 	struct err err = { 0 };
 	json_t *status;
+	bool is_running;
 
 	if (cli_ask(c, "GET", "/admin/v1/status", NULL, &status, &err) < 0)
 		return cli_fail(&err);
+	is_running = json_is_true(json_object_get(status, "running"));
 	if (c->is_json) {
 		cli_print_json(status);
 	} else {
 		printf("The edge in %s is %s.\n", c->data_dir,
-		       json_is_true(json_object_get(status, "running")) ? "running" : "not running");
+		       is_running ? "running" : "not running");
 		for (size_t i = 0; i < ARRAY_LEN(sections); i++)
 			print_section(&sections[i], status);
 		print_parts(status);
 		print_others(json_object_get(status, "edge"));
 	}
 	json_decref(status);
-	return EXIT_DONE;
+	/* Health checks of containers go by this. */
+	return is_running ? EXIT_DONE : EXIT_FAILED;
 }
