@@ -26,7 +26,7 @@ fill(${from}/connector.service ${UNITS}/adit.service)
 
 set(NAME adit-edge)
 set(DESCRIPTION "the public side of tunnels")
-set(CONDITION "ConditionPathExists=/var/lib/adit-edge/adit.db")
+set(CONDITION "ConditionPathExists=|/var/lib/adit-edge/db/adit.db\nConditionPathExists=|/var/lib/adit-edge/adit.db")
 set(PROGRAM ${BIN}/adit-edge)
 set(ARGS "run --data /var/lib/adit-edge --takeover")
 set(STATE adit-edge)

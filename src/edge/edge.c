@@ -995,10 +995,7 @@ static int start(struct edge *e, struct err *err)
 		log_info(COMPONENT, "no edge runs here that could be taken over, starting afresh",
 			 LOG_STR("data", cfg->data_dir));
 	e->generation = e->taker ? taker_generation(e->taker) : 1;
-	e->store = store_open(cfg->data_dir, false, err);
-	/* What opens private keys is the key process's alone from here on. */
-	if (e->store && key_box_is_running())
-		store_forget_master(e->store);
+	e->store = store_open_with(cfg->data_dir, cfg->sealing, err);
 	/* Not under the eyes of an edge that may be of before the key process, and may go on. */
 	if (e->store && !e->taker && certificates_box_all(e->store, err) < 0)
 		e->store = store_close(e->store);

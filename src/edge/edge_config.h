@@ -35,6 +35,7 @@ enum edge_access_format {
 enum edge_quic { EDGE_QUIC_AUTO, EDGE_QUIC_ON, EDGE_QUIC_OFF };
 
 struct launcher;
+struct seal_key;
 
 /* Room for every row of the table, with some to spare (edge_config.c checks). */
 #define EDGE_SETTINGS_MAX 96
@@ -100,11 +101,12 @@ struct edge_config {
 	char *log_file, *log_directory; /* owned; NULL: stderr only */
 	char *access_log;               /* owned; as log_access_to() takes it */
 	enum edge_access_format access_format;
-	usec tls_ticket_rotation;  /* 0: no session tickets */
-	usec grace_period;         /* how long a drain may take */
-	usec takeover_grace;       /* the same once a successor serves */
-	bool takes_over;           /* `run --takeover` */
-	struct launcher *launcher; /* borrowed: who starts the successor */
+	usec tls_ticket_rotation;       /* 0: no session tickets */
+	usec grace_period;              /* how long a drain may take */
+	usec takeover_grace;            /* the same once a successor serves */
+	bool takes_over;                /* `run --takeover` */
+	struct launcher *launcher;      /* borrowed: who starts the successor */
+	const struct seal_key *sealing; /* borrowed: opens the store, without the master key */
 
 	enum sandbox_mode sandbox;
 	struct edge_texts sandbox_read; /* further paths that may be read */

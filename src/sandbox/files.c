@@ -44,6 +44,13 @@ struct path_beneath {
 /* What can be said of a file; the rest is of folders. */
 #define OF_FILES (FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE)
 
+static const uint64_t rights_of[] = {
+	[SANDBOX_READ] = READ,
+	[SANDBOX_WRITE] = WRITE,
+	/* Without FS_REFER nothing goes to a folder where it could be read. */
+	[SANDBOX_SOCKETS] = FS_READ_DIR | FS_MAKE_SOCK | FS_REMOVE_FILE,
+};
+
 static int allow(int ruleset, const struct sandbox_path *p, uint64_t handled, struct err *err)
 {
 	struct stat st;
@@ -51,7 +58,7 @@ static int allow(int ruleset, const struct sandbox_path *p, uint64_t handled, st
 
 	if (fd < 0) /* nothing is there, or nothing that we could reach anyway */
 		return 0;
-	uint64_t rights = (p->writable ? WRITE : READ) & handled;
+	uint64_t rights = rights_of[p->right] & handled;
 	if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
 		rights &= OF_FILES;
 	const struct path_beneath rule = { .allowed = rights, .parent_fd = fd };

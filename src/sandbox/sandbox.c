@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -38,10 +39,58 @@ struct sandbox_paths *sandbox_paths_free(struct sandbox_paths *p)
 	for (size_t i = 0; i < p->count; i++)
 		mem_free(p->list[i].path);
 	mem_free(p->list);
+	mem_free(p->kept_out);
 	return mem_free(p);
 }
 
-static void add(struct sandbox_paths *p, const char *path, bool writable)
+static bool is_same(const struct sandbox_folder *a, const struct sandbox_folder *b)
+{
+	return a->dev == b->dev && a->ino == b->ino;
+}
+
+/* Is the file that is kept out in this folder, or below it? */
+static bool has_kept_out(const struct sandbox_paths *p, const char *folder)
+{
+	struct stat st;
+
+	if (p->above_count == 0 || stat(folder, &st) < 0)
+		return false;
+	const struct sandbox_folder it = { st.st_dev, st.st_ino };
+	for (size_t i = 0; i < p->above_count; i++)
+		if (is_same(&p->above[i], &it))
+			return true;
+	return false;
+}
+
+static char *folder_of(const char *file)
+{
+	const char *slash = strrchr(file, '/');
+
+	if (!slash)
+		return mem_strdup(".");
+	return slash == file ? mem_strdup("/") : mem_strndup(bytes_of(file, (size_t)(slash - file)));
+}
+
+void sandbox_paths_keep_out(struct sandbox_paths *p, const char *file)
+{
+	char *folder = folder_of(file), *at = mem_printf("%s/.", folder);
+	struct stat st;
+
+	p->kept_out = mem_strdup(file);
+	while (p->above_count < SANDBOX_DEPTH && stat(at, &st) == 0) {
+		struct sandbox_folder here = { st.st_dev, st.st_ino };
+		if (p->above_count && is_same(&p->above[p->above_count - 1], &here))
+			break; /* the root is above itself */
+		p->above[p->above_count++] = here;
+		char *up = mem_printf("%s/..", at);
+		mem_free(at);
+		at = up;
+	}
+	mem_free(at);
+	mem_free(folder);
+}
+
+static void add(struct sandbox_paths *p, const char *path, enum sandbox_right right)
 {
 	if (!path || !*path)
 		return;
@@ -49,44 +98,51 @@ static void add(struct sandbox_paths *p, const char *path, bool writable)
 		p->room = p->room ? 2 * p->room : 32;
 		p->list = mem_resize(p->list, p->room * sizeof(p->list[0]));
 	}
-	p->list[p->count++] =
-		(struct sandbox_path){ .path = mem_strdup(path), .writable = writable };
+	p->list[p->count++] = (struct sandbox_path){ .path = mem_strdup(path), .right = right };
 }
 
-static void add_beside(struct sandbox_paths *p, const char *file, bool writable)
+static void add_beside(struct sandbox_paths *p, const char *file, enum sandbox_right right)
 {
 	if (!file || !*file)
 		return;
-	const char *slash = strrchr(file, '/');
-	if (!slash) {
-		add(p, ".", writable);
-	} else if (slash == file) {
-		add(p, file, writable);
-	} else {
-		char *folder = mem_strndup(bytes_of(file, (size_t)(slash - file)));
-		add(p, folder, writable);
-		mem_free(folder);
-	}
+	char *folder = folder_of(file);
+	bool is_root = strcmp(folder, "/") == 0;
+	add(p, is_root || has_kept_out(p, folder) ? file : folder, right);
+	mem_free(folder);
 }
 
 void sandbox_paths_read(struct sandbox_paths *p, const char *path)
 {
-	add(p, path, false);
+	add(p, path, SANDBOX_READ);
 }
 
 void sandbox_paths_write(struct sandbox_paths *p, const char *path)
 {
-	add(p, path, true);
+	add(p, path, SANDBOX_WRITE);
+}
+
+void sandbox_paths_sockets(struct sandbox_paths *p, const char *folder)
+{
+	add(p, folder, SANDBOX_SOCKETS);
+}
+
+void sandbox_paths_sockets_beside(struct sandbox_paths *p, const char *socket)
+{
+	if (!socket || !*socket)
+		return;
+	char *folder = folder_of(socket);
+	add(p, folder, SANDBOX_SOCKETS);
+	mem_free(folder);
 }
 
 void sandbox_paths_read_beside(struct sandbox_paths *p, const char *file)
 {
-	add_beside(p, file, false);
+	add_beside(p, file, SANDBOX_READ);
 }
 
 void sandbox_paths_write_beside(struct sandbox_paths *p, const char *file)
 {
-	add_beside(p, file, true);
+	add_beside(p, file, SANDBOX_WRITE);
 }
 
 /* Libraries, also those loaded later (libcurl, libcjose, name services); what the resolver and TLS read; time zones; what
@@ -130,14 +186,14 @@ static void add_system(struct sandbox_paths *p)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(read); i++)
-		add(p, read[i], false);
+		add(p, read[i], SANDBOX_READ);
 	/* resolv.conf and hosts are replaced when networks change, and their names are all that landlock could go by. Root
 	 * could read secrets there. */
 	if (geteuid() != 0)
-		add(p, "/etc", false);
-	add(p, "/dev/null", true);
-	add(p, "/dev/tty", true);
-	add(p, "/run/systemd/notify", true);
+		add(p, "/etc", SANDBOX_READ);
+	add(p, "/dev/null", SANDBOX_WRITE);
+	add(p, "/dev/tty", SANDBOX_WRITE);
+	add(p, "/run/systemd/notify", SANDBOX_WRITE);
 }
 
 /* --- Entering ---------------------------------------------------------------------------------- */
@@ -161,6 +217,18 @@ static int said(const char *step, enum sandbox_mode mode, const char *what, int 
 	if (mode == SANDBOX_REQUIRED)
 		return err_wrap(err, "the sandbox is required: %s", step);
 	log_warn(COMPONENT, step, LOG_STR("is", "off"), LOG_STR("error", err->text));
+	return 0;
+}
+
+/* Rules that somebody has made by name stay; they are told what that costs. */
+static int check_kept_out(const struct sandbox_paths *p, char *ret_what, struct err *err)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (p->list[i].right != SANDBOX_SOCKETS && has_kept_out(p, p->list[i].path))
+			return err_set(err, E_INVALID,
+				       "%s was named as a folder in reach, and has %s below it",
+				       p->list[i].path, p->kept_out);
+	(void)snprintf(ret_what, SANDBOX_WORDS, "%s is out of reach", p->kept_out);
 	return 0;
 }
 
@@ -189,6 +257,11 @@ int sandbox_enter(enum sandbox_mode mode, unsigned long long capabilities,
 				   "start it anew, or see sandbox-read");
 	if (said("files", mode, what, code, err) < 0)
 		return err->code;
+	if (code == 0 && paths->kept_out) {
+		code = check_kept_out(paths, what, err);
+		if (said("secret", mode, what, code, err) < 0)
+			return err->code;
+	}
 	code = sandbox_shut_calls(what, err);
 	return said("system calls", mode, what, code, err);
 }

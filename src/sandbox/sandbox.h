@@ -32,6 +32,14 @@ struct sandbox_paths *sandbox_paths_free(struct sandbox_paths *p);
 /* The folder, or the file when that is what it is. One that is not there is left out. NULL does nothing. */
 void sandbox_paths_read(struct sandbox_paths *p, const char *path);
 void sandbox_paths_write(struct sandbox_paths *p, const char *path);
+/* A file that no rule shall reach, said before the others: of a folder that has it, sandbox_paths_..._beside() names only
+ * the one file. A folder that was named itself is kept as it is, and sandbox_enter() says so, or fails where a sandbox is
+ * required. */
+void sandbox_paths_keep_out(struct sandbox_paths *p, const char *file);
+/* In this folder names can be listed, sockets made, and any file removed; none can be read or written. */
+void sandbox_paths_sockets(struct sandbox_paths *p, const char *folder);
+/* The same for the folder that a socket is in. */
+void sandbox_paths_sockets_beside(struct sandbox_paths *p, const char *socket);
 /* The folder that a file is in, as files that are replaced come under another inode; of a file right below the root only
  * the file. NULL and "" do nothing. */
 void sandbox_paths_read_beside(struct sandbox_paths *p, const char *file);

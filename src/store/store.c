@@ -198,9 +198,9 @@ int store_migrate(struct store *s, const struct schema_step *steps, size_t count
 			return (int)version;
 		if ((uint64_t)version > count)
 			return err_set(err, E_UNSUPPORTED,
-				       "%s/%s was written by a newer Adit (schema %lld, this program "
-				       "knows %zu); upgrade this program",
-				       s->dir, s->driver->file_name, (long long)version, count);
+				       "the database in %s was written by a newer Adit (schema %lld, "
+				       "this program knows %zu); upgrade this program",
+				       s->dir, (long long)version, count);
 		if ((uint64_t)version == count)
 			return 0;
 		int r = s->driver->begin(s->db, true, err);
@@ -261,7 +261,7 @@ static int check_key(struct store *s, struct err *err)
 	if (r >= 0) {
 		r = seal_open(&s->key, bytes_of(proof.ptr, proof.len), proof_place, &plain, NULL);
 		if (r < 0)
-			err_set(err, r, "%s/master.key is not the key of the database beside it",
+			err_set(err, r, "%s/master.key is not the key of the database there",
 				s->dir);
 	}
 	secret_done(&proof);
@@ -269,52 +269,162 @@ static int check_key(struct store *s, struct err *err)
 	return r;
 }
 
+/* --- Where it is ----------------------------------------------------------------------------- */
+
+static char *name_in(const char *folder)
+{
+	return mem_printf("%s/%s", folder, store_sqlite.file_name);
+}
+
+static bool is_in(const char *folder)
+{
+	char *path = name_in(folder);
+	bool is_there = access(path, F_OK) == 0;
+
+	mem_free(path);
+	return is_there;
+}
+
+static bool is_moved_in(const char *dir)
+{
+	char *folder = mem_printf("%s/" STORE_FOLDER, dir);
+	bool is_there = is_in(folder);
+
+	mem_free(folder);
+	return is_there;
+}
+
+char *store_folder(const char *dir)
+{
+	return is_in(dir) ? mem_strdup(dir) : mem_printf("%s/" STORE_FOLDER, dir);
+}
+
+bool store_is_there(const char *dir)
+{
+	return is_in(dir) || is_moved_in(dir);
+}
+
+/* Moving leaves one: two are somebody's doing, and only they know which one counts. */
+static int check_places(const char *dir, struct err *err)
+{
+	if (!is_in(dir) || !is_moved_in(dir))
+		return 0;
+	return err_set(err, E_EXISTS,
+		       "there are two databases, %s/%s and %s/" STORE_FOLDER
+		       "/%s; take one of them away",
+		       dir, store_sqlite.file_name, dir, store_sqlite.file_name);
+}
+
+static int make_folder(const char *folder, struct err *err)
+{
+	if (mkdir(folder, 0700) == 0)
+		return file_sync_directory_of(folder, err);
+	return errno == EEXIST ? 0 : err_set_errno(err, E_IO, errno, "%s", folder);
+}
+
+/* --- Its parts --------------------------------------------------------------------------------- */
+
 static int open_parts(struct store *s, bool create, struct err *err)
 {
 	struct err why = { 0 };
 
 	/* An existing database never gets a new key: that would hide that the old one is lost. */
-	int r = s->driver->open(s->dir, false, &s->db, &why);
+	int r = check_places(s->dir, &why);
+	char *folder = store_folder(s->dir);
+	if (r == 0)
+		r = s->driver->open(folder, false, &s->db, &why);
 	if (r < 0 && (r != E_NOT_FOUND || !create))
 		goto out;
 	bool is_new = r < 0 || s->driver->version(s->db, &why) == 0;
 	if (is_new && !create) {
-		r = err_set(&why, E_NOT_FOUND, "%s/%s is empty; run init first", s->dir,
-			    s->driver->file_name);
+		r = err_set(&why, E_NOT_FOUND, "the database in %s is empty; run init first",
+			    s->dir);
 		goto out;
 	}
-	r = seal_key_load(s->dir, is_new, &s->key, &why);
+	r = s->has_key ? 0 : seal_key_load(s->dir, is_new, &s->key, &why);
 	if (r == E_NOT_FOUND)
 		err_set(&why, r, "%s/master.key is missing; without it the database cannot be used",
 			s->dir);
 	if (r == 0 && !s->db)
-		r = s->driver->open(s->dir, true, &s->db, &why);
+		r = make_folder(folder, &why);
+	if (r == 0 && !s->db)
+		r = s->driver->open(folder, true, &s->db, &why);
 	if (r == 0)
 		r = store_migrate(s, schema_steps, schema_step_count, &why);
 	if (r == 0)
 		r = check_key(s, &why);
 out:
+	mem_free(folder);
 	if (r < 0 && err)
 		*err = why;
 	return r;
 }
 
 /* One process opens at a time: SQLite does not wait while another one changes the journal mode of a
- * new file, and nobody should find a half-made store. The kernel drops the lock with the process. */
+ * new file, and nobody should find a half-made store. The kernel drops the lock with the process. A descriptor. */
+static int lock_directory(const char *dir, struct err *err)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && flock(fd, LOCK_EX) == 0)
+		return fd;
+	int code = err_set_errno(err, errno == ENOENT ? E_NOT_FOUND : E_IO, errno, "%s", dir);
+	if (fd >= 0)
+		close(fd); /* allowed: a directory, not a socket of io/ */
+	return code;
+}
+
 static int open_alone(struct store *s, bool create, struct err *err)
 {
-	int fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = lock_directory(s->dir, err);
 
-	if (fd < 0 || flock(fd, LOCK_EX) < 0) {
-		int code = errno == ENOENT ? E_NOT_FOUND : E_IO;
-		code = err_set_errno(err, code, errno, "%s", s->dir);
-		if (fd >= 0)
-			close(fd); /* allowed: a directory, not a socket of io/ */
-		return code;
-	}
+	if (fd < 0)
+		return fd;
 	int r = open_parts(s, create, err);
 	close(fd); /* allowed: a directory, not a socket of io/ */
 	return r;
+}
+
+int store_move_in(const char *dir, struct err *err)
+{
+	char *from = mem_printf("%s/%s", dir, store_sqlite.file_name);
+	char *folder = mem_printf("%s/" STORE_FOLDER, dir), *to = name_in(folder);
+	int fd = lock_directory(dir, err), r = fd < 0 ? fd : check_places(dir, err);
+
+	/* Who opens it takes the lock first, so nobody comes between. */
+	if (r == 0 && access(from, F_OK) == 0) {
+		r = store_sqlite.settle(dir, err);
+		if (r == 0)
+			r = make_folder(folder, err);
+		if (r == 0 && rename(from, to) < 0)
+			r = err_set_errno(err, E_IO, errno, "%s", to);
+		if (r == 0)
+			r = file_sync_directory_of(to, err);
+		if (r == 0)
+			r = file_sync_directory_of(from, err);
+	}
+	if (fd >= 0)
+		close(fd); /* allowed: a directory, not a socket of io/ */
+	mem_free(to);
+	mem_free(folder);
+	mem_free(from);
+	return r;
+}
+
+static struct store *open_store(const char *dir, bool create, const struct seal_key *key,
+				struct err *err)
+{
+	struct store *s = mem_alloc(sizeof(*s));
+
+	s->magic = MAGIC_STORE;
+	s->driver = &store_sqlite;
+	s->dir = mem_strdup(dir);
+	s->has_key = key != NULL;
+	if (key)
+		s->key = *key;
+	if (open_alone(s, create, err) < 0)
+		return store_close(s);
+	return s;
 }
 
 struct store *store_open(const char *dir, bool create, struct err *err)
@@ -323,13 +433,12 @@ struct store *store_open(const char *dir, bool create, struct err *err)
 		err_set_errno(err, E_IO, errno, "%s", dir);
 		return NULL;
 	}
-	struct store *s = mem_alloc(sizeof(*s));
-	s->magic = MAGIC_STORE;
-	s->driver = &store_sqlite;
-	s->dir = mem_strdup(dir);
-	if (open_alone(s, create, err) < 0)
-		return store_close(s);
-	return s;
+	return open_store(dir, create, NULL, err);
+}
+
+struct store *store_open_with(const char *dir, const struct seal_key *key, struct err *err)
+{
+	return open_store(dir, false, key, err);
 }
 
 struct store *store_close(struct store *s)
@@ -416,12 +525,6 @@ static struct bytes master_of(const struct seal_key *k)
 	return bytes_of(k->master, sizeof(k->master));
 }
 
-void store_forget_master(struct store *s)
-{
-	CHECK(s, MAGIC_STORE);
-	seal_key_forget_master(&s->key);
-}
-
 int store_backup_complete(const char *path, const char *dir, struct err *err)
 {
 	struct seal_key key;
@@ -481,9 +584,9 @@ static int claim_directory(const char *dir, struct err *err)
 static int restore_into(const char *path, const char *dir, struct err *err)
 {
 	const struct store_driver *driver = &store_sqlite;
-	char *database = mem_printf("%s/%s", dir, driver->file_name);
+	char *folder = mem_printf("%s/" STORE_FOLDER, dir), *database = name_in(folder);
 	uint8_t master[SEAL_KEY_BYTES];
-	char *aside = file_aside(database, 0600, err);
+	char *aside = make_folder(folder, err) == 0 ? file_aside(database, 0600, err) : NULL;
 	int r = aside ? driver->restore(path, aside, master, sizeof(master), err) : E_IO;
 
 	if (r == 0)
@@ -493,8 +596,11 @@ static int restore_into(const char *path, const char *dir, struct err *err)
 	else if (aside)
 		unlink(aside);
 	secret_wipe(master, sizeof(master));
+	if (r < 0)
+		(void)rmdir(folder); /* where it is empty: nothing is in the way of the next try */
 	mem_free(aside);
 	mem_free(database);
+	mem_free(folder);
 	return r;
 }
 

@@ -18,12 +18,28 @@
 #include "io/network.h"
 
 struct store;
+struct seal_key;
 
-/* The state directory: DIR/adit.db (SQLite, WAL, synchronous=FULL) and DIR/master.key (0600).
+/* In the state directory. A running edge is kept from master.key, for which that must be in no folder of what it writes. */
+#define STORE_FOLDER "db"
+
+/* The state directory: DIR/db/adit.db (SQLite, WAL, synchronous=FULL) and DIR/master.key (0600). A database of before
+ * may be DIR/adit.db, and is used there until store_move_in().
  * `create`: make what is missing (DIR itself with 0700; its parent must be there). Several processes
  * may have it open. E_NOT_FOUND: no database and !create, or its key is gone; E_DENIED: another
  * database's key, or a key others may read; E_UNSUPPORTED: written by a newer program. */
 struct store *store_open(const char *dir, bool create, struct err *err);
+/* The same where DIR/master.key is out of reach: with what seal_key_load() made of it before. Without its
+ * master key this process can open what is sealed but no private keys of the key process (tls/key_box.h), and its backups
+ * lack the master key: whoever has them and the key's file makes them whole. The key is copied. */
+struct store *store_open_with(const char *dir, const struct seal_key *key, struct err *err);
+/* Is there a database? */
+bool store_is_there(const char *dir);
+/* Moves DIR/adit.db into DIR/db, unless it is there already. Whole at any moment: it is made one file, then gets its new
+ * name. E_BUSY: somebody has it open, and it stays. */
+int store_move_in(const char *dir, struct err *err);
+/* The folder that is written to while the store is open, and holds nothing else: DIR/db, or DIR. Owned by the caller. */
+char *store_folder(const char *dir);
 struct store *store_close(struct store *s);
 /* Every write fails with E_BUSY from now on, or works again: another process is the one that writes. */
 void store_set_read_only(struct store *s, bool is_read_only);
@@ -32,9 +48,6 @@ int64_t store_revision(struct store *s, struct err *err);
 /* A consistent copy of database and key in one file, while running (0600): an SQLite database whose
  * table `backup_key` holds the master key as it is, so keep it like the key. E_EXISTS if it is there. */
 int store_backup(struct store *s, const char *path, struct err *err);
-/* From now on this process can open what is sealed but no private keys of the key process (tls/key_box.h), and its
- * backups lack the master key: whoever has them and the key's file makes them whole. */
-void store_forget_master(struct store *s);
 /* Puts the master key of `dir` into such a backup. A whole one stays as it is. */
 int store_backup_complete(const char *path, const char *dir, struct err *err);
 /* The reverse of store_backup(), into an empty or missing directory. */

@@ -32,8 +32,10 @@ typedef int store_on_row(void *ctx, const struct store_value *row);
 
 struct store_driver {
 	const char *name;
-	/* E_NOT_FOUND: nothing is there and !create. */
+	/* `dir` is there. E_NOT_FOUND: it has no database and !create. */
 	int (*open)(const char *dir, bool create, struct store_db **ret, struct err *err);
+	/* Makes the database in `dir` one file, all of it on the disk, that could be moved. E_BUSY: somebody has it open. */
+	int (*settle)(const char *dir, struct err *err);
 	void (*close)(struct store_db *db);
 	/* The schema's version; 0 in an empty database. E_INVALID: the database is not ours. */
 	int64_t (*version)(struct store_db *db, struct err *err);
@@ -55,7 +57,7 @@ struct store_driver {
 	/* Copies a backup to the empty file `database` without the key, which it returns. */
 	int (*restore)(const char *path, const char *database, uint8_t *ret_key, size_t key_size,
 		       struct err *err);
-	const char *file_name; /* of the database in the state directory */
+	const char *file_name; /* of the database in its folder */
 };
 
 extern const struct store_driver store_sqlite;

@@ -12,7 +12,8 @@ struct store {
 	struct store_db *db; /* owned */
 	char *dir;           /* owned */
 	struct seal_key key;
-	int64_t rev; /* of the write transaction that is open, else of the last one */
+	bool has_key; /* it was given */
+	int64_t rev;  /* of the write transaction that is open, else of the last one */
 	bool is_read_only;
 };
 

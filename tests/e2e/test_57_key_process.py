@@ -1,5 +1,6 @@
 """Private keys of the edge: in a process of their own, and nowhere else."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from testenv.edge import ZONE, Edge
-from testenv.program import PATIENCE, check
+from testenv.program import ADIT_EDGE, PATIENCE, check
 from testenv.wait import wait_until
 
 HOST = f"own.{ZONE}"
@@ -49,12 +50,12 @@ def master_of(edge):
 
 
 def sealed_keys(edge):
-    with sqlite3.connect(edge.data / "adit.db") as db:
+    with contextlib.closing(sqlite3.connect(edge.data / "db/adit.db")) as db:
         return dict(db.execute("SELECT name, sealed_key FROM certificates").fetchall())
 
 
 def put_sealed(edge, name, sealed):
-    db = sqlite3.connect(edge.data / "adit.db")
+    db = sqlite3.connect(edge.data / "db/adit.db")
     with db:
         db.execute("UPDATE certificates SET sealed_key = ? WHERE name = ?", (sealed, name))
     db.close()
@@ -206,7 +207,14 @@ def test_keys_of_before_move_and_serve_on(edge):
     for name, sealed in sealed_keys(edge).items():
         place = f"certificate {name}".encode()
         put_sealed(edge, name, seal(master, VALUE, unseal(master, sealed, place), place))
+    # Where the database was before.
+    old, new = edge.data / "adit.db", edge.data / "db/adit.db"
+    for file in list(new.parent.iterdir()):
+        file.rename(edge.data / file.name)
+    new.parent.rmdir()
+    assert ZONE in check([ADIT_EDGE, "zone", "list", "--data", edge.data]) and old.exists()
     edge.start()
+    assert new.exists() and not old.exists()
     edge.program.wait_log("private keys are the key process.s from now on")
     assert {s[0] for s in sealed_keys(edge).values()} == {KEY}
     assert fingerprint(edge, "www." + ZONE) == before

@@ -87,6 +87,21 @@ def made_to(program, *calls):
     return found, done.stdout[-2000:] + done.stderr[-1000:]
 
 
+def children(pid):
+    return [int(path.parent.name) for path in pathlib.Path("/proc").glob("[0-9]*/stat")
+            if path.exists() and int(path.read_text().rpartition(")")[2].split()[1]) == pid]  # fmt: skip
+
+
+def ways_to(key, edge):
+    """A file by its name, and as processes see it that are not shut in as the edge is."""
+    yield key
+    for pid in ["self", os.getpid(), *children(edge.program.pid)]:
+        yield f"/proc/{pid}/root{key}"
+        yield f"/proc/{pid}/cwd/{os.path.relpath(key, os.getcwd())}"
+        if pid != "self":
+            yield f"/proc/{pid}/mem"
+
+
 def c_open(path, flags=0):
     return f'((int (*)(const char *, int, int)) open)("{path}", {flags}, 384)'
 
@@ -99,10 +114,21 @@ def test_an_intruder_reaches_nothing(world, elsewhere, which):
     secret = elsewhere / "secret"
     secret.write_text("of somebody else")
     other = world.connector if which == "edge" else world.edge.program
+    master = (world.edge.data / "master.key").read_text()
     own_file = world.edge.data / "edge.yml" if which == "edge" else world.config
     inside = [c_open(own_file)]
     outside = [c_open(secret), c_open("/etc/shadow"), c_open(f"/proc/{other.pid}/mem"),
                c_open(elsewhere / "new", os.O_CREAT | os.O_WRONLY), c_open("/root")]  # fmt: skip
+    if which == "edge":
+        key, db = world.edge.data / "master.key", world.edge.data / "db"
+        inside.append(c_open(db / "adit.db"))
+        outside += [c_open(path) for path in ways_to(key, world.edge)]
+        outside += [
+            c_open(world.edge.data / "new", os.O_CREAT | os.O_WRONLY),
+            c_open(key, os.O_WRONLY),
+            f'((int (*)(const char *, const char *)) link)("{key}", "{db}/moved")',
+            f'((int (*)(const char *, const char *)) rename)("{key}", "{db}/moved")',
+        ]
     if which == "connector":
         outside.append(c_open(world.folder / "new", os.O_CREAT | os.O_WRONLY))
     calls = [
@@ -113,8 +139,9 @@ def test_an_intruder_reaches_nothing(world, elsewhere, which):
     ]
     found, said = made_to(program, *calls)
     assert len(found) == len(calls), said
-    assert found[0] >= 0, f"its own files are in reach: {said}"
-    assert all(n == -1 for n in found[1:]), said
+    assert all(n >= 0 for n in found[: len(inside)]), f"its own files are in reach: {said}"
+    assert all(n == -1 for n in found[len(inside) :]), said
+    assert (world.edge.data / "master.key").read_text() == master
     assert not (elsewhere / "new").exists()
     serves(world)
 
@@ -147,7 +174,9 @@ def test_a_reload_that_leaves_the_sandbox_says_so(world, elsewhere):
 
 def test_a_file_out_of_reach_is_refused_when_it_is_named(own, elsewhere):
     """Not when somebody wants to sign in."""
-    edge = own.edge()
+    edge = own.edge(start=False)
+    (edge.data / "files").mkdir(mode=0o755)
+    edge.start()
     ca = elsewhere / "ca.pem"
     ca.write_text(edge.ca.read_text())
     (elsewhere / "empty.pem").write_text("nothing")
@@ -167,7 +196,7 @@ def test_a_file_out_of_reach_is_refused_when_it_is_named(own, elsewhere):
         done = apply(ca, where)
         assert done.returncode == 1 and f"{key}{ca} is out of the edge's reach" in done.stderr, done.stderr
         assert "sandbox-read" in done.stderr and f"{document}:2:" in done.stderr
-    inside = edge.data / "ours.pem"
+    inside = edge.data / "files/ours.pem"
     for file, why in (("/nowhere.pem", "No such file"), (edge.data, "is no file"), (inside, "has no certificate")):
         inside.write_text("nothing")
         done = apply(file)

@@ -196,7 +196,7 @@ def test_what_is_old_goes(site):
     """Sessions that are long over, and lines of the audit log that nobody is asked for any more."""
     site.signed_in("ann@example.com")
     site.edge.stop()
-    with contextlib.closing(sqlite3.connect(site.edge.data / "adit.db")) as db, db:
+    with contextlib.closing(sqlite3.connect(site.edge.data / "db/adit.db")) as db, db:
         month = 30 * 86400 * 1_000_000
         db.execute("UPDATE audit SET at = at - 14 * ? WHERE id = (SELECT min(id) FROM audit)", [month])
         first = db.execute("SELECT min(id) FROM audit").fetchone()[0]
@@ -206,7 +206,7 @@ def test_what_is_old_goes(site):
     site.edge.wait_connections(4, seconds=60)
 
     def swept():
-        with contextlib.closing(sqlite3.connect(f"file:{site.edge.data}/adit.db?mode=ro", uri=True)) as db:
+        with contextlib.closing(sqlite3.connect(f"file:{site.edge.data}/db/adit.db?mode=ro", uri=True)) as db:
             left = db.execute("SELECT count(*) FROM access_sessions").fetchone()[0]
             return left == sessions - 1 and db.execute("SELECT min(id) FROM audit").fetchone()[0] > first
 

@@ -29,7 +29,7 @@ def talk(edge, version, *args, host=HOST):
 
 
 def ask(edge, sql):
-    with contextlib.closing(sqlite3.connect(f"file:{edge.data}/adit.db?mode=ro", uri=True)) as db:
+    with contextlib.closing(sqlite3.connect(f"file:{edge.data}/db/adit.db?mode=ro", uri=True)) as db:
         return db.execute(sql).fetchone()
 
 

@@ -66,7 +66,7 @@ def staple(edge, authority, *args):
 
 
 def change(edge, sql):
-    with contextlib.closing(sqlite3.connect(edge.data / "adit.db")) as db, db:
+    with contextlib.closing(sqlite3.connect(edge.data / "db/adit.db")) as db, db:
         assert db.execute(sql).rowcount == 1
 
 

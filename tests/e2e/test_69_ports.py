@@ -742,7 +742,7 @@ def test_two_accounts_cannot_have_one_port(place, tmp_path):
     port = place.add("adit", "tcp.example.com")
     other, token = "b" * 32, "a-token-of-another-account"
     digest = token_hash(token)
-    with sqlite3.connect(place.edge.data / "adit.db", timeout=30) as db:
+    with sqlite3.connect(place.edge.data / "db/adit.db", timeout=30) as db:
         columns = [row[1] for row in db.execute("PRAGMA table_info(accounts)")]
         db.execute(f"INSERT INTO accounts ({', '.join(columns)}) SELECT "
                    f"{', '.join('?' if c == 'id' else c for c in columns)} FROM accounts LIMIT 1", (other,))  # fmt: skip

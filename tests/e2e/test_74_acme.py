@@ -152,6 +152,6 @@ def test_a_certificate_of_ones_own(place):
     out = edge.command("tls", "list").stdout
     assert "Pebble" in out and "built-in CA" in out
     # Keys are sealed.
-    for name in ("adit.db", "adit.db-wal"):
+    for name in ("db/adit.db", "db/adit.db-wal"):
         path = edge.data / name
         assert not path.exists() or b"PRIVATE KEY" not in path.read_bytes()

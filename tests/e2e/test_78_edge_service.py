@@ -69,7 +69,7 @@ def test_sysv(machine, tmp_path):
     with pytest.raises(OSError):  # a dead one may wait for whoever reaps here
         os.readlink(f"/proc/{pid}/exe")
     assert machine.files(*FOLDERS) == ["/etc/adit-edge/edge.yml"]
-    assert machine.run("test", "-e", f"{STATE}/adit.db").returncode == 0
+    assert machine.run("test", "-e", f"{STATE}/db/adit.db").returncode == 0
     none = command(machine, "service", "uninstall")
     assert none.returncode == 1 and "not installed" in none.stderr
 

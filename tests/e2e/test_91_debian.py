@@ -116,7 +116,7 @@ def test_from_installation_to_purge(debian):
 
     debian.check("dpkg -r adit adit-edge", 120)
     assert debian.run("pgrep -l adit").stdout == ""
-    assert debian.check("ls /etc/adit /etc/adit-edge /var/lib/adit-edge/adit.db").split()
+    assert debian.check("ls /etc/adit /etc/adit-edge /var/lib/adit-edge/db/adit.db").split()
     debian.check("dpkg -P adit adit-edge", 120)
     after = everything(debian)
     assert sorted(after - before) == [] and sorted(before - after) == []

@@ -58,7 +58,8 @@ static struct store *make_store(void)
 	BUG_IF(!result);
 	json_decref(result);
 	/* It goes on without its names. */
-	static const char *const names[] = { "adit.db", "adit.db-wal", "adit.db-shm", "master.key" };
+	static const char *const names[] = { "db/adit.db", "db/adit.db-wal", "db/adit.db-shm", "db",
+					     "master.key" };
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		snprintf(file, sizeof(file), "%s/%s", dir, names[i]);
 		(void)remove(file);

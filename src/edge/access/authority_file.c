@@ -17,9 +17,8 @@ static int unreadable(const char *path, int why, struct err *err)
 		return err_set(err, E_INVALID, "cannot read %.150s: %s", path, strerror(why));
 	return err_set(
 		err, E_INVALID,
-		"%.150s is out of the edge's reach: make it readable for the edge's user, and put "
-		"it into the state directory or beside edge.yml, or name its folder there as "
-		"sandbox-read and start the edge anew",
+		"%.150s is out of the edge's reach: make it readable for the edge's user, name its "
+		"folder as sandbox-read in edge.yml, and start the edge anew",
 		path);
 }
 

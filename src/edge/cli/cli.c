@@ -273,17 +273,15 @@ struct store *cli_open_store(struct cli *c, struct err *err)
 {
 	struct err why = { 0 };
 	struct store *store = store_open(c->data_dir, false, &why);
-	char *database = mem_printf("%s/adit.db", c->data_dir);
 
 	/* With a database but no key, a new edge is not what is wanted. */
-	if (!store && why.code == E_NOT_FOUND && access(database, F_OK) != 0)
+	if (!store && why.code == E_NOT_FOUND && !store_is_there(c->data_dir))
 		err_set(err, E_NOT_FOUND,
 			"there is no edge in %s; `adit-edge init --data %s --zone ZONE` "
 			"makes one",
 			c->data_dir, c->data_dir);
 	else if (!store)
 		*err = why;
-	mem_free(database);
 	return store;
 }
 

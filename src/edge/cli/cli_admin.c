@@ -309,7 +309,7 @@ static int copy_aside(const char *from, const char *to, struct err *err)
 	return r;
 }
 
-/* Takes what the edge has written in its own folder to where this user wants it, with the master key, which a running
+/* Takes what the edge has written beside its database to where this user wants it, with the master key, which a running
  * edge has not. */
 static int take_backup(const char *written, const char *path, const char *dir, struct err *err)
 {
@@ -328,7 +328,7 @@ static int take_backup(const char *written, const char *path, const char *dir, s
 	return r;
 }
 
-/* An edge that runs as a service may write nowhere but in its folder, and whoever asks may write somewhere else. */
+/* An edge that runs as a service may write nowhere but there, and whoever asks may write somewhere else. */
 int cli_backup(struct cli *c)
 {
 	const char *path = c->words[0];
@@ -342,8 +342,10 @@ int cli_backup(struct cli *c)
 	}
 	random_bytes(number, sizeof(number));
 	char *hex = hex_text((struct bytes){ number, sizeof(number) });
+	char *folder = store_folder(c->data_dir);
 	char *written =
-		mem_printf("%s%s%s/backup-%s", here ? here : "", here ? "/" : "", c->data_dir, hex);
+		mem_printf("%s%s%s/backup-%s", here ? here : "", here ? "/" : "", folder, hex);
+	mem_free(folder);
 	mem_free(here);
 	mem_free(hex);
 	int rc = access(path, F_OK) == 0 ? err_set(&err, E_EXISTS, "%s is there already", path) : 0;

@@ -83,7 +83,7 @@ static int write_program(const char *share, struct err *err)
 		   NULL);
 	manual_section(&m, "FILES");
 	write_item(&m, "DIR/edge.yml", NULL, "settings", NULL, NULL);
-	write_item(&m, "DIR/adit.db", NULL, "the database", NULL, NULL);
+	write_item(&m, "DIR/db/adit.db", NULL, "the database", NULL, NULL);
 	write_item(&m, "DIR/ca.pem", NULL, "the built-in authority's certificate", NULL, NULL);
 	write_item(&m, "DIR/admin.sock", NULL, "where a running edge is asked", NULL, NULL);
 	manual_section(&m, "EXIT STATUS");

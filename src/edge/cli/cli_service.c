@@ -223,15 +223,40 @@ static void give_file(int folder, const char *name, const struct stat *owner)
 	close(fd); /* allowed: a plain file */
 }
 
+static void give_files(DIR *folder, const struct stat *owner)
+{
+	const struct dirent *entry;
+
+	while ((entry = readdir(folder)))
+		give_file(dirfd(folder), entry->d_name, owner);
+}
+
+/* The one folder in it. Nobody else can have put a folder of root's there. */
+static void give_database(int parent, const struct stat *owner)
+{
+	int fd = openat(parent, STORE_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+	struct stat st;
+
+	if (!folder) {
+		if (fd >= 0)
+			close(fd); /* allowed: a plain folder */
+		return;
+	}
+	if (fstat(fd, &st) == 0 && st.st_uid == 0 && fchown(fd, owner->st_uid, owner->st_gid) < 0)
+		fprintf(stderr, NAME ": " STORE_FOLDER " stays root's: %s\n", strerror(errno));
+	give_files(folder, owner);
+	closedir(folder);
+}
+
 void cli_give_state(const char *data_dir)
 {
 	DIR *folder = geteuid() == 0 ? opendir(data_dir) : NULL;
-	const struct dirent *entry;
 	struct stat owner;
 
 	if (folder && fstat(dirfd(folder), &owner) == 0 && owner.st_uid != 0) {
-		while ((entry = readdir(folder)))
-			give_file(dirfd(folder), entry->d_name, &owner);
+		give_files(folder, &owner);
+		give_database(dirfd(folder), &owner);
 	}
 	if (folder)
 		closedir(folder);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "edge/access/countries.h"
 #include "edge/access_log.h"
@@ -15,6 +16,7 @@
 #include "edge/takeover/launcher.h"
 #include "io/address.h"
 #include "store/names.h"
+#include "store/seal.h"
 #include "store/store.h"
 #include "tls/authority.h"
 
@@ -224,8 +226,19 @@ int cli_restore(struct cli *c)
 
 /* --- run ---------------------------------------------------------------------------------------- */
 
+/* Where it cannot be, it is used where it is: an edge of before that hands over has it open. */
+static void move_database(const struct cli *c)
+{
+	struct err err = { 0 };
+
+	if (store_is_there(c->data_dir) && store_move_in(c->data_dir, &err) < 0)
+		log_warn("edge", "the database stays where the master key is for now",
+			 LOG_STR("data", c->data_dir), LOG_STR("error", err.text));
+}
+
 int cli_run(struct cli *c)
 {
+	struct seal_key sealing = { 0 };
 	struct err err = { 0 };
 	struct store *store;
 	int rc = cli_load_config(c, &err);
@@ -236,11 +249,18 @@ int cli_run(struct cli *c)
 	edge_logs_setup(&c->config);
 	c->config.launcher = launcher_start(&err);
 	rc = c->config.launcher ? 0 : err.code;
+	if (rc == 0)
+		move_database(c);
 	if (rc == 0) {
 		store = cli_open_store(c, &err);
 		rc = store ? cli_complete_config(c, store, &err) : err.code;
 		store_close(store);
 	}
+	/* The edge will not reach the master key, and does without it. */
+	if (rc == 0)
+		rc = seal_key_load(c->data_dir, false, &sealing, &err);
+	seal_key_forget_master(&sealing);
+	c->config.sealing = &sealing;
 	/* What other processes are for is theirs before this one is shut in. */
 	if (rc == 0)
 		rc = edge_keys_start(&c->config, &err);
@@ -253,6 +273,7 @@ int cli_run(struct cli *c)
 		status = c->run(&c->config);
 		log_stop();
 	}
+	seal_key_wipe(&sealing);
 	edge_keys_stop();
 	launcher_free(c->config.launcher);
 	return rc < 0 ? cli_fail(&err) : status;

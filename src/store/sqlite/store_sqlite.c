@@ -22,6 +22,8 @@
 /* How long to wait for another process (a command line, a backup) to end its write. Writes take
  * milliseconds; what holds the lock for longer than this hangs. */
 #define BUSY_TIMEOUT_MS 10000
+/* An edge of before that hands over has it open for good, and visitors wait for its successor. */
+#define SETTLE_TIMEOUT_MS 500
 
 struct store_db {
 	sqlite3 *sql;
@@ -330,6 +332,47 @@ static int open_db(const char *dir, bool create, struct store_db **ret, struct e
 	return 0;
 }
 
+/* --- Moving ---------------------------------------------------------------------------------- */
+
+static int on_mode(void *ctx, int count, char **values, char **names)
+{
+	*(bool *)ctx = count > 0 && values[0] && strcmp(values[0], "delete") == 0;
+	return 0;
+}
+
+/* Whoever has a database in WAL mode open has a lock on it, so that leaving this mode fails as long as anybody has.
+ * SQLite writes the journal into the database, syncs that, and removes the journal. */
+static int settle(const char *dir, struct err *err)
+{
+	char *path = mem_printf("%s/%s", dir, FILE_NAME);
+	char *journal = mem_printf("%s-wal", path);
+	sqlite3 *sql = NULL;
+	bool is_left = false;
+	int r = claim_file(path, false, err);
+
+	if (r == 0)
+		r = connect(path, SQLITE_OPEN_READWRITE, &sql, err);
+	if (r == 0) {
+		sqlite3_busy_timeout(sql, SETTLE_TIMEOUT_MS);
+		int64_t found = version_of(sql, err);
+		r = found < 0 ? (int)found : 0;
+	}
+	if (r == 0 &&
+	    sqlite3_exec(sql, "PRAGMA journal_mode = DELETE", on_mode, &is_left, NULL) != SQLITE_OK)
+		r = failed(sql, "leaving WAL", err);
+	if (sql)
+		sqlite3_close(sql);
+	if (r == 0 && (!is_left || access(journal, F_OK) == 0))
+		r = err_set(err, E_BUSY, "%s is open elsewhere", path);
+	if (r == 0)
+		r = file_sync(path, err);
+	if (r == 0)
+		r = file_sync_directory_of(path, err);
+	mem_free(journal);
+	mem_free(path);
+	return r;
+}
+
 /* --- Backup ---------------------------------------------------------------------------------- */
 
 /* One statement outside the cache, with up to one blob or text parameter. */
@@ -468,6 +511,7 @@ const struct store_driver store_sqlite = {
 	.name = "sqlite",
 	.file_name = FILE_NAME,
 	.open = open_db,
+	.settle = settle,
 	.close = close_db,
 	.version = version,
 	.set_version = set_version,

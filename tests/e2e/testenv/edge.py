@@ -1,8 +1,12 @@
 """One adit-edge with a state directory of its own."""
 
+import atexit
 import os
+import pathlib
 import re
+import shutil
 import signal
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -15,12 +19,19 @@ LOCATION = "test"
 LIVE_GAUGES = ("adit_edge_exchanges", "adit_edge_visitor_connections")
 
 
+def state_home():
+    """Apart from what tests write while it runs, all of which it may read."""
+    home = tempfile.mkdtemp(prefix="adit-edge-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return pathlib.Path(home)
+
+
 class Edge:
     """The control host is an address, so that programs find it without a name service."""
 
     def __init__(self, folder, name="edge", control="127.0.0.1", settings=""):
         self.folder, self.name, self.control = folder, name, control
-        self.data = folder / name
+        self.data = state_home() / name
         self.https, self.http, self.tunnel, self.metrics_port = (net.free_port() for _ in range(4))
         out = check([ADIT_EDGE, "init", "--data", self.data, "--zone", ZONE, "--control", control,
                      "--https", f"127.0.0.1:{self.https}"])  # fmt: skip

@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -81,6 +82,19 @@ static int in_a_process(bool writable, int (*fn)(void))
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* One that shuts itself in. */
+static int alone(int (*fn)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(fn());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
 /* Numbered, so that a failure says which line it was. */
 #define WANT(number, condition)        \
 	do {                           \
@@ -124,6 +138,66 @@ static int files_inside(void)
 	(void)snprintf(other, sizeof(other), "%s/moved", outside);
 	fd = open(path, O_CREAT | O_RDWR, 0600);
 	WANT(6, fd >= 0 && rename(path, other) < 0);
+	return 0;
+}
+
+/* The folder `inside` has a secret, a folder that is written, and a file that is named. */
+static int all_but_the_secret(void)
+{
+	char path[128], there[128];
+	struct err err = { 0 };
+	struct sandbox_paths *p = sandbox_paths_new();
+
+	(void)snprintf(path, sizeof(path), "%s/secret", inside);
+	(void)snprintf(there, sizeof(there), "%s/named", inside);
+	WANT(101, close(open(path, O_CREAT | O_WRONLY, 0600)) == 0);
+	WANT(102, close(open(there, O_CREAT | O_WRONLY, 0600)) == 0);
+	sandbox_paths_keep_out(p, path);
+	sandbox_paths_sockets(p, inside);
+	sandbox_paths_read_beside(p, there);
+	(void)snprintf(there, sizeof(there), "%s/db", inside);
+	(void)mkdir(there, 0700);
+	sandbox_paths_write(p, there);
+	int code = sandbox_enter(SANDBOX_REQUIRED, 0, p, &err);
+	sandbox_paths_free(p);
+	if (code < 0)
+		(void)fprintf(stderr, "%s\n", err.text);
+	WANT(100, code == 0);
+	WANT(1, denied(open(path, O_RDONLY)));
+	WANT(2, denied(open(path, O_WRONLY)));
+	(void)snprintf(there, sizeof(there), "/proc/self/root%s/secret", inside);
+	WANT(3, denied(open(there, O_RDONLY)));
+	(void)snprintf(there, sizeof(there), "%s/db/moved", inside);
+	WANT(4, link(path, there) < 0 && rename(path, there) < 0);
+	(void)snprintf(there, sizeof(there), "%s/renamed", inside);
+	WANT(5, rename(path, there) < 0 && open(there, O_CREAT | O_WRONLY, 0600) < 0);
+	WANT(6, symlink(path, there) < 0);
+	WANT(7, open(inside, O_RDONLY | O_DIRECTORY) >= 0);
+	(void)snprintf(there, sizeof(there), "%s/named", inside);
+	WANT(8, open(there, O_RDONLY) >= 0);
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	(void)snprintf(at.sun_path, sizeof(at.sun_path), "%s/sock", inside);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	WANT(9, bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && unlink(at.sun_path) == 0);
+	(void)snprintf(there, sizeof(there), "%s/db/new", inside);
+	WANT(10, open(there, O_CREAT | O_RDWR, 0600) >= 0 && unlink(there) == 0);
+	return 0;
+}
+
+/* Somebody has named the folder. */
+static int the_secret_is_named_away(void)
+{
+	char path[128];
+	struct err err = { 0 };
+	struct sandbox_paths *p = sandbox_paths_new();
+
+	(void)snprintf(path, sizeof(path), "%s/secret", inside);
+	WANT(101, close(open(path, O_CREAT | O_WRONLY, 0600)) == 0);
+	sandbox_paths_keep_out(p, path);
+	sandbox_paths_read(p, folder);
+	int code = sandbox_enter(SANDBOX_REQUIRED, 0, p, &err);
+	sandbox_paths_free(p);
+	WANT(1, code == E_INVALID && strstr(err.text, "was named as a folder in reach"));
 	return 0;
 }
 
@@ -229,6 +303,13 @@ static void test_what_is_to_be_read_is_not_written(void **state)
 	assert_int_equal(in_a_process(false, only_reading), 0);
 }
 
+static void test_one_file_of_a_folder_is_kept_out(void **state)
+{
+	(void)state;
+	assert_int_equal(alone(all_but_the_secret), 0);
+	assert_int_equal(alone(the_secret_is_named_away), 0);
+}
+
 static void test_threads_started_later_are_inside(void **state)
 {
 	(void)state;
@@ -331,6 +412,7 @@ int main(void)
 		cmocka_unit_test(test_files_outside_are_out_of_reach),
 		cmocka_unit_test(test_files_inside_can_be_written),
 		cmocka_unit_test(test_what_is_to_be_read_is_not_written),
+		cmocka_unit_test(test_one_file_of_a_folder_is_kept_out),
 		cmocka_unit_test(test_threads_started_later_are_inside),
 		cmocka_unit_test(test_only_sockets_of_the_internet_and_of_unix),
 		cmocka_unit_test(test_other_processes_are_not_touched),

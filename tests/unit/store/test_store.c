@@ -142,7 +142,7 @@ static enum store_route_change add_route(struct store *s, const struct uuid *zon
 /* Is `needle` anywhere in the database or its journal? */
 static bool is_on_disk(const struct fixture *f, struct bytes needle)
 {
-	static const char *const names[] = { "state/adit.db", "state/adit.db-wal" };
+	static const char *const names[] = { "state/db/adit.db", "state/db/adit.db-wal" };
 	bool found = false;
 
 	for (size_t i = 0; i < ARRAY_LEN(names) && !found; i++) {
@@ -184,8 +184,8 @@ static void without_create_a_missing_store_is_not_found(void **state)
 static void files_are_for_their_owner_only(void **state)
 {
 	struct fixture *f = *state;
-	char *key = path_in(f, "state/master.key"), *db = path_in(f, "state/adit.db");
-	char *wal = path_in(f, "state/adit.db-wal"), *shm = path_in(f, "state/adit.db-shm");
+	char *key = path_in(f, "state/master.key"), *db = path_in(f, "state/db/adit.db");
+	char *wal = path_in(f, "state/db/adit.db-wal"), *shm = path_in(f, "state/db/adit.db-shm");
 
 	assert_int_equal(mode_of(f->state), 0700);
 	assert_int_equal(mode_of(key), 0600);
@@ -212,11 +212,13 @@ static void opening_again_changes_nothing(void **state)
 static void an_init_cut_short_is_finished_by_the_next(void **state)
 {
 	struct fixture *f = *state;
-	char *dir = path_in(f, "half"), *db = path_in(f, "half/adit.db");
+	char *dir = path_in(f, "half"), *db = path_in(f, "half/db/adit.db");
+	char *folder = path_in(f, "half/db");
 	struct err err = { 0 };
 
 	/* Killed after the key and the empty file, before the first schema step. */
 	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(mkdir(folder, 0700), 0);
 	struct seal_key key;
 	assert_int_equal(seal_key_load(dir, true, &key, NULL), 0);
 	assert_int_equal(file_create(db, BYTES_NONE, 0600, NULL), 0);
@@ -226,7 +228,112 @@ static void an_init_cut_short_is_finished_by_the_next(void **state)
 	assert_memory_equal(s->key.master, key.master, sizeof(key.master));
 	store_close(s);
 	mem_free(dir);
+	mem_free(folder);
 	mem_free(db);
+}
+
+/* Where it was before there was a folder for it. */
+static void move_out(struct fixture *f)
+{
+	char *new = path_in(f, "state/db/adit.db"), *old = path_in(f, "state/adit.db");
+
+	f->store = store_close(f->store);
+	assert_int_equal(rename(new, old), 0);
+	mem_free(new);
+	mem_free(old);
+}
+
+static void a_database_of_before_is_used_where_it_is_until_it_is_moved_in(void **state)
+{
+	struct fixture *f = *state;
+	char *new = path_in(f, "state/db/adit.db"), *old = path_in(f, "state/adit.db");
+	char *wal = path_in(f, "state/adit.db-wal"), *folder = path_in(f, "state/db");
+	struct err err = { 0 };
+
+	move_out(f);
+	assert_int_equal(rmdir(folder), 0);
+	f->store = open_ok(f->state, false);
+	assert_int_equal(store_setting_put(f->store, "in", "the journal", false, NULL), 0);
+	assert_int_equal(access(wal, F_OK), 0);
+	assert_true(store_is_there(f->state));
+	/* Somebody has it open. */
+	assert_int_equal(store_move_in(f->state, &err), E_BUSY);
+	assert_int_equal(access(old, F_OK), 0);
+	assert_int_equal(access(new, F_OK), -1);
+	assert_int_equal(store_setting_put(f->store, "and", "written on", false, NULL), 0);
+	f->store = store_close(f->store);
+	assert_int_equal(store_move_in(f->state, &err), 0);
+	assert_int_equal(access(old, F_OK), -1);
+	assert_int_equal(access(wal, F_OK), -1);
+	assert_int_equal(mode_of(folder), 0700);
+	assert_int_equal(mode_of(new), 0600);
+	assert_int_equal(store_move_in(f->state, &err), 0);
+	f->store = open_ok(f->state, false);
+	static const char *const names[] = { "in", "and" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char *value = store_setting_get(f->store, names[i], NULL);
+		assert_non_null(value);
+		mem_free(value);
+	}
+	mem_free(new);
+	mem_free(old);
+	mem_free(wal);
+	mem_free(folder);
+}
+
+static void a_journal_that_a_killed_process_left_moves_with_its_database(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = { 0 };
+	int status;
+
+	move_out(f);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct store *s = store_open(f->state, false, NULL);
+		_exit(s && store_setting_put(s, "kept", "in the journal", false, NULL) == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(store_move_in(f->state, &err), 0);
+	f->store = open_ok(f->state, false);
+	char *value = store_setting_get(f->store, "kept", NULL);
+	assert_string_equal(value, "in the journal");
+	mem_free(value);
+}
+
+static void of_two_databases_none_is_taken(void **state)
+{
+	struct fixture *f = *state;
+	char *old = path_in(f, "state/adit.db");
+	struct err err = { 0 };
+
+	f->store = store_close(f->store);
+	assert_int_equal(file_create(old, BYTES_NONE, 0600, NULL), 0);
+	assert_null(store_open(f->state, true, &err));
+	assert_int_equal(err.code, E_EXISTS);
+	assert_int_equal(store_move_in(f->state, &err), E_EXISTS);
+	assert_non_null(strstr(err.text, "two databases"));
+	mem_free(old);
+}
+
+static void it_opens_with_a_key_that_was_read_before(void **state)
+{
+	struct fixture *f = *state;
+	char *path = path_in(f, "state/master.key");
+	struct seal_key key;
+
+	assert_int_equal(store_setting_put(f->store, "sealed", "value", true, NULL), 0);
+	f->store = store_close(f->store);
+	assert_int_equal(seal_key_load(f->state, false, &key, NULL), 0);
+	seal_key_forget_master(&key);
+	assert_int_equal(unlink(path), 0);
+	f->store = store_open_with(f->state, &key, NULL);
+	assert_non_null(f->store);
+	char *value = store_setting_get(f->store, "sealed", NULL);
+	assert_string_equal(value, "value");
+	mem_free(value);
+	mem_free(path);
 }
 
 static void a_lost_key_is_not_replaced(void **state)
@@ -280,7 +387,7 @@ static void a_key_that_is_open_to_others_or_malformed_is_refused(void **state)
 static void a_database_of_a_newer_program_is_refused(void **state)
 {
 	struct fixture *f = *state;
-	char *db = path_in(f, "state/adit.db");
+	char *db = path_in(f, "state/db/adit.db");
 	struct err err = { 0 };
 
 	f->store = store_close(f->store);
@@ -294,7 +401,7 @@ static void a_database_of_a_newer_program_is_refused(void **state)
 static void a_foreign_database_is_refused(void **state)
 {
 	struct fixture *f = *state;
-	char *db = path_in(f, "state/adit.db");
+	char *db = path_in(f, "state/db/adit.db");
 	struct err err = { 0 };
 
 	f->store = store_close(f->store);
@@ -465,7 +572,7 @@ static void every_write_raises_the_revision_and_failed_ones_do_not(void **state)
 static void old_changes_are_forgotten_but_the_revision_stays(void **state)
 {
 	struct fixture *f = *state;
-	char *db = path_in(f, "state/adit.db");
+	char *db = path_in(f, "state/db/adit.db");
 	int64_t rev = 500000;
 
 	meddle(db, "INSERT INTO changes (rev, at, what) VALUES (500000, 1, 'far')");
@@ -529,7 +636,7 @@ static void sealed_values_are_not_in_the_files(void **state)
 static void a_sealed_value_does_not_open_in_another_place(void **state)
 {
 	struct fixture *f = *state;
-	char *db = path_in(f, "state/adit.db");
+	char *db = path_in(f, "state/db/adit.db");
 	struct err err = { 0 };
 
 	assert_int_equal(store_setting_put(f->store, "one", "1", true, NULL), 0);
@@ -620,7 +727,7 @@ static void names_that_are_no_email_address_are_refused(void **state)
 static void a_link_signs_in_once_and_not_after_its_time(void **state)
 {
 	struct fixture *f = *state;
-	char *db = path_in(f, "state/adit.db");
+	char *db = path_in(f, "state/db/adit.db");
 	struct err err = { 0 };
 
 	assert_int_equal(store_user_add(f->store, "root@example.com", NULL), 0);
@@ -1091,7 +1198,7 @@ static void a_backup_restores_everything(void **state)
 {
 	struct fixture *f = *state;
 	char *backup = path_in(f, "backup"), *dir = path_in(f, "restored");
-	char *db = path_in(f, "restored/adit.db"), *content = mem_alloc(16 << 20);
+	char *db = path_in(f, "restored/db/adit.db"), *content = mem_alloc(16 << 20);
 	uint8_t master[SEAL_KEY_BYTES];
 	struct store_tunnel t = { 0 };
 	char account[33], other[33];
@@ -1140,7 +1247,11 @@ static void a_backup_without_the_master_key_is_made_whole_by_who_has_it(void **s
 	char *backup = path_in(f, "partial.db"), *dir = path_in(f, "from-partial");
 	struct err err = { 0 };
 
-	store_forget_master(f->store);
+	f->store = store_close(f->store);
+	struct seal_key key;
+	assert_int_equal(seal_key_load(f->state, false, &key, NULL), 0);
+	seal_key_forget_master(&key);
+	f->store = store_open_with(f->state, &key, NULL);
 	assert_int_equal(store_backup(f->store, backup, NULL), 0);
 	assert_int_equal(store_restore(backup, dir, &err), E_INVALID);
 	assert_int_equal(store_backup_complete(backup, f->state, NULL), 0);
@@ -1158,7 +1269,7 @@ static void what_is_not_a_backup_is_not_restored(void **state)
 {
 	struct fixture *f = *state;
 	char *dir = path_in(f, "restored"), *missing = path_in(f, "missing");
-	char *text = path_in(f, "text"), *db = path_in(f, "state/adit.db");
+	char *text = path_in(f, "text"), *db = path_in(f, "state/db/adit.db");
 	struct err err = { 0 };
 
 	assert_int_equal(store_restore(missing, dir, &err), E_NOT_FOUND);
@@ -1200,7 +1311,7 @@ static void a_backup_may_run_beside_writers(void **state)
 static void rows_that_adit_did_not_write_are_an_error(void **state)
 {
 	struct fixture *f = *state;
-	char *db = path_in(f, "state/adit.db");
+	char *db = path_in(f, "state/db/adit.db");
 	struct store_zone *zones = NULL;
 	size_t count = 0;
 	struct err err = { 0 };
@@ -1235,6 +1346,10 @@ int main(void)
 		TEST(files_are_for_their_owner_only),
 		TEST(opening_again_changes_nothing),
 		TEST(an_init_cut_short_is_finished_by_the_next),
+		TEST(a_database_of_before_is_used_where_it_is_until_it_is_moved_in),
+		TEST(a_journal_that_a_killed_process_left_moves_with_its_database),
+		TEST(of_two_databases_none_is_taken),
+		TEST(it_opens_with_a_key_that_was_read_before),
 		TEST(a_lost_key_is_not_replaced),
 		TEST(a_wrong_key_is_refused),
 		TEST(a_key_that_is_open_to_others_or_malformed_is_refused),

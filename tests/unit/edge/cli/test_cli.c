@@ -354,7 +354,7 @@ static void data_directory_comes_from_the_environment(void **state)
 	assert_int_equal(setenv("ADIT_EDGE_DATA", in_dir("env"), 1), 0);
 	assert_int_equal(edge("init --zone example.com", NULL), 0);
 	assert_int_equal(unsetenv("ADIT_EDGE_DATA"), 0);
-	assert_int_equal(mode_of("env/adit.db"), 0600);
+	assert_int_equal(mode_of("env/db/adit.db"), 0600);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
