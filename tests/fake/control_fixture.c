@@ -127,7 +127,7 @@ struct answer *control_fixture_send(struct control_fixture *f, const char *metho
 	arena_init(&r->arena);
 	r->head.method = arena_copy(&r->arena, bytes_str(method));
 	r->head.scheme = BYTES_LIT("https");
-	r->head.authority = BYTES_LIT("adit.example.com:8443");
+	r->head.authority = bytes_str(f->authority ? f->authority : "adit.example.com:8443");
 	r->head.path = arena_copy(&r->arena, bytes_str(target));
 	r->body = arena_copy(&r->arena, body);
 	r->client_ip = BYTES_LIT("192.0.2.7");

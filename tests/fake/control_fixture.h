@@ -19,6 +19,7 @@ struct control_fixture {
 	char *token;       /* of that zone */
 	char *connections; /* JSON the hook hands out; NULL: none */
 	size_t connection_count;
+	const char *authority; /* what requests go to; NULL: the control host */
 	/* what the hooks saw */
 	int changed, disconnected;
 	bool disconnected_one;

@@ -1,8 +1,8 @@
 /* The control plane on requests of any shape, over a real store in a temporary directory.
  *
  * Input: "METHOD TARGET WHO\n", header lines, an empty line, the body. WHO is t (the account's token),
- * a (the administrator) or anything else (a stranger). In the target @A, @Z and @T stand for the
- * account, zone and tunnel that exist.
+ * a (the administrator) or anything else (a stranger); p is a stranger who asks the host of an application that Access
+ * guards. In the target @A, @Z and @T stand for the account, zone and tunnel that exist.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -11,6 +11,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "edge/access/document.h"
+#include "edge/access/document_yaml.h"
 #include "fake/control_fixture.h"
 
 /* A fresh store before it grows so large that lists become slow. */
@@ -25,6 +27,26 @@ static unsigned runs;
 static void close_store(void)
 {
 	control_fixture_close(&fixture);
+}
+
+static void guard_application(void)
+{
+	static const char text[] =
+		"organization: {name: Home, auth_domain: adit.example.com}\n"
+		"identity_providers: [{name: Codes, type: onetimepin}, {name: Here, type: password}]\n"
+		"policies: [{name: All, decision: allow, include: [everyone]}]\n"
+		"applications: [{name: Photos, domain: photos.example.com, policies: [All]}]\n";
+	struct yaml_doc *doc = yaml_parse(bytes_str(text), "access.yml", NULL);
+	json_t *document = doc ? access_document_read(doc, NULL) : NULL, *done = NULL;
+
+	if (document)
+		done = access_document_apply(fixture.store, document, &(struct access_apply){ 0 },
+					     NULL);
+	if (!done)
+		abort();
+	json_decref(done);
+	json_decref(document);
+	yaml_free(doc);
 }
 
 static void fresh_store(void)
@@ -44,6 +66,7 @@ static void fresh_store(void)
 				&tunnel, NULL) < 0)
 		abort();
 	uuid_text(&tunnel.id, tunnel_id);
+	guard_application();
 	store_tunnel_done(&tunnel);
 }
 
@@ -102,6 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < count; i++)
 		fields[i] = owned[i];
 
+	fixture.authority = bytes_eq(who, BYTES_LIT("p")) ? "photos.example.com:8443" : NULL;
 	char *method_text = mem_strndup(method), *path = target_text(target);
 	struct answer *a = control_fixture_send(&fixture, method_text, path, fields, rest,
 						bytes_eq(who, BYTES_LIT("a")));

@@ -1,9 +1,11 @@
 /* Any packet over either transport, to a signed zone. An answer is one that the library can read, keeps to its
- * limit, and can be truncated. */
+ * limit, and can be truncated. The asker may have whole zones by address or, with the second bit of the first byte, by
+ * key alone. */
 #include <ldns/ldns.h>
 
 #include "base/check.h"
 #include "edge/dns/answer.h"
+#include "edge/dns/transfer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -68,6 +70,26 @@ static struct dns_service *serve(void)
 	return &service;
 }
 
+static const struct dns_tsig_key key = { "transfer.example.com", "hmac-sha256.", "c2VjcmV0" };
+
+static void transfer(const struct dns_zones *zones, const struct dns_query *q, bool by_key)
+{
+	static uint8_t out[DNS_MESSAGE_BYTES];
+	struct dns_secondary secondary = { .has_network = true, .key = by_key ? &key : NULL };
+	const struct dns_transfers allowed = { &key, 1, &secondary, 1 };
+	ldns_pkt *p;
+	size_t len;
+
+	BUG_IF(!network_parse(BYTES_LIT("198.51.100.0/24"), &secondary.network));
+	struct dns_transfer *t = dns_transfer_new(zones, &allowed, q, out, &len);
+	BUG_IF(!t && len < 12);
+	while (t && dns_transfer_next(t, out, &len)) {
+		BUG_IF(ldns_wire2pkt(&p, out, len) != LDNS_STATUS_OK);
+		ldns_pkt_free(p);
+	}
+	dns_transfer_free(t);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct dns_service *service;
@@ -83,9 +105,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	const struct dns_query q = { bytes_of(data + 1, size - 1), &from, data[0] & 1,
 				     clock_wall_now() };
-	if (dns_answer(service, &q, out, &len, &outcome) != DNS_ANSWER)
+	enum dns_action action = dns_answer(service, &q, out, &len, &outcome);
+	if (action == DNS_TRANSFER)
+		transfer(service->zones, &q, data[0] & 2);
+	if (action != DNS_ANSWER)
 		return 0;
-	BUG_IF(!q.is_stream && len > DNS_UDP_BYTES);
+	if (outcome.is_signed)
+		dns_tsig_answer(q.packet, &key, 1, q.now, out, &len, sizeof(out));
+	BUG_IF(!q.is_stream && !outcome.is_signed && len > DNS_UDP_BYTES);
 	BUG_IF(ldns_wire2pkt(&p, out, len) != LDNS_STATUS_OK);
 	ldns_pkt_free(p);
 	dns_truncate(out, &len);
