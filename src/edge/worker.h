@@ -35,7 +35,7 @@ struct worker_limits {
 	int64_t handshake_ms, head_ms, keepalive_ms, body_ms;
 	const struct network *balancers; /* borrowed; whose connections begin with a PROXY header */
 	size_t balancer_count;
-	uint32_t body_rate; /* of http/h1_server.h, as the next */
+	uint32_t body_rate; /* of http/server.h, as the next */
 	int64_t pace_ms;
 };
 

@@ -22,7 +22,7 @@ static void note_refusal(struct h1_server *h, int status, const char *detail)
 {
 	struct exchange *x = h->x;
 
-	if (!x && !h->options.on_refused)
+	if (!x && !h->base.options.on_refused)
 		return;
 	if (!x)
 		x = exchange_new(h->stream->loop, NULL, NULL);
@@ -30,9 +30,9 @@ static void note_refusal(struct h1_server *h, int status, const char *detail)
 			head_reason(status), "%s", detail);
 	if (h->x)
 		return;
-	x->chain = h->options.chain;
-	x->is_tls = h->options.is_tls;
-	h->options.on_refused(h->options.ctx, x);
+	x->chain = h->base.options.chain;
+	x->is_tls = h->base.options.is_tls;
+	h->base.options.on_refused(h->base.options.ctx, x);
 	exchange_release_producer(x);
 }
 

@@ -19,7 +19,7 @@ struct h1_listener {
 struct connection {
 	struct list node;
 	struct h1_listener *owner;
-	struct h1_server *server;
+	struct http_server *server;
 };
 
 static void free_if_done(struct h1_listener *l)
@@ -49,7 +49,7 @@ static void on_accept(void *ctx, int fd, const struct address *peer)
 		return;
 	}
 	struct connection *c = mem_alloc(sizeof(*c));
-	const struct h1_server_options options = {
+	const struct http_server_options options = {
 		.chain = l->chain,
 		.scheme = BYTES_LIT("http"),
 		.ctx = c,
@@ -78,7 +78,7 @@ void h1_listener_leave(struct h1_listener *l)
 {
 	l->listener = listener_free(l->listener);
 	LIST_FOR_EACH(node, &l->connections)
-		h1_server_leave(LIST_ENTRY(node, struct connection, node)->server);
+		http_server_leave(LIST_ENTRY(node, struct connection, node)->server);
 }
 
 struct h1_listener *h1_listener_close(struct h1_listener *l)
@@ -88,7 +88,7 @@ struct h1_listener *h1_listener_close(struct h1_listener *l)
 	l->listener = listener_free(l->listener);
 	l->is_closing = true;
 	LIST_FOR_EACH(node, &l->connections)
-		h1_server_close(LIST_ENTRY(node, struct connection, node)->server);
+		http_server_close(LIST_ENTRY(node, struct connection, node)->server);
 	free_if_done(l);
 	return NULL;
 }

@@ -151,12 +151,12 @@ static void begin_body(struct h1_server *h)
 
 static int64_t look_ms(const struct h1_server *h)
 {
-	return h->options.pace_ms / PACE_LOOKS;
+	return h->base.options.pace_ms / PACE_LOOKS;
 }
 
 static void set_exchange_timer(struct h1_server *h, int64_t left_ms)
 {
-	if (h->options.body_rate && look_ms(h) < left_ms)
+	if (h->base.options.body_rate && look_ms(h) < left_ms)
 		left_ms = look_ms(h);
 	timer_set(&h->timer, left_ms);
 }
@@ -173,8 +173,8 @@ static void start_request(struct h1_server *h, struct bytes head, bool body_foll
 		refuse(h, ret, head, &err);
 		return;
 	}
-	x->request.scheme = h->options.scheme;
-	x->is_tls = h->options.is_tls;
+	x->request.scheme = h->base.options.scheme;
+	x->is_tls = h->base.options.is_tls;
 	x->host = head_host(x->request.authority, &x->arena);
 	head_strip_hop_by_hop(&x->request);
 	fields_remove(&x->request.fields, HEAD_EXPECT);
@@ -185,11 +185,11 @@ static void start_request(struct h1_server *h, struct bytes head, bool body_foll
 	h->response_left = 0;
 	h->active_at = h->looked_at = loop_now(loop);
 	h->upload = h->download = (struct pace){ 0 };
-	set_exchange_timer(h, h->options.body_ms);
+	set_exchange_timer(h, h->base.options.body_ms);
 	begin_body(h);
-	if (h->options.on_exchange)
-		h->options.on_exchange(h->options.ctx, x);
-	exchange_start(x, h->options.chain);
+	if (h->base.options.on_exchange)
+		h->base.options.on_exchange(h->base.options.ctx, x);
+	exchange_start(x, h->base.options.chain);
 	if (body_follows)
 		h->sent_continue = true; /* did not wait for it */
 	else if (!h->sent_continue && !x->relays_continue && !x->has_head && !x->has_failed &&
@@ -201,7 +201,7 @@ static void next_request(struct h1_server *h)
 {
 	h->phase = H1_IDLE;
 	h->skipped_line = false;
-	timer_set(&h->timer, h->options.idle_ms);
+	timer_set(&h->timer, h->base.options.idle_ms);
 }
 
 /* Takes a head off the front, when it is there. */
@@ -226,7 +226,7 @@ static struct bytes eat_head(struct h1_server *h, struct bytes data)
 	if (len == 0) {
 		if (h->phase == H1_IDLE) {
 			h->phase = H1_HEAD;
-			timer_set(&h->timer, h->options.head_ms);
+			timer_set(&h->timer, h->base.options.head_ms);
 		}
 		return data;
 	}
@@ -562,7 +562,7 @@ void h1_server_finish(struct h1_server *h)
 		next_request(h);
 	} else {
 		h->phase = H1_DISCARD;
-		timer_set(&h->timer, h->options.head_ms);
+		timer_set(&h->timer, h->base.options.head_ms);
 	}
 	/* What came ahead is looked at on its own, not inside the event that ended this one. */
 	if (h->input.len)
@@ -581,8 +581,8 @@ static void on_deferred(struct deferred *d)
 		read_on(h);
 		return;
 	}
-	if (h->options.on_closed)
-		h->options.on_closed(h->options.ctx, h->why);
+	if (h->base.options.on_closed)
+		h->base.options.on_closed(h->base.options.ctx, h->why);
 	buf_done(&h->input);
 	h1_chunked_done(&h->chunked);
 	mem_free(h->why);
@@ -594,11 +594,11 @@ static void on_deferred(struct deferred *d)
 static bool is_too_slow(struct h1_server *h)
 {
 	usec now = loop_now(h->timer.loop), passed = now - h->looked_at;
-	uint64_t least = h->options.body_rate * (uint64_t)passed / USEC_PER_SEC, delivered = 0;
+	uint64_t least = h->base.options.body_rate * (uint64_t)passed / USEC_PER_SEC, delivered = 0;
 	struct err err;
 
 	/* Raw bytes have a pace of their own. */
-	if (!h->options.body_rate || h->is_raw || passed < look_ms(h) * USEC_PER_MSEC)
+	if (!h->base.options.body_rate || h->is_raw || passed < look_ms(h) * USEC_PER_MSEC)
 		return false;
 	h->looked_at = now;
 	bool waits_for_body = h->answer == H1_ANSWER_NONE && h->sent_continue && !h->request_done &&
@@ -624,7 +624,7 @@ static void on_exchange_idle(struct h1_server *h)
 {
 	int64_t idle_ms = (loop_now(h->timer.loop) - h->active_at) / USEC_PER_MSEC;
 	bool is_open_raw = h->is_raw && h->answer == H1_ANSWER_BODY && !h->request_done;
-	int64_t limit_ms = is_open_raw ? h->options.raw_ms : h->options.body_ms;
+	int64_t limit_ms = is_open_raw ? h->base.options.raw_ms : h->base.options.body_ms;
 	struct err err;
 
 	if (is_too_slow(h))
@@ -632,7 +632,8 @@ static void on_exchange_idle(struct h1_server *h)
 	if (idle_ms < limit_ms) {
 		/* Not longer than the shorter limit: one side may end meanwhile. */
 		int64_t left_ms = limit_ms - idle_ms;
-		set_exchange_timer(h, left_ms < h->options.body_ms ? left_ms : h->options.body_ms);
+		set_exchange_timer(h, left_ms < h->base.options.body_ms ? left_ms
+									: h->base.options.body_ms);
 		return;
 	}
 	err_set(&err, E_TIMEOUT, "nothing moved for %lld ms", (long long)idle_ms);
@@ -668,44 +669,23 @@ static void on_timer(struct timer *t)
 	}
 }
 
-struct h1_server *h1_server_new(struct byte_stream *stream, const struct h1_server_options *options)
+static struct h1_server *h1_server_of(struct http_server *s)
 {
-	struct h1_server *h = mem_alloc(sizeof(*h));
+	struct h1_server *h = CONTAINER_OF(s, struct h1_server, base);
 
-	h->magic = H1_SERVER_MAGIC;
-	h->phase = H1_IDLE;
-	h->stream = stream;
-	h->options = *options;
-	if (h->options.head_ms == 0)
-		h->options.head_ms = LIMIT_REQUEST_HEAD_MS;
-	if (h->options.idle_ms == 0)
-		h->options.idle_ms = LIMIT_KEEPALIVE_IDLE_MS;
-	if (h->options.body_ms == 0)
-		h->options.body_ms = LIMIT_BODY_IDLE_MS;
-	if (h->options.raw_ms == 0)
-		h->options.raw_ms = LIMIT_RAW_IDLE_MS;
-	if (h->options.pace_ms == 0)
-		h->options.pace_ms = LIMIT_PACE_MS;
-	buf_init(&h->input, INPUT_BYTES);
-	deferred_init(&h->deferred, on_deferred);
-	timer_init(&h->timer, stream->loop, on_timer);
-	/* Who connects has something to say. */
-	timer_set(&h->timer, h->options.head_ms);
-	byte_stream_set_events(stream, &stream_events, h);
-	/* Bytes may have come together with the end of a TLS handshake. */
-	byte_stream_want_read(stream);
+	CHECK(h, H1_SERVER_MAGIC);
 	return h;
 }
 
-void h1_server_leave(struct h1_server *h)
+static void leave(struct http_server *s)
 {
-	CHECK(h, H1_SERVER_MAGIC);
-	h->is_leaving = true;
+	h1_server_of(s)->is_leaving = true;
 }
 
-void h1_server_drain(struct h1_server *h)
+static void drain(struct http_server *s)
 {
-	CHECK(h, H1_SERVER_MAGIC);
+	struct h1_server *h = h1_server_of(s);
+
 	if (h->phase == H1_CLOSED)
 		return;
 	h->is_draining = true;
@@ -713,8 +693,28 @@ void h1_server_drain(struct h1_server *h)
 		h1_server_end(h, NULL);
 }
 
-void h1_server_close(struct h1_server *h)
+static void close_now(struct http_server *s)
 {
-	CHECK(h, H1_SERVER_MAGIC);
-	h1_server_end(h, NULL);
+	h1_server_end(h1_server_of(s), NULL);
+}
+
+struct http_server *h1_server_new(struct byte_stream *stream,
+				  const struct http_server_options *options)
+{
+	static const struct http_server_ops ops = { "h1", drain, leave, close_now };
+	struct h1_server *h = mem_alloc(sizeof(*h));
+
+	http_server_init(&h->base, &ops, options);
+	h->magic = H1_SERVER_MAGIC;
+	h->phase = H1_IDLE;
+	h->stream = stream;
+	buf_init(&h->input, INPUT_BYTES);
+	deferred_init(&h->deferred, on_deferred);
+	timer_init(&h->timer, stream->loop, on_timer);
+	/* Who connects has something to say. */
+	timer_set(&h->timer, h->base.options.head_ms);
+	byte_stream_set_events(stream, &stream_events, h);
+	/* Bytes may have come together with the end of a TLS handshake. */
+	byte_stream_want_read(stream);
+	return &h->base;
 }

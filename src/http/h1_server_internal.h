@@ -5,6 +5,7 @@
 #include "http/h1.h"
 #include "http/h1_server.h"
 #include "http/pace.h"
+#include "http/server_internal.h"
 
 #define H1_SERVER_MAGIC 0x68317376
 
@@ -24,11 +25,11 @@ enum h1_answer {
 };
 
 struct h1_server {
+	struct http_server base;
 	uint32_t magic;
 	enum h1_phase phase;
 	struct byte_stream *stream; /* owned; NULL once closed */
-	struct h1_server_options options;
-	struct exchange *x; /* produced here; NULL outside H1_EXCHANGE */
+	struct exchange *x;         /* produced here; NULL outside H1_EXCHANGE */
 	struct timer timer;
 	struct deferred deferred; /* `input` is to be looked at, or on_closed() is due */
 	struct pace upload, download;

@@ -1,6 +1,6 @@
 /* HTTP/3 (RFC 9114) of a server on a QUIC connection: nghttp3 wrapped.
  *
- * The calls and events are those of h2_session.h, for h3_server.c to be the twin of h2_server.c. Events never arrive
+ * The calls and events are those of h2_session.h, for mux_server.h to stand on either. Events never arrive
  * inside a call. A request's body counts against its stream's QUIC window until it is consumed; a response's bytes are
  * taken as far as QUIC has room for them. Priorities are nghttp3's (RFC 9218). One loop.
  */

@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct loop *loop;
 	struct byte_stream *stream, *visitor;
-	struct h1_server_options options = { .chain = &chain,
+	struct http_server_options options = { .chain = &chain,
 					     .scheme = BYTES_LIT("http"),
 					     .on_closed = on_closed };
 	struct buf got;
@@ -109,7 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_init(&got, 1 << 24);
 	size_t step = (size_t)data[0] * 8 + 1;
 	memory_stream_pair(loop, data[1] & 1 ? 300 : 1 << 16, &stream, &visitor);
-	struct h1_server *h = h1_server_new(stream, &options);
+	struct http_server *h = h1_server_new(stream, &options);
 	struct bytes rest = bytes_of(data + 2, size - 2);
 	for (int stuck = 0; rest.len && stuck < 3 && !has_closed;) {
 		size_t taken = byte_stream_write(visitor, bytes_first(rest, step));
@@ -120,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			read_all(visitor, &got);
 	}
 	if (!has_closed && data[1] & 4)
-		h1_server_drain(h);
+		http_server_drain(h);
 	if (data[1] & 8)
 		byte_stream_shutdown(visitor);
 	/* Everything that was held back by the narrow stream comes out. */

@@ -22,9 +22,8 @@
 struct visitor {
 	struct list node; /* in server->tls_visitors */
 	struct server *server;
-	struct tls_handshake *handshake; /* one of the three */
-	struct h1_server *h1;
-	struct h2_server *h2;
+	struct tls_handshake *handshake; /* one of the two */
+	struct http_server *http;
 	char *host; /* owned: the name that the edge has read, and no other may be asked for */
 	char *client_ip;
 	char id[EXCHANGE_ID_SIZE]; /* of the connection, as the edge logs it */
@@ -144,7 +143,7 @@ static void on_exchange(void *ctx, struct exchange *x)
 	x->listener = v;
 	x->conn_index = v->conn_index;
 	x->client_ip = arena_copy(&x->arena, bytes_str(v->client_ip));
-	x->protocol = v->h2 ? "h2" : "h1";
+	x->protocol = http_server_protocol(v->http);
 	(void)snprintf(x->id, sizeof(x->id), "%.16s%08x", v->id, counter++);
 	metric_add(&connector_metrics.total_requests, 1);
 	access_log_begin(x);
@@ -180,28 +179,17 @@ static void on_tls(void *ctx, struct byte_stream *stream, const struct err *err)
 		visitor_free(v);
 		return;
 	}
-	if (bytes_eq(tls_alpn(stream), BYTES_LIT("h2"))) {
-		const struct h2_server_options options = {
-			.chain = &s->tls_chain,
-			.scheme = BYTES_LIT("https"),
-			.is_tls = true,
-			.ctx = v,
-			.on_exchange = on_exchange,
-			.on_closed = on_closed,
-		};
-		v->h2 = h2_server_new(stream, &options);
-	} else {
-		const struct h1_server_options options = {
-			.chain = &s->tls_chain,
-			.scheme = BYTES_LIT("https"),
-			.is_tls = true,
-			.ctx = v,
-			.on_exchange = on_exchange,
-			.on_refused = on_exchange,
-			.on_closed = on_closed,
-		};
-		v->h1 = h1_server_new(stream, &options);
-	}
+	const struct http_server_options options = {
+		.chain = &s->tls_chain,
+		.scheme = BYTES_LIT("https"),
+		.is_tls = true,
+		.ctx = v,
+		.on_exchange = on_exchange,
+		.on_refused = on_exchange,
+		.on_closed = on_closed,
+	};
+	v->http = bytes_eq(tls_alpn(stream), BYTES_LIT("h2")) ? h2_server_new(stream, &options)
+							      : h1_server_new(stream, &options);
 	if (s->is_draining)
 		serve_tls_drain(s);
 }
@@ -253,10 +241,8 @@ void serve_tls_drain(struct server *s)
 {
 	LIST_FOR_EACH(node, &s->tls_visitors) {
 		struct visitor *v = LIST_ENTRY(node, struct visitor, node);
-		if (v->h1)
-			h1_server_drain(v->h1);
-		else if (v->h2)
-			h2_server_drain(v->h2);
+		if (v->http)
+			http_server_drain(v->http);
 	}
 }
 
@@ -269,10 +255,8 @@ void serve_tls_close_all(struct server *s)
 		if (v->handshake) {
 			tls_handshake_cancel(v->handshake);
 			visitor_free(v);
-		} else if (v->h1) {
-			h1_server_close(v->h1);
 		} else {
-			h2_server_close(v->h2);
+			http_server_close(v->http);
 		}
 	}
 }

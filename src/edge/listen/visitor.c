@@ -61,12 +61,9 @@ struct metric metric_requests_by_protocol[4] = {
 struct visitor {
 	struct list node; /* in worker->visitors_open */
 	struct worker *worker;
-	struct h1_server *h1; /* one of the three */
-	struct h2_server *h2;
-	struct h3_server *h3;
+	struct http_server *server;
 	struct allowance *allowance; /* owned */
-	bool is_h3;
-	unsigned refusals; /* of its requests, one after the other */
+	unsigned refusals;           /* of its requests, one after the other */
 	/* Of its TLS stream, and borrowed from it; NULL: none. */
 	const struct tls_policy *policy;
 	const struct tls_peer *peer;
@@ -109,12 +106,7 @@ static void on_refusal(struct visitor *v)
 {
 	if (++v->refusals != LIMIT_VISITOR_REFUSALS)
 		return;
-	if (v->h3)
-		h3_server_drain(v->h3);
-	else if (v->h2)
-		h2_server_drain(v->h2);
-	else
-		h1_server_drain(v->h1);
+	http_server_drain(v->server);
 }
 
 static void ask_permit(struct visitor *v, struct exchange *x)
@@ -152,10 +144,11 @@ static void on_exchange(void *ctx, struct exchange *x)
 	struct visitor *v = ctx;
 
 	x->client_ip = arena_copy(&x->arena, bytes_str(v->ip));
-	x->protocol = v->is_h3 ? "h3" : v->h2 ? "h2" : "h1";
-	if (!v->is_h3)
+	x->protocol = http_server_protocol(v->server);
+	unsigned version = (unsigned)(x->protocol[1] - '0');
+	if (version < 3)
 		x->alt_svc = v->worker->alt_svc;
-	metric_add(&metric_requests_by_protocol[v->is_h3 ? 3 : v->h2 ? 2 : 1], 1);
+	metric_add(&metric_requests_by_protocol[version], 1);
 	x->tls_policy = v->policy;
 	x->tls_peer = v->peer;
 	visitor_request_id(x->id);
@@ -194,47 +187,6 @@ static struct visitor *visitor_new(struct worker *w, const struct address *peer,
 	return v;
 }
 
-static void serve_h1(struct visitor *v, struct byte_stream *stream,
-		     const struct handler_chain *chain, bool is_tls)
-{
-	const struct h1_server_options options = {
-		.chain = chain,
-		.scheme = is_tls ? BYTES_LIT("https") : BYTES_LIT("http"),
-		.is_tls = is_tls,
-		.ctx = v,
-		.on_exchange = on_exchange,
-		.on_refused = on_exchange,
-		.on_closed = on_closed,
-		.head_ms = v->worker->limits.head_ms,
-		.idle_ms = v->worker->limits.keepalive_ms,
-		.body_ms = v->worker->limits.body_ms,
-		.body_rate = v->worker->limits.body_rate,
-		.pace_ms = v->worker->limits.pace_ms,
-	};
-
-	v->h1 = h1_server_new(stream, &options);
-}
-
-static void serve_h2(struct visitor *v, struct byte_stream *stream,
-		     const struct handler_chain *chain)
-{
-	const struct h2_server_options options = {
-		.chain = chain,
-		.scheme = BYTES_LIT("https"),
-		.is_tls = true,
-		.ctx = v,
-		.on_exchange = on_exchange,
-		.on_closed = on_closed,
-		.head_ms = v->worker->limits.head_ms,
-		.idle_ms = v->worker->limits.keepalive_ms,
-		.body_ms = v->worker->limits.body_ms,
-		.body_rate = v->worker->limits.body_rate,
-		.pace_ms = v->worker->limits.pace_ms,
-	};
-
-	v->h2 = h2_server_new(stream, &options);
-}
-
 static void on_moved(void *ctx, const struct address *peer)
 {
 	struct visitor *v = ctx;
@@ -243,37 +195,26 @@ static void on_moved(void *ctx, const struct address *peer)
 	address_ip_text(peer, v->ip);
 }
 
-static void serve_h3(struct visitor *v, struct quic_conn *c)
+static struct http_server_options options_of(struct visitor *v, const struct handler_chain *chain,
+					     bool is_tls)
 {
-	const struct h3_server_options options = {
-		.chain = &v->worker->visitors,
-		.scheme = BYTES_LIT("https"),
-		.is_tls = true,
+	const struct worker_limits *limits = &v->worker->limits;
+
+	return (struct http_server_options){
+		.chain = chain,
+		.scheme = is_tls ? BYTES_LIT("https") : BYTES_LIT("http"),
+		.is_tls = is_tls,
 		.ctx = v,
 		.on_exchange = on_exchange,
-		.on_closed = on_closed,
+		.on_refused = on_exchange,
 		.on_moved = on_moved,
-		.head_ms = v->worker->limits.head_ms,
-		.idle_ms = v->worker->limits.keepalive_ms,
-		.body_ms = v->worker->limits.body_ms,
-		.body_rate = v->worker->limits.body_rate,
-		.pace_ms = v->worker->limits.pace_ms,
+		.on_closed = on_closed,
+		.head_ms = limits->head_ms,
+		.idle_ms = limits->keepalive_ms,
+		.body_ms = limits->body_ms,
+		.body_rate = limits->body_rate,
+		.pace_ms = limits->pace_ms,
 	};
-
-	v->is_h3 = true;
-	v->policy = quic_conn_policy(c);
-	v->peer = quic_conn_certificate(c);
-	v->h3 = h3_server_new(c, &options);
-}
-
-static void leave(struct visitor *v)
-{
-	if (v->h3)
-		h3_server_drain(v->h3);
-	else if (v->h2)
-		h2_server_drain(v->h2);
-	else
-		h1_server_leave(v->h1);
 }
 
 static void on_tls(struct worker *w, struct byte_stream *stream, struct allowance *allowance,
@@ -297,12 +238,11 @@ static void on_tls(struct worker *w, struct byte_stream *stream, struct allowanc
 	struct visitor *v = visitor_new(w, stream->peer, allowance);
 	v->policy = tls_policy(stream);
 	v->peer = tls_peer(stream);
-	if (bytes_eq(tls_alpn(stream), BYTES_LIT("h2")))
-		serve_h2(v, stream, &w->visitors);
-	else
-		serve_h1(v, stream, &w->visitors, true);
+	const struct http_server_options options = options_of(v, &w->visitors, true);
+	v->server = bytes_eq(tls_alpn(stream), BYTES_LIT("h2")) ? h2_server_new(stream, &options)
+								: h1_server_new(stream, &options);
 	if (w->is_taken_over)
-		leave(v);
+		http_server_leave(v->server);
 }
 
 /* As early and as cheap as can be: before TLS, and without a word. */
@@ -319,9 +259,10 @@ static void serve_plain(struct worker *w, struct byte_stream *stream, struct all
 {
 	struct visitor *v = visitor_new(w, stream->peer, allowance);
 
-	serve_h1(v, stream, &w->redirect, false);
+	const struct http_server_options options = options_of(v, &w->redirect, false);
+	v->server = h1_server_new(stream, &options);
 	if (w->is_taken_over)
-		leave(v);
+		http_server_leave(v->server);
 }
 
 static void on_peeked(struct worker *w, struct byte_stream *stream, struct allowance *allowance,
@@ -398,39 +339,28 @@ void visitor_accept_h3(struct worker *w, struct quic_conn *c)
 		return;
 	}
 	struct visitor *v = visitor_new(w, quic_conn_peer(c), allowance);
-	serve_h3(v, c);
+	v->policy = quic_conn_policy(c);
+	v->peer = quic_conn_certificate(c);
+	const struct http_server_options options = options_of(v, &w->visitors, true);
+	v->server = h3_server_new(c, &options);
 	if (w->is_taken_over || w->is_draining)
-		leave(v);
+		http_server_leave(v->server);
 }
 
 void visitor_leave_all(struct worker *w)
 {
 	LIST_FOR_EACH(node, &w->visitors_open)
-		leave(LIST_ENTRY(node, struct visitor, node));
+		http_server_leave(LIST_ENTRY(node, struct visitor, node)->server);
 }
 
 void visitor_drain_all(struct worker *w)
 {
-	LIST_FOR_EACH(node, &w->visitors_open) {
-		struct visitor *v = LIST_ENTRY(node, struct visitor, node);
-		if (v->h3)
-			h3_server_drain(v->h3);
-		else if (v->h2)
-			h2_server_drain(v->h2);
-		else
-			h1_server_drain(v->h1);
-	}
+	LIST_FOR_EACH(node, &w->visitors_open)
+		http_server_drain(LIST_ENTRY(node, struct visitor, node)->server);
 }
 
 void visitor_close_all(struct worker *w)
 {
-	LIST_FOR_EACH(node, &w->visitors_open) {
-		struct visitor *v = LIST_ENTRY(node, struct visitor, node);
-		if (v->h3)
-			h3_server_close(v->h3);
-		else if (v->h2)
-			h2_server_close(v->h2);
-		else
-			h1_server_close(v->h1);
-	}
+	LIST_FOR_EACH(node, &w->visitors_open)
+		http_server_close(LIST_ENTRY(node, struct visitor, node)->server);
 }

@@ -19,7 +19,7 @@ static struct {
 	struct loop *loop;
 	struct byte_stream *visitor; /* NULL once it was closed */
 	struct byte_stream *stream;  /* the server's end, its own */
-	struct h1_server *server;    /* NULL once on_closed() came */
+	struct http_server *server;  /* NULL once on_closed() came */
 	struct buf got;              /* by the visitor */
 	bool got_eof;
 	bool visitor_reads;
@@ -189,9 +189,9 @@ static void on_closed(void *ctx, const struct err *why)
 		loop_stop(t.loop);
 }
 
-static void connect_with(size_t capacity, const struct h1_server_options *more)
+static void connect_with(size_t capacity, const struct http_server_options *more)
 {
-	struct h1_server_options options = more ? *more : (struct h1_server_options){ 0 };
+	struct http_server_options options = more ? *more : (struct http_server_options){ 0 };
 
 	options.chain = &chain;
 	options.scheme = BYTES_LIT("https");
@@ -253,7 +253,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	if (t.server)
-		h1_server_close(t.server);
+		http_server_close(t.server);
 	loop_settle(t.loop);
 	t.visitor = byte_stream_close(t.visitor);
 	loop_settle(t.loop);
@@ -1159,7 +1159,7 @@ static void closing_cancels_the_exchange(void **state)
 {
 	connect();
 	send(GET("/hold"));
-	h1_server_close(t.server);
+	http_server_close(t.server);
 	assert_non_null(t.server); /* not inside the call */
 	assert_is_closed(0);
 	assert_int_equal(t.cancels, 1);
@@ -1170,7 +1170,7 @@ static void draining_closes_an_idle_connection_at_once(void **state)
 	connect();
 	send(GET("/whole"));
 	assert_got(WHOLE);
-	h1_server_drain(t.server);
+	http_server_drain(t.server);
 	assert_non_null(t.server); /* not inside the call */
 	assert_is_closed(0);
 }
@@ -1179,7 +1179,7 @@ static void draining_lets_the_exchange_end(void **state)
 {
 	connect();
 	send(GET("/hold") GET("/whole"));
-	h1_server_drain(t.server);
+	http_server_drain(t.server);
 	respond(200, HEAD_LENGTH_KNOWN, 2);
 	send_body("ok");
 	end_body();
@@ -1192,7 +1192,7 @@ static void draining_serves_a_request_that_has_begun(void **state)
 {
 	connect();
 	send("GET /whole HTTP/1.1\r\n");
-	h1_server_drain(t.server);
+	http_server_drain(t.server);
 	send(HOST "\r\n");
 	assert_got_status("HTTP/1.1 200 OK\r\n");
 	assert_is_closed(0);
@@ -1209,7 +1209,7 @@ static void wait_for_close(void)
 
 static void a_silent_visitor_is_closed(void **state)
 {
-	connect_with(1 << 16, &(struct h1_server_options){ .head_ms = 1 });
+	connect_with(1 << 16, &(struct http_server_options){ .head_ms = 1 });
 	wait_for_close();
 	assert_got("");
 	assert_is_closed(0);
@@ -1217,7 +1217,7 @@ static void a_silent_visitor_is_closed(void **state)
 
 static void a_slow_head_gets_408(void **state)
 {
-	connect_with(1 << 16, &(struct h1_server_options){ .head_ms = 1 });
+	connect_with(1 << 16, &(struct http_server_options){ .head_ms = 1 });
 	send("GET / HTTP/1.1\r\n");
 	wait_for_close();
 	assert_got_status("HTTP/1.1 408 Request Timeout\r\n");
@@ -1227,7 +1227,7 @@ static void a_slow_head_gets_408(void **state)
 
 static void an_idle_connection_is_closed_without_a_word(void **state)
 {
-	connect_with(1 << 16, &(struct h1_server_options){ .idle_ms = 1 });
+	connect_with(1 << 16, &(struct http_server_options){ .idle_ms = 1 });
 	send(GET("/whole"));
 	wait_for_close();
 	assert_got(WHOLE);
@@ -1236,7 +1236,7 @@ static void an_idle_connection_is_closed_without_a_word(void **state)
 
 static void a_stalled_body_gets_408(void **state)
 {
-	connect_with(1 << 16, &(struct h1_server_options){ .body_ms = 1 });
+	connect_with(1 << 16, &(struct http_server_options){ .body_ms = 1 });
 	send("POST /hold HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n01234");
 	wait_for_close();
 	assert_got_status("HTTP/1.1 408 Request Timeout\r\n");
@@ -1246,7 +1246,7 @@ static void a_stalled_body_gets_408(void **state)
 
 static void a_stalled_answerer_gets_504(void **state)
 {
-	connect_with(1 << 16, &(struct h1_server_options){ .body_ms = 1 });
+	connect_with(1 << 16, &(struct http_server_options){ .body_ms = 1 });
 	send(GET("/hold"));
 	wait_for_close();
 	assert_got_status("HTTP/1.1 504 Gateway Timeout\r\n");
@@ -1256,7 +1256,7 @@ static void a_stalled_answerer_gets_504(void **state)
 
 static void a_stalled_response_is_cut_off(void **state)
 {
-	connect_with(1 << 16, &(struct h1_server_options){ .body_ms = 1 });
+	connect_with(1 << 16, &(struct http_server_options){ .body_ms = 1 });
 	send(GET("/hold"));
 	if (t.x) {
 		respond(200, HEAD_LENGTH_KNOWN, 5);

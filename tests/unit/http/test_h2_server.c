@@ -29,7 +29,7 @@ struct rig {
 	struct loop *loop;
 	struct byte_stream *client_bytes, *server_bytes;
 	struct h2_session *client;
-	struct h2_server *server;
+	struct http_server *server;
 	struct visitor_stream *streams[200];
 	size_t stream_count;
 	bool client_closed, server_closed, server_failed;
@@ -236,7 +236,7 @@ static struct rig *rig_new_with(int64_t idle_ms, int64_t body_ms)
 	r->loop = loop_new(NULL);
 	r->reads_requests = true;
 	memory_stream_pair(r->loop, LIMIT_WRITE_BACKLOG_BYTES, &r->client_bytes, &r->server_bytes);
-	const struct h2_server_options server_options = {
+	const struct http_server_options server_options = {
 		.chain = &chain,
 		.scheme = BYTES_LIT("https"),
 		.is_tls = true,
@@ -264,7 +264,7 @@ static void rig_free(struct rig *r)
 		h2_session_close(r->client, H2_NO_ERROR, "test is over");
 	loop_settle(r->loop);
 	if (r->server)
-		h2_server_close(r->server);
+		http_server_close(r->server);
 	loop_settle(r->loop);
 	assert_true(r->server_closed);
 	assert_int_equal(exchange_live_count(), 0);
@@ -668,7 +668,7 @@ static void drain_finishes_what_is_open(void **state)
 	struct rig *r = rig_new();
 	struct visitor_stream *v = visit(r, "GET", "/", 0);
 
-	h2_server_drain(r->server);
+	http_server_drain(r->server);
 	loop_settle(r->loop);
 	assert_false(h2_session_can_open(r->client));
 	assert_false(r->server_closed);
@@ -738,12 +738,12 @@ static void upgrade_is_raw_both_ways(void **state)
 	frame[3] = 1; /* HEADERS, END_HEADERS, stream 1 */
 	frame[4] = 4;
 	frame[8] = 1;
-	h2_server_close(r->server);
+	http_server_close(r->server);
 	loop_settle(r->loop);
 	assert_true(r->server_closed);
 	r->server_closed = false;
 	memory_stream_pair(r->loop, 1 << 20, &raw, &server_bytes);
-	const struct h2_server_options options = {
+	const struct http_server_options options = {
 		.chain = &chain,
 		.scheme = BYTES_LIT("https"),
 		.is_tls = true,
