@@ -342,6 +342,22 @@ const struct command cli_commands[] = {
 	  false,
 	  { { 0 } },
 	  cli_dns_secondary_remove },
+	{ "dns update-to",
+	  "[ZONE [SERVER|off]]",
+	  "tell the name server that keeps a zone of our hostnames",
+	  "For zones that cannot be delegated to this edge: SERVER (IP or IP:PORT) gets their A and AAAA records by\n"
+	  "updates (RFC 2136) as routes come and go. Its other records are left alone; where some are in the way,\n"
+	  "`adit-edge status` says so, and `adit tunnel route dns --overwrite-dns` replaces them. Without words, shows\n"
+	  "which zones there are; off ends it, and what is there stays.",
+	  0,
+	  2,
+	  true,
+	  false,
+	  true,
+	  { { "key", "NAME", "signs updates: a key of `adit-edge dns key add`" },
+	    { "target", "HOSTNAME", "CNAME records of it instead of addresses" },
+	    { "ttl", "SECONDS", "of the records (300)" } },
+	  cli_dns_update_to },
 	{ "access protect",
 	  "PLACE",
 	  "let only those in who are allowed to",
@@ -608,18 +624,6 @@ const struct command cli_commands[] = {
 	  false,
 	  { { 0 } },
 	  cli_access_passkey_remove },
-	{ "audit",
-	  "",
-	  "who signed in, was refused, or changed what",
-	  NULL,
-	  0,
-	  0,
-	  true,
-	  false,
-	  true,
-	  { { "limit", "N", "the last N of them (50)" },
-	    { "since", "TIME", "since then, as in 2026-11-01T10:00:00Z" } },
-	  cli_access_audit },
 	{ "user add",
 	  "EMAIL",
 	  "add an administrator",
@@ -676,34 +680,6 @@ const struct command cli_commands[] = {
 	  true,
 	  { { 0 } },
 	  cli_tunnel_routes },
-	{ "port list",
-	  "",
-	  "public ports of tunnels, and whether they are open",
-	  "Which ports tunnels may have say ports-allow and ports-bind in DIR/edge.yml; `adit tunnel route\n"
-	  "port` routes them. A port that cannot be listened on is tried again every ten seconds.",
-	  0,
-	  0,
-	  true,
-	  false,
-	  true,
-	  { { 0 } },
-	  cli_port_list },
-	{ "dns update-to",
-	  "[ZONE [SERVER|off]]",
-	  "tell the name server that keeps a zone of our hostnames",
-	  "For zones that cannot be delegated to this edge: SERVER (IP or IP:PORT) gets their A and AAAA records by\n"
-	  "updates (RFC 2136) as routes come and go. Its other records are left alone; where some are in the way,\n"
-	  "`adit-edge status` says so, and `adit tunnel route dns --overwrite-dns` replaces them. Without words, shows\n"
-	  "which zones there are; off ends it, and what is there stays.",
-	  0,
-	  2,
-	  true,
-	  false,
-	  true,
-	  { { "key", "NAME", "signs updates: a key of `adit-edge dns key add`" },
-	    { "target", "HOSTNAME", "CNAME records of it instead of addresses" },
-	    { "ttl", "SECONDS", "of the records (300)" } },
-	  cli_dns_update_to },
 	{ "tunnel balance",
 	  "NAME",
 	  "how requests are shared by replicas",
@@ -724,6 +700,30 @@ const struct command cli_commands[] = {
 	  { { "policy", "POLICY", "one of the above, or inherit" },
 	    { "eject-on-5xx", "yes|no", "or inherit" } },
 	  cli_tunnel_balance },
+	{ "port list",
+	  "",
+	  "public ports of tunnels, and whether they are open",
+	  "Which ports tunnels may have say ports-allow and ports-bind in DIR/edge.yml; `adit tunnel route\n"
+	  "port` routes them. A port that cannot be listened on is tried again every ten seconds.",
+	  0,
+	  0,
+	  true,
+	  false,
+	  true,
+	  { { 0 } },
+	  cli_port_list },
+	{ "audit",
+	  "",
+	  "who signed in, was refused, or changed what",
+	  NULL,
+	  0,
+	  0,
+	  true,
+	  false,
+	  true,
+	  { { "limit", "N", "the last N of them (50)" },
+	    { "since", "TIME", "since then, as in 2026-11-01T10:00:00Z" } },
+	  cli_access_audit },
 	{ "tls list",
 	  "",
 	  "certificates, who issued them, and what keeps others from being",
@@ -858,16 +858,39 @@ static bool is_in_group(const char *path, const char *group)
 	return !strncmp(path, group, len) && path[len] == ' ';
 }
 
+/* The first word of one is the first word of the other. */
+static bool are_kin(const struct command *a, const struct command *b)
+{
+	size_t len = strcspn(a->path, " ");
+
+	return len == strcspn(b->path, " ") && !strncmp(a->path, b->path, len);
+}
+
+/* All of them without their arguments, which the help of each has. Kin stand together. */
 static void print_commands(FILE *out, const char *group)
 {
+	const struct command *last = NULL;
+	bool was_kin = false;
+
 	for (size_t i = 0; i < cli_command_count; i++) {
 		const struct command *command = &cli_commands[i];
 		char left[64];
 
 		if (group && !is_in_group(command->path, group))
 			continue;
-		snprintf(left, sizeof(left), "%s %s", command->path, command->argument);
-		fprintf(out, "  %-22s %s\n", left, command->summary);
+		bool is_kin = i + 1 < cli_command_count && are_kin(command, &cli_commands[i + 1]);
+		if (last && !are_kin(last, command) && (was_kin || is_kin))
+			fputc('\n', out);
+		was_kin = is_kin || (last && are_kin(last, command));
+		last = command;
+		int width = group ? 34 : 28;
+		if (group)
+			snprintf(left, sizeof(left), "%s %s", command->path, command->argument);
+		else
+			snprintf(left, sizeof(left), "%s", command->path);
+		for (const char *s = left; *s; s++)
+			width += ((uint8_t)*s & 0xc0) == 0x80; /* "…" is three bytes */
+		fprintf(out, "  %-*s  %s\n", width, left, command->summary);
 	}
 }
 
@@ -878,7 +901,7 @@ static void print_flag(FILE *out, const char *name, const char *argument, const 
 
 	snprintf(left, sizeof(left), "--%s%s%s", name, argument ? " " : "",
 		 argument ? argument : "");
-	fprintf(out, "  %-24s %s", left, text);
+	fprintf(out, "  %-26s  %s", left, text);
 	if (preset)
 		fprintf(out, " (%s)", preset);
 	fputc('\n', out);
