@@ -183,11 +183,16 @@ static int systemd_remove(const char *name, const char *path, struct err *err)
 /* ------------------------------------------------------------------------------------------
  * OpenRC. */
 
+#define CONF_FOLDER "/etc/conf.d"
+
 static int openrc_install(const struct service *s, const char *path, struct err *err)
 {
-	char *conf = mem_printf("/etc/conf.d/%s", s->name);
+	char *conf = mem_printf(CONF_FOLDER "/%s", s->name);
 	int r = write_file("openrc.init", 0755, path, s, SERVICE_OPENRC, err);
 
+	/* Debian's OpenRC comes without it. */
+	if (r == 0 && mkdir(CONF_FOLDER, 0755) < 0 && errno != EEXIST)
+		r = err_set_errno(err, E_IO, errno, CONF_FOLDER);
 	/* Settings of an earlier installation are kept. */
 	if (r == 0 && access(conf, F_OK) < 0)
 		r = write_file("openrc.conf", 0644, conf, s, SERVICE_OPENRC, err);
@@ -199,6 +204,24 @@ static int openrc_install(const struct service *s, const char *path, struct err 
 	return r;
 }
 
+/* A file in which somebody has set something stays. */
+static void openrc_forget_settings(const char *name)
+{
+	const struct service s = { .name = name };
+	char *conf = mem_printf(CONF_FOLDER "/%s", name);
+	struct buf ours, there;
+
+	buf_init(&ours, FILE_BYTES);
+	if (service_fill("openrc.conf", &s, SERVICE_OPENRC, &ours) == 0 &&
+	    file_read(conf, FILE_BYTES, &there, NULL) == 0) {
+		if (bytes_eq(buf_bytes(&ours), buf_bytes(&there)) && unlink(conf) == 0)
+			(void)rmdir(CONF_FOLDER); /* if it is empty, it was made for us */
+		buf_done(&there);
+	}
+	buf_done(&ours);
+	mem_free(conf);
+}
+
 static int openrc_remove(const char *name, const char *path, struct err *err)
 {
 	int r = COMMAND(err, STOP_TIMEOUT, "rc-service", "--ifstarted", name, "stop");
@@ -207,6 +230,8 @@ static int openrc_remove(const char *name, const char *path, struct err *err)
 		r = COMMAND(err, CHILD_TIMEOUT, "rc-update", "del", name, "default");
 	if (r == 0 && unlink(path) < 0)
 		r = err_set_errno(err, E_IO, errno, "remove %s", path);
+	if (r == 0)
+		openrc_forget_settings(name);
 	return r;
 }
 

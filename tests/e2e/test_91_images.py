@@ -8,9 +8,10 @@ import subprocess
 import tarfile
 
 import pytest
+import yaml
 
 from testenv import net
-from testenv.program import BIN, PATIENCE, PRESET, check, run
+from testenv.program import ADIT, BIN, PATIENCE, PRESET, check, clean_env, run
 from testenv.wait import wait_until
 
 pytestmark = [
@@ -158,3 +159,105 @@ def test_a_tunnel_between_two_containers(images, tmp_path):
     fetched = run(["curl", "-sSf", "--cacert", volume / "ca.pem", "--resolve", f"{HOST}:{https}:127.0.0.1",
                    f"https://{HOST}:{https}/"])  # fmt: skip
     assert fetched.returncode == 0, fetched.stderr + connector.running[0][2].read_text()
+
+
+# --- As the compose file of docs/install.md says, by podman -------------------------------------------------------------
+
+# What podman is told for each member of a service.
+COMPOSE = {
+    "read_only": lambda value: ["--read-only"] if value else [],
+    "cap_drop": lambda value: [f"--cap-drop={name}" for name in value],
+    "security_opt": lambda value: [f"--security-opt={text}" for text in value],
+    "environment": lambda value: [word for name in value for word in ("-e", name)],
+    "volumes": lambda value: [word for volume in value for word in ("-v", volume)],
+    # The network is this test's own: the port that may be opened is set there, and all are published.
+    "sysctls": lambda value: [],
+    "ports": lambda value: [],
+    "restart": lambda value: [],
+}
+
+
+class Podman:
+    """Its images, containers and volumes are the test's own, and so is the network that they share."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.holder = subprocess.Popen(
+            ["unshare", "-n", "sh", "-c", "ip link set lo up && echo ready && exec sleep 1000000"], stdout=subprocess.PIPE
+        )
+        assert self.holder.stdout.readline() == b"ready\n"
+
+    def within(self, *argv, **more):
+        return run(["nsenter", "-t", self.holder.pid, "-n", *argv], cwd=self.folder, **more)
+
+    def __call__(self, *argv, seconds=60, **env):
+        command = ["podman", "--root", self.folder / "store", "--runroot", self.folder / "run", "--storage-driver", "vfs",
+                   "--cgroup-manager", "cgroupfs", "--events-backend", "file", *argv]  # fmt: skip
+        return self.within(*command, seconds=seconds, env=dict(os.environ, **env))
+
+    def ok(self, *argv, **more):
+        done = self(*argv, **more)
+        assert done.returncode == 0, f"podman {argv}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def close(self):
+        self("rm", "-af", "-t", "20", seconds=120)
+        self("volume", "rm", "-af")
+        self.holder.kill()
+        self.holder.wait()
+
+
+@pytest.fixture
+def podman(tmp_path):
+    if not shutil.which("podman"):
+        pytest.skip("podman is not installed")
+    p = Podman(tmp_path)
+    try:
+        yield p
+    finally:
+        p.close()
+
+
+def test_the_compose_file_of_the_documents(podman, tmp_path):
+    text = (ROOT / "docs/install.md").read_text().split("```yaml\n# compose.yml\n")[1].split("```")[0]
+    services = yaml.safe_load(text)["services"]
+    allowed = podman.within("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    if allowed.returncode:
+        pytest.skip("the ports below 1024 cannot be opened up here")
+    for program in ("adit-edge", "adit"):
+        check([ROOT / "packaging/oci/image.sh", program, BIN.parent, tmp_path], seconds=200)
+        podman.ok("load", "-q", "-i", tmp_path / f"{program}.tar", seconds=200)
+
+    def started(name, *args, more=(), **env):
+        service = services[name]
+        assert set(service) - {"image"} <= set(COMPOSE)
+        words = [word for member, value in service.items() if member in COMPOSE for word in COMPOSE[member](value)]
+        # The limits of containers are above what a container that this may run in itself lets through.
+        limits = ["--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096", "--network=host"]
+        return podman.ok("run", *words, *limits, *more, f"localhost/{service['image']}:latest", *args, **env)
+
+    started("edge", "init", "--zone", ZONE, "--control", "127.0.0.1", more=["--rm"])
+    started("edge", more=["-d", "--name=edge"])
+    wait_until(lambda: podman("healthcheck", "run", "edge").returncode == 0, lambda: podman("logs", "edge").stderr, 60 * PATIENCE)
+    home = tmp_path / "home"
+    (home / ".adit").mkdir(parents=True)
+    (home / ".adit/cert.pem").write_text(podman.ok("exec", "edge", "adit-edge", "cert", "--zone", ZONE))
+
+    def adit(*args):
+        done = podman.within(ADIT, *args, env=clean_env(HOME=str(home)))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    adit("tunnel", "create", "home")
+    adit("tunnel", "route", "dns", "home", HOST)
+    (tmp_path / "config.yml").write_text("ingress:\n  - service: hello_world\n")
+    (tmp_path / "config.yml").chmod(0o644)
+    started("connector", more=["-d", "--name=connector"], TUNNEL_TOKEN=adit("tunnel", "token", "home"))
+    wait_until(lambda: podman("healthcheck", "run", "connector").returncode == 0, lambda: podman("logs", "connector").stderr,
+               60 * PATIENCE)  # fmt: skip
+    volume = podman.ok("volume", "inspect", "-f", "{{.Mountpoint}}", "edge").strip()
+    fetched = podman.within("curl", "-sSf", "--cacert", f"{volume}/ca.pem", "--resolve", f"{HOST}:443:127.0.0.1", f"https://{HOST}/")
+    assert fetched.returncode == 0, fetched.stderr
+    # Within the shell-less image the sandbox is whole.
+    logs = podman("logs", "edge")
+    assert (logs.stdout + logs.stderr).count("system calls is=on") == 2

@@ -1,4 +1,4 @@
-"""A fresh Debian 12 that boots systemd: build/debian-root (packaging/debian-root.sh), in layers of the test's own."""
+"""A fresh Debian 12 that boots systemd, or OpenRC: build/debian-root (packaging/debian-root.sh), in layers of the test's own."""
 
 import os
 import shutil
@@ -19,11 +19,17 @@ rm -f {0}/root/usr/sbin/policy-rc.d
 exec systemd-nspawn --register=no --keep-unit --private-network --bind-ro={2}:/mnt/packages -D {0}/root "$@"
 """
 
+# What each needs to be installed, what runs then, and what says that it has come up.
+INITS = {
+    "systemd": (["systemd-sysv"], "/lib/systemd/systemd", "systemctl is-system-running", ("running", "degraded")),
+    "openrc": (["sysvinit-core", "openrc"], "/sbin/init", "rc-status --runlevel", ("default",)),
+}
+
 
 class Debian:
     """`packages` is a folder with .deb files; it is at /mnt/packages inside. Nothing but loopback is there."""
 
-    def __init__(self, root, folder, packages, install=()):
+    def __init__(self, root, folder, packages, install=(), init="systemd"):
         if os.geteuid() != 0 or not shutil.which("systemd-nspawn"):
             pytest.skip("this needs root and systemd-nspawn")
         if not (root / "etc/debian_version").exists():
@@ -32,13 +38,13 @@ class Debian:
         layers.mkdir()
         self.log = folder / "debian.log"
         script = MOUNT.format(layers, root, packages)
-        # What systemd itself needs comes first, before it is what runs.
-        prepare = "DEBIAN_FRONTEND=noninteractive " \
-                  "apt-get install -qq -y --no-install-recommends systemd-sysv \"$@\""  # fmt: skip
-        first = f"{prepare} >/var/log/first.log 2>&1 || {{ cat /var/log/first.log; exit 1; }}; exec /lib/systemd/systemd"
+        # What the init system itself needs comes first, before it is what runs.
+        needs, program, *self.question = INITS[init]
+        prepare = "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \"$@\""
+        first = f"{prepare} >/var/log/first.log 2>&1 || {{ cat /var/log/first.log; exit 1; }}; exec {program}"
         with open(self.log, "w") as out:
             self.holder = subprocess.Popen(
-                ["unshare", "-m", "bash", "-c", script, "sh", "/bin/sh", "-c", first, "sh", *install],
+                ["unshare", "-m", "bash", "-c", script, "sh", "/bin/sh", "-c", first, "sh", *needs, *install],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             )  # fmt: skip
         self.leader = None
@@ -50,7 +56,8 @@ class Debian:
         if not children:
             return False
         self.leader = children[0]
-        return self.run("systemctl is-system-running").stdout.strip() in ("running", "degraded")
+        command, answers = self.question
+        return self.run(command).stdout.strip() in answers
 
     def run(self, script, seconds=60):
         """A shell script in there, as root; its result."""
