@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/encode.h"
-#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -390,8 +389,5 @@ int certificates_box_all(struct store *store, struct err *err)
 		boxed += r > 0;
 	}
 	drop_list(list, count);
-	if (boxed)
-		log_info("edge/keys", "private keys are the key process's from now on",
-			 LOG_INT("certificates", boxed));
 	return r < 0 ? r : boxed;
 }

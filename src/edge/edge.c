@@ -30,6 +30,7 @@
 #include "edge/forward/dispatch.h"
 #include "edge/forward/private_tcp.h"
 #include "edge/guard.h"
+#include "edge/key_move.h"
 #include "edge/listen/local.h"
 #include "edge/listen/sockets.h"
 #include "edge/listen/announced.h"
@@ -997,7 +998,7 @@ static int start(struct edge *e, struct err *err)
 	e->generation = e->taker ? taker_generation(e->taker) : 1;
 	e->store = store_open_with(cfg->data_dir, cfg->sealing, err);
 	/* Not under the eyes of an edge that may be of before the key process, and may go on. */
-	if (e->store && !e->taker && certificates_box_all(e->store, err) < 0)
+	if (e->store && !e->taker && key_move_all(e->store, err) < 0)
 		e->store = store_close(e->store);
 	e->loop = e->store ? loop_new(err) : NULL;
 	if (!e->loop) {
@@ -1040,7 +1041,7 @@ static int start(struct edge *e, struct err *err)
 	bool has_taken_over = e->taker != NULL;
 	e->taker = taker_free(e->taker, NULL);
 	if (has_taken_over) {
-		int r = certificates_box_all(e->store, err);
+		int r = key_move_all(e->store, err);
 		if (r > 0)
 			r = spread_snapshot(e, err);
 		if (r < 0)

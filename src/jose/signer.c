@@ -13,7 +13,8 @@
 
 struct signer {
 	const char *algorithm;
-	cjose_jwk_t *jwk; /* owned */
+	cjose_jwk_t *jwk;              /* owned; NULL: it is outside */
+	struct signer_outside outside; /* owned */
 };
 
 static struct signer *take(const char *algorithm, cjose_jwk_t *jwk)
@@ -71,11 +72,24 @@ struct signer *signer_new_rs256(struct err *err)
 	return NULL;
 }
 
+struct signer *signer_new_outside(const struct signer_outside *key)
+{
+	struct signer *s = take(key->algorithm, NULL);
+
+	s->outside = *key;
+	return s;
+}
+
 struct signer *signer_free(struct signer *s)
 {
 	if (!s)
 		return NULL;
-	cjose_jwk_release(s->jwk);
+	if (s->jwk) {
+		cjose_jwk_release(s->jwk);
+	} else {
+		json_decref(s->outside.public);
+		s->outside.drop(s->outside.ctx);
+	}
 	return mem_free(s);
 }
 
@@ -144,11 +158,13 @@ static char *jwk_text(const struct signer *s, bool with_private)
 
 char *signer_text(const struct signer *s)
 {
-	return jwk_text(s, true);
+	return s->jwk ? jwk_text(s, true) : s->outside.text(s->outside.ctx);
 }
 
 json_t *signer_public(const struct signer *s)
 {
+	if (!s->jwk)
+		return json_deep_copy(s->outside.public);
 	char *text = jwk_text(s, false);
 	json_t *all = json_loads(text, 0, NULL);
 	static const char *const names[] = { "crv", "e", "kty", "n", "x", "y" };
@@ -189,14 +205,18 @@ static void set_member(cjose_header_t *h, const char *name, const json_t *value)
 
 /* In the order of their names: cloudflared reads a token's header and writes it anew so before it sends the token on,
  * and the signature is of what was written first. */
+static char *header_text(const struct signer *s, json_t *from)
+{
+	json_object_set_new(from, "alg", json_string(s->algorithm));
+	return json_dumps(from, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
 static cjose_header_t *header_of(const struct signer *s, json_t *from)
 {
 	cjose_header_t *h = cjose_header_new(NULL);
 	const char *name;
 	json_t *value;
-
-	json_object_set_new(from, "alg", json_string(s->algorithm));
-	char *text = json_dumps(from, JSON_COMPACT | JSON_SORT_KEYS);
+	char *text = header_text(s, from);
 	json_t *sorted = text ? json_loads(text, 0, NULL) : NULL;
 	free(text); /* allowed: jansson took it from malloc */
 	BUG_IF(!h || !sorted);
@@ -205,8 +225,32 @@ static cjose_header_t *header_of(const struct signer *s, json_t *from)
 	return h;
 }
 
+static char *token_outside(const struct signer *s, json_t *header, struct bytes payload)
+{
+	uint8_t signature[SIGNER_SIGNATURE_BYTES];
+	size_t len = 0;
+	char *text = header_text(s, header);
+
+	BUG_IF(!text);
+	char *first = base64_text(BASE64_URL_RAW, bytes_str(text));
+	char *second = base64_text(BASE64_URL_RAW, payload);
+	char *signed_part = mem_printf("%s.%s", first, second);
+	if (s->outside.sign(s->outside.ctx, bytes_str(signed_part), signature, &len) < 0)
+		len = 0;
+	char *third = base64_text(BASE64_URL_RAW, bytes_of(signature, len));
+	char *token = mem_printf("%s.%s", signed_part, third);
+	mem_free(third);
+	mem_free(signed_part);
+	mem_free(second);
+	mem_free(first);
+	free(text); /* allowed: jansson took it from malloc */
+	return token;
+}
+
 char *signer_token(const struct signer *s, json_t *header, struct bytes payload)
 {
+	if (!s->jwk)
+		return token_outside(s, header, payload);
 	static const uint8_t nothing;
 	cjose_header_t *h = header_of(s, header);
 	cjose_jws_t *jws =

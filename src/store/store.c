@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "store/files.h"
@@ -489,6 +490,28 @@ char *store_setting_get(struct store *s, const char *name, struct err *err)
 	}
 	char *text = r >= 0 ? mem_strndup(bytes_of(setting.value.ptr, setting.value.len)) : NULL;
 	secret_done(&setting.value);
+	return text;
+}
+
+static int on_setting_name(void *ctx, const struct store_value *row)
+{
+	struct buf *names = ctx;
+	int r = names->len ? buf_append(names, BYTES_LIT("\n")) : 0;
+
+	return r < 0 ? r : buf_append(names, row[0].bytes);
+}
+
+char *store_setting_names(struct store *s, const char *prefix, struct err *err)
+{
+	struct buf names;
+
+	buf_init(&names, SIZE_MAX);
+	int r = store_query(s,
+			    "SELECT name FROM settings WHERE substr(name, 1, $1) = $2 ORDER BY name",
+			    STORE_PARAMS(store_int((int64_t)strlen(prefix)), store_text(prefix)),
+			    on_setting_name, &names, err);
+	char *text = r < 0 ? NULL : mem_strndup(buf_bytes(&names));
+	buf_done(&names);
 	return text;
 }
 

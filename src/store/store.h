@@ -59,6 +59,8 @@ int store_restore(const char *path, const char *dir, struct err *err);
 char *store_setting_get(struct store *s, const char *name, struct err *err);
 int store_setting_put(struct store *s, const char *name, const char *value, bool sealed,
 		      struct err *err);
+/* Those whose names begin so, one a line; owned by the caller, "" when there is none. NULL: see err. */
+char *store_setting_names(struct store *s, const char *prefix, struct err *err);
 
 /* --- Accounts, users, API tokens ------------------------------------------------------------- */
 

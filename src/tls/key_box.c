@@ -30,7 +30,7 @@
 static struct metric metric_calls[KEY_VERBS] = {
 	[KEY_SEAL] = CALLS("seal"),      [KEY_OPEN] = CALLS("open"),
 	[KEY_SIGN_DATA] = CALLS("sign"), [KEY_SIGN_HASH] = CALLS("sign_hash"),
-	[KEY_CLOSE] = CALLS("close"),
+	[KEY_CLOSE] = CALLS("close"),    [KEY_MAKE] = CALLS("make"),
 };
 static struct metric metric_failures = {
 	.name = "adit_edge_key_process_failures_total",
@@ -215,14 +215,14 @@ static int on_info(gnutls_privkey_t key, unsigned flags, void *arg)
 	return -1;
 }
 
-/* From the answer to KEY_OPEN. */
-static int wrap(struct bytes answer, gnutls_pubkey_t *ret_public, gnutls_privkey_t *ret_key)
+/* `public` is a SubjectPublicKeyInfo. */
+static int wrap(uint64_t handle, struct bytes public, gnutls_pubkey_t *ret_public,
+		gnutls_privkey_t *ret_key)
 {
-	struct reader r = reader_of(answer);
 	struct boxed_key *k = mem_alloc(sizeof(*k));
 	unsigned bits = 0;
-	k->handle = reader_u64le(&r);
-	gnutls_datum_t der = { (void *)(uintptr_t)r.left.ptr, (unsigned)r.left.len };
+	k->handle = handle;
+	gnutls_datum_t der = { (void *)(uintptr_t) public.ptr, (unsigned)public.len };
 	int code = gnutls_pubkey_init(ret_public);
 
 	if (code == 0)
@@ -240,18 +240,24 @@ static int wrap(struct bytes answer, gnutls_pubkey_t *ret_public, gnutls_privkey
 	return code;
 }
 
-int key_box_open(struct bytes sealed, const char *place, gnutls_pubkey_t *ret_public,
-		 gnutls_privkey_t *ret_key, struct err *err)
+/* Asks for a key, and takes what came. `ret_sealed`: NULL when the answer has none. */
+static int get_key(const struct key_question *q, struct secret *ret_sealed,
+		   gnutls_pubkey_t *ret_public, gnutls_privkey_t *ret_key, struct err *err)
 {
-	const struct key_question q = { .verb = KEY_OPEN, .place = place, .data = sealed };
 	uint8_t *answer = mem_alloc(KEY_MESSAGE_BYTES);
 	size_t len = 0;
-	int r = key_box_ask(&q, answer, &len, err);
+	int r = key_box_ask(q, answer, &len, err);
 
 	*ret_public = NULL;
 	*ret_key = NULL;
 	if (r == 0) {
-		int code = wrap(bytes_of(answer, len), ret_public, ret_key);
+		struct reader from = reader_of(bytes_of(answer, len));
+		uint64_t handle = reader_u64le(&from);
+		struct bytes public =
+			ret_sealed ? reader_take(&from, reader_u16le(&from)) : from.left;
+		if (ret_sealed)
+			secret_set(ret_sealed, from.left);
+		int code = wrap(handle, public, ret_public, ret_key);
 		if (code < 0)
 			r = tls_error(err, NULL, code);
 	}
@@ -261,8 +267,26 @@ int key_box_open(struct bytes sealed, const char *place, gnutls_pubkey_t *ret_pu
 			gnutls_pubkey_deinit(*ret_public);
 		if (*ret_key)
 			gnutls_privkey_deinit(*ret_key);
+		*ret_public = NULL;
+		*ret_key = NULL;
 	}
 	return r;
+}
+
+int key_box_open(struct bytes sealed, const char *place, gnutls_pubkey_t *ret_public,
+		 gnutls_privkey_t *ret_key, struct err *err)
+{
+	const struct key_question q = { .verb = KEY_OPEN, .place = place, .data = sealed };
+
+	return get_key(&q, NULL, ret_public, ret_key, err);
+}
+
+int key_box_make(enum private_key_kind kind, const char *place, struct secret *ret_sealed,
+		 gnutls_pubkey_t *ret_public, gnutls_privkey_t *ret_key, struct err *err)
+{
+	const struct key_question q = { .verb = KEY_MAKE, .algorithm = kind, .place = place };
+
+	return get_key(&q, ret_sealed, ret_public, ret_key, err);
 }
 
 /* --- Life --------------------------------------------------------------------------------------- */
@@ -297,7 +321,8 @@ static void close_all(const int *fds, size_t count)
 }
 
 /* In the new process: everything that it has been given by being a copy is closed. */
-static noreturn void become_key_process(const struct key_box_options *o, int *ends, size_t count)
+static noreturn void become_key_process(const struct key_box_options *o, pid_t parent, int *ends,
+					size_t count)
 {
 	/* What this program still writes to a descriptor of before shall reach nothing. */
 	unsigned first = FIRST_END;
@@ -311,7 +336,7 @@ static noreturn void become_key_process(const struct key_box_options *o, int *en
 	(void)syscall(SYS_close_range, first + count, ~0U, 0);
 	close(STDIN_FILENO);  /* allowed: not of a loop */
 	close(STDOUT_FILENO); /* allowed: not of a loop */
-	key_process_run(o, ends[0], ends + 1, count - 1);
+	key_process_run(o, parent, ends[0], ends + 1, count - 1);
 }
 
 /* Its first word. */
@@ -352,7 +377,7 @@ int key_box_start(const struct key_box_options *options, struct err *err)
 	size_t count = options->conversations + 1;
 	int *ours = mem_alloc_array(count, sizeof(*ours));
 	int *theirs = mem_alloc_array(count, sizeof(*theirs));
-	pid_t pid = -1;
+	pid_t pid = -1, parent = getpid();
 
 	BUG_IF(box.pid || options->conversations == 0);
 	tls_global_init();
@@ -360,7 +385,7 @@ int key_box_start(const struct key_box_options *options, struct err *err)
 	if (r == 0 && (pid = fork()) < 0)
 		r = err_set_errno(err, E_IO, errno, "fork");
 	if (pid == 0)
-		become_key_process(options, theirs, count);
+		become_key_process(options, parent, theirs, count);
 	close_all(theirs, count);
 	if (r == 0)
 		r = await_ready(ours[0], err);

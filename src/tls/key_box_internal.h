@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "tls/key_box.h"
+#include "tls/private_key.h"
 
 enum key_verb {
 	KEY_SEAL = 1,  /* data: PEM; place -> sealed */
@@ -22,6 +23,9 @@ enum key_verb {
 	KEY_SIGN_DATA, /* handle, algorithm, data -> signature */
 	KEY_SIGN_HASH, /* the same of a digest that is made already (TLS 1.2) */
 	KEY_CLOSE,     /* handle */
+	/* algorithm (enum private_key_kind), place -> handle (64 bits), length of what follows (16 bits), SubjectPublicKeyInfo
+	 * in DER, sealed */
+	KEY_MAKE,
 	KEY_VERBS,
 };
 
@@ -47,6 +51,14 @@ int key_box_ask_raw(struct bytes question, uint8_t *answer, size_t *ret_len, str
 int key_box_open(struct bytes sealed, const char *place, gnutls_pubkey_t *ret_public,
 		 gnutls_privkey_t *ret_key, struct err *err);
 
-/* The key process: says on `life` that it is ready (or why not), answers until an end is closed. Never returns. */
-noreturn void key_process_run(const struct key_box_options *options, int life, const int *ends,
-			      size_t end_count);
+/* The same of one that the key process makes. */
+int key_box_make(enum private_key_kind kind, const char *place, struct secret *ret_sealed,
+		 gnutls_pubkey_t *ret_public, gnutls_privkey_t *ret_key, struct err *err);
+
+/* What the key process answers; KEY_MESSAGE_BYTES. For its fuzz target, too, which prepares it first. */
+void key_process_prepare(const struct key_box_options *options);
+size_t key_process_answer(struct bytes question, uint8_t *answer);
+
+/* The key process, of that parent: says on `life` that it is ready (or why not), answers until an end is closed. Never returns. */
+noreturn void key_process_run(const struct key_box_options *options, pid_t parent, int life,
+			      const int *ends, size_t end_count);

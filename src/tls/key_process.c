@@ -178,6 +178,71 @@ static int on_open(const struct question *q, struct writer *w, struct err *err)
 	return r;
 }
 
+static int make_key(enum private_key_kind kind, gnutls_x509_privkey_t key)
+{
+	switch (kind) {
+	case PRIVATE_KEY_P256:
+		return gnutls_x509_privkey_generate(
+			key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
+	case PRIVATE_KEY_RSA:
+		return gnutls_x509_privkey_generate(key, GNUTLS_PK_RSA, PRIVATE_KEY_RSA_BITS, 0);
+	}
+	return GNUTLS_E_UNKNOWN_PK_ALGORITHM;
+}
+
+static int seal_made(const struct question *q, gnutls_x509_privkey_t key, struct writer *w)
+{
+	gnutls_datum_t pem = { NULL, 0 };
+	size_t len = 0;
+	int code = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL,
+						     GNUTLS_PKCS_PLAIN, &pem);
+
+	if (code < 0)
+		return code;
+	uint8_t *sealed =
+		self.options.seal(self.options.ctx, bytes_of(pem.data, pem.size), q->place, &len);
+	writer_put(w, bytes_of(sealed, len));
+	mem_free(sealed);
+	secret_wipe(pem.data, pem.size);
+	gnutls_free(pem.data);
+	return 0;
+}
+
+static int on_make(const struct question *q, struct writer *w, struct err *err)
+{
+	uint8_t bytes[KEY_MESSAGE_BYTES / 2];
+	struct writer parts = writer_of(bytes, sizeof(bytes));
+	gnutls_x509_privkey_t made = NULL;
+	gnutls_privkey_t key = NULL;
+	uint64_t handle = 0;
+	size_t public_len = 0;
+	int code = gnutls_x509_privkey_init(&made);
+
+	if (code == 0)
+		code = make_key((enum private_key_kind)q->algorithm, made);
+	if (code == 0)
+		code = gnutls_privkey_init(&key);
+	if (code == 0)
+		code = gnutls_privkey_import_x509(key, made, GNUTLS_PRIVKEY_IMPORT_COPY);
+	if (code == 0)
+		code = put_public(key, &parts);
+	public_len = parts.len;
+	if (code == 0)
+		code = seal_made(q, made, &parts);
+	if (made)
+		gnutls_x509_privkey_deinit(made); /* wipes it */
+	if (code < 0) {
+		if (key)
+			gnutls_privkey_deinit(key);
+		return failed(code, err);
+	}
+	int r = hold(key, &handle, err);
+	writer_u64le(w, handle);
+	writer_u16le(w, (uint16_t)public_len);
+	writer_put(w, writer_bytes(&parts));
+	return r;
+}
+
 static int on_sign(const struct question *q, struct writer *w, struct err *err)
 {
 	gnutls_sign_algorithm_t algorithm = (gnutls_sign_algorithm_t)q->algorithm;
@@ -242,10 +307,36 @@ static int answer(struct bytes message, struct writer *w, struct err *err)
 		return on_sign(&q, w, err);
 	case KEY_CLOSE:
 		return on_close(&q);
+	case KEY_MAKE:
+		return on_make(&q, w, err);
 	case KEY_VERBS:
 		break;
 	}
 	return err_set(err, E_PROTOCOL, "a question that makes no sense");
+}
+
+void key_process_prepare(const struct key_box_options *options)
+{
+	tls_global_init();
+	self.options = *options;
+	self.keys = map_new();
+}
+
+size_t key_process_answer(struct bytes message, uint8_t *out)
+{
+	struct writer w = writer_of(out, KEY_MESSAGE_BYTES);
+	struct err err = { 0 };
+
+	writer_u8(&w, 0);
+	int r = answer(message, &w, &err);
+	if (r == 0 && !writer_ok(&w))
+		r = err_set(&err, E_LIMIT, "too much for one answer");
+	if (r < 0) {
+		w = writer_of(out, KEY_MESSAGE_BYTES);
+		writer_u8(&w, (uint8_t)-r);
+		writer_put(&w, bytes_str(err.text));
+	}
+	return w.len;
 }
 
 /* --- The conversations -------------------------------------------------------------------------- */
@@ -262,25 +353,15 @@ static void *converse(void *arg)
 			continue;
 		if (n <= 0 || n > KEY_MESSAGE_BYTES)
 			_exit(n == 0 ? 0 : 1);
-		struct writer w = writer_of(out, KEY_MESSAGE_BYTES);
-		struct err err = { 0 };
-		writer_u8(&w, 0);
-		int r = answer(bytes_of(in, (size_t)n), &w, &err);
+		size_t len = key_process_answer(bytes_of(in, (size_t)n), out);
 		secret_wipe(in, (size_t)n);
-		if (r == 0 && !writer_ok(&w))
-			r = err_set(&err, E_LIMIT, "too much for one answer");
-		if (r < 0) {
-			w = writer_of(out, KEY_MESSAGE_BYTES);
-			writer_u8(&w, (uint8_t)-r);
-			writer_put(&w, bytes_str(err.text));
-		}
-		if (send(fd, out, w.len, MSG_NOSIGNAL) < 0) /* allowed: has no loop */
+		if (send(fd, out, len, MSG_NOSIGNAL) < 0) /* allowed: has no loop */
 			_exit(0);
 	}
 	return NULL;
 }
 
-static int begin(const struct key_box_options *o, struct err *err)
+static int begin(const struct key_box_options *o, pid_t parent, struct err *err)
 {
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE };
 	static const struct rlimit nothing = { 0, 0 };
@@ -289,10 +370,13 @@ static int begin(const struct key_box_options *o, struct err *err)
 	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
 		signal(ignored[i], SIG_IGN);
 	(void)prctl(PR_SET_NAME, "edge-keys");
+	/* Whatever it is at then, also in a library. The parent may have gone before this was said. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return err_set_errno(err, E_IO, errno, "PR_SET_PDEATHSIG");
+	if (getppid() != parent)
+		_exit(0);
 	(void)setrlimit(RLIMIT_CORE, &nothing);
-	tls_global_init();
-	self.options = *o;
-	self.keys = map_new();
+	key_process_prepare(o);
 	int r = o->begin(o->ctx, err);
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = err_set_errno(err, E_IO, errno, "PR_SET_NO_NEW_PRIVS");
@@ -320,11 +404,11 @@ static int start_threads(const int *ends, size_t end_count, struct err *err)
 	return code ? err_set_errno(err, E_IO, code, "starting a thread") : 0;
 }
 
-void key_process_run(const struct key_box_options *options, int life, const int *ends,
+void key_process_run(const struct key_box_options *options, pid_t parent, int life, const int *ends,
 		     size_t end_count)
 {
 	struct err err = { 0 };
-	int r = begin(options, &err);
+	int r = begin(options, parent, &err);
 
 	if (r == 0)
 		r = start_threads(ends, end_count, &err);

@@ -1,5 +1,6 @@
 """Private keys of the edge: in a process of their own, and nowhere else."""
 
+import base64
 import contextlib
 import ctypes
 import os
@@ -16,6 +17,7 @@ from testenv.edge import ZONE, Edge
 from testenv.program import ADIT_EDGE, PATIENCE, check
 from testenv.wait import wait_until
 
+BOXED_SETTINGS = ("access.keys",)
 HOST = f"own.{ZONE}"
 VALUE, KEY = 1, 2  # as store/seal.h: which key of the master key's has sealed it
 
@@ -144,17 +146,47 @@ def bring_rsa_key(edge, tmp_path):
     return key.read_bytes()
 
 
+def make_one_of_each(edge, tmp_path):
+    """Everything that has a key, beside certificates."""
+    document = tmp_path / "access.yml"
+    document.write_text(f"policies:\n  - name: All\n    decision: allow\n    include: [{{everyone: {{}}}}]\n"
+                        f"applications:\n  - {{name: Photos, domain: photos.{ZONE}, policies: [All]}}\n")  # fmt: skip
+    done = edge.command("access", "apply", document)
+    assert done.returncode == 0, done.stderr
+
+
+def other_keys(edge):
+    """Settings that hold keys: place of each, and what the key process has sealed."""
+    master, found = master_of(edge), {}
+    with contextlib.closing(sqlite3.connect(edge.data / "db/adit.db")) as db:
+        rows = db.execute("SELECT name, sealed FROM settings WHERE sealed IS NOT NULL").fetchall()
+    for name, sealed in rows:
+        text = unseal(master, sealed, f"setting {name}".encode()).decode()
+        if name.startswith(BOXED_SETTINGS):
+            assert "PRIVATE" not in text and '"d' not in text.replace("\\", ""), name
+            assert "boxed " in text, name
+        for place, _, box in re.findall(r"boxed (\S+) (\S+) ([A-Za-z0-9+/=]+)", text):
+            found.setdefault(name, []).append((base64.b64decode(place), base64.b64decode(box)))
+    return found
+
+
 def test_no_private_key_is_in_the_memory_of_the_edge(edge, tmp_path):
     own = bring_rsa_key(edge, tmp_path)
+    make_one_of_each(edge, tmp_path)
     edge.stop()
     edge.start()
     master, sealed = master_of(edge), sealed_keys(edge)
+    others = other_keys(edge)
+    assert {name.split()[0] for name in others} >= set(BOXED_SETTINGS)
     assert {s[0] for s in sealed.values()} == {KEY}
     needles = {("master", "bytes"): master, ("master", "text"): master.hex().encode()}
     needles["keys", "what opens them"] = derive(master, KEY)
     for name, value in sealed.items():
         pem = unseal(master, value, f"certificate {name}".encode())
         needles.update({(name, kind): trace for kind, trace in traces(pem).items()})
+    for name, keys in others.items():
+        for i, (place, box) in enumerate(keys):
+            needles.update({(name, i, kind): trace for kind, trace in traces(unseal(master, box, place)).items()})
     needles.update({("as it was brought", kind): trace for kind, trace in traces(own).items()})
     for version in ("-tls1_2", "-tls1_3"):
         for name in ("www." + ZONE, HOST, "127.0.0.1"):

@@ -4,17 +4,17 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "edge/access/ssh_cert.h"
-#include "tls/ecdsa.h"
+#include "tls/private_key.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct ecdsa_key *ca;
+	static struct private_key *ca;
 	char *key = mem_strndup(bytes_of(data, size));
 	char *user = ssh_principal(key);
 	struct err err = { 0 };
 
 	if (!ca)
-		ca = ecdsa_key_new(NULL);
+		ca = private_key_make(PRIVATE_KEY_P256, "ssh", NULL);
 	char *line =
 		ssh_certificate_sign(ca,
 				     &(struct ssh_certificate){ .public_key = key,

@@ -9,7 +9,7 @@
 #include "connector/access/target.h"
 #include "connector/cli/cmd_access.h"
 #include "connector/cli/files.h"
-#include "tls/ecdsa.h"
+#include "tls/private_key.h"
 
 #define KEY_SUFFIX "-cf_key"
 #define CERT_SUFFIX "-cert.pub"
@@ -111,13 +111,13 @@ static size_t put(uint8_t *blob, size_t at, struct bytes text)
 }
 
 /* As in authorized_keys (RFC 5656 §3.1), with a line break; owned by the caller. */
-static char *public_line(const struct ecdsa_key *key)
+static char *public_line(const struct private_key *key)
 {
-	uint8_t point[ECDSA_POINT_BYTES], blob[256];
+	uint8_t point[PRIVATE_KEY_POINT_BYTES], blob[256];
 	size_t len = 0;
 	char *encoded, *line;
 
-	ecdsa_key_point(key, point);
+	private_key_point(key, point);
 	len = put(blob, len, BYTES_LIT(ECDSA_KIND));
 	len = put(blob, len, BYTES_LIT(CURVE));
 	len = put(blob, len, bytes_of(point, sizeof(point)));
@@ -129,20 +129,20 @@ static char *public_line(const struct ecdsa_key *key)
 
 static int make_key(const char *path, const char *pub_path, char **ret_line, struct err *err)
 {
-	struct ecdsa_key *key = ecdsa_key_new(err);
+	struct private_key *key = private_key_make(PRIVATE_KEY_P256, "ssh", err);
 	char *pem;
 	int r;
 
 	if (!key)
 		return err->code;
-	pem = ecdsa_key_pem(key);
+	pem = private_key_text(key);
 	*ret_line = public_line(key);
 	r = file_overwrite(path, 0600, bytes_str(pem), err);
 	if (r == 0)
 		r = file_overwrite(pub_path, 0600, bytes_str(*ret_line), err);
 	secret_wipe(pem, strlen(pem));
 	mem_free(pem);
-	ecdsa_key_free(key);
+	private_key_free(key);
 	if (r < 0)
 		*ret_line = mem_free(*ret_line);
 	return r;

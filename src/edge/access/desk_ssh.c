@@ -8,7 +8,7 @@
 #include "edge/access/desk.h"
 #include "edge/access/identity.h"
 #include "edge/access/ssh_cert.h"
-#include "tls/ecdsa.h"
+#include "tls/private_key.h"
 
 #define COMPONENT "edge/access"
 /* Clocks of servers may be behind. */
@@ -20,11 +20,11 @@ static char *setting_name(const struct access_app *app)
 }
 
 /* NULL with E_NOT_FOUND: this application has none. */
-static struct ecdsa_key *load_authority(struct control *c, const struct access_app *app,
-					struct err *err)
+static struct private_key *load_authority(struct control *c, const struct access_app *app,
+					  struct err *err)
 {
 	char *name = setting_name(app), *pem = store_setting_get(c->store, name, err);
-	struct ecdsa_key *ca = pem ? ecdsa_key_parse(pem, err) : NULL;
+	struct private_key *ca = pem ? private_key_parse(pem, err) : NULL;
 
 	if (pem)
 		secret_wipe(pem, strlen(pem));
@@ -33,18 +33,18 @@ static struct ecdsa_key *load_authority(struct control *c, const struct access_a
 	return ca;
 }
 
-static struct ecdsa_key *make_authority(struct control *c, const struct access_app *app,
-					struct err *err)
+static struct private_key *make_authority(struct control *c, const struct access_app *app,
+					  struct err *err)
 {
-	struct ecdsa_key *ca = ecdsa_key_new(err);
+	struct private_key *ca = private_key_make(PRIVATE_KEY_P256, "authority of SSH", err);
 	char *name, *pem;
 
 	if (!ca)
 		return NULL;
 	name = setting_name(app);
-	pem = ecdsa_key_pem(ca);
+	pem = private_key_text(ca);
 	if (store_setting_put(c->store, name, pem, true, err) < 0)
-		ca = ecdsa_key_free(ca);
+		ca = private_key_free(ca);
 	secret_wipe(pem, strlen(pem));
 	mem_free(pem);
 	mem_free(name);
@@ -54,7 +54,7 @@ static struct ecdsa_key *make_authority(struct control *c, const struct access_a
 char *desk_ssh_authority(struct control *c, const struct access_app *app, struct err *err)
 {
 	struct err why = { 0 };
-	struct ecdsa_key *ca = load_authority(c, app, &why);
+	struct private_key *ca = load_authority(c, app, &why);
 	char *line;
 
 	if (!ca && why.code == E_NOT_FOUND)
@@ -64,7 +64,7 @@ char *desk_ssh_authority(struct control *c, const struct access_app *app, struct
 		return NULL;
 	}
 	line = ssh_authority_line(ca, app->name);
-	ecdsa_key_free(ca);
+	private_key_free(ca);
 	return line;
 }
 
@@ -112,7 +112,7 @@ static enum ask_result sign(struct ask *a, const struct access_app *app,
 	struct arena *arena = &a->request->arena;
 	usec now = clock_wall_now();
 	struct err err = { 0 };
-	struct ecdsa_key *ca = load_authority(a->control, app, &err);
+	struct private_key *ca = load_authority(a->control, app, &err);
 	char *principal = ssh_principal(s->email), *line = NULL, until[40];
 	struct ssh_certificate c = {
 		.public_key = public_key,
@@ -148,7 +148,7 @@ static enum ask_result sign(struct ask *a, const struct access_app *app,
 	}
 	mem_free(line);
 	mem_free(principal);
-	ecdsa_key_free(ca);
+	private_key_free(ca);
 	return result;
 }
 

@@ -7,10 +7,12 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/secret.h"
-#include "jose/signer.h"
+#include "edge/boxed_signer.h"
 
 /* Those in use before: one every six weeks, kept for a month; more after rotations by hand. */
 #define PAST_MAX 6
+/* Of the key process: what its keys are for. */
+#define PLACE "tokens of Access"
 
 struct past {
 	json_t *public; /* owned; with kid */
@@ -42,7 +44,7 @@ struct access_keys *access_keys_free(struct access_keys *k)
 
 struct access_keys *access_keys_new(usec now, struct err *err)
 {
-	struct signer *signer = signer_new_rs256(err);
+	struct signer *signer = boxed_signer_make(PRIVATE_KEY_RSA, PLACE, err);
 	struct access_keys *k;
 
 	if (!signer)
@@ -127,9 +129,9 @@ struct access_keys *access_keys_parse(const char *text, struct err *err)
 	if (!current)
 		err_set(err, E_PARSE, "the keys of Access are damaged");
 	else
-		signer = signer_parse(current, err);
+		signer = boxed_signer_parse(current, err);
 	if (signer && next) {
-		following = coming ? signer_parse(coming, err) : NULL;
+		following = coming ? boxed_signer_parse(coming, err) : NULL;
 		if (!coming)
 			err_set(err, E_PARSE, "the keys of Access are damaged");
 		if (!following)
@@ -152,6 +154,36 @@ struct access_keys *access_keys_parse(const char *text, struct err *err)
 	}
 	json_decref(all);
 	return k;
+}
+
+/* One member becomes the key process's. 1 when it was changed. */
+static int box_member(json_t *object, const char *name, struct err *err)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+	char *boxed = NULL;
+
+	if (!text || private_key_is_boxed(text))
+		return 0;
+	int r = boxed_signer_move(text, PLACE, &boxed, err);
+	if (r < 0)
+		return r;
+	json_object_set_new(object, name, json_string(boxed));
+	mem_free(boxed);
+	return 1;
+}
+
+int access_keys_box(const char *text, char **ret_text, struct err *err)
+{
+	json_t *all = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	int current = box_member(all, "current", err);
+	int next = current < 0 ? current : box_member(json_object_get(all, "next"), "key", err);
+
+	if (next < 0 || current + next == 0) {
+		json_decref(all);
+		return next;
+	}
+	*ret_text = printed(all);
+	return 1;
 }
 
 usec access_keys_due(const struct access_keys *k)
@@ -212,7 +244,7 @@ static void sign_with(struct access_keys *k, struct signer *signer, usec now)
 /* Publishes the key that signs from `at` on. */
 static int announce(struct access_keys *k, usec now, usec at, struct err *err)
 {
-	struct signer *signer = signer_new_rs256(err);
+	struct signer *signer = boxed_signer_make(PRIVATE_KEY_RSA, PLACE, err);
 
 	if (!signer)
 		return err->code;
@@ -224,7 +256,7 @@ static int announce(struct access_keys *k, usec now, usec at, struct err *err)
 
 static int replace(struct access_keys *k, usec now, bool is_withdrawn, struct err *err)
 {
-	struct signer *signer = signer_new_rs256(err);
+	struct signer *signer = boxed_signer_make(PRIVATE_KEY_RSA, PLACE, err);
 
 	if (!signer)
 		return err->code;

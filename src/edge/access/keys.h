@@ -34,6 +34,8 @@ enum access_rotation {
 struct access_keys *access_keys_new(usec now, struct err *err);
 /* As access_keys_text() gave it. E_PARSE. */
 struct access_keys *access_keys_parse(const char *text, struct err *err);
+/* Keys in such a text that are not the key process's become so: 1 with the new text, owned by the caller; 0: all are. */
+int access_keys_box(const char *text, char **ret_text, struct err *err);
 struct access_keys *access_keys_free(struct access_keys *k);
 
 /* To be sealed: it has the private keys. Owned by the caller, who wipes it. */

@@ -6,7 +6,7 @@
 #include "base/encode.h"
 #include "base/mem.h"
 #include "base/random.h"
-#include "tls/ecdsa.h"
+#include "tls/private_key.h"
 
 #define ECDSA_KIND "ecdsa-sha2-nistp256"
 #define ECDSA_CERT_KIND "ecdsa-sha2-nistp256-cert-v01@openssh.com"
@@ -49,10 +49,10 @@ static int put_text(struct buf *b, const char *text)
 }
 
 /* A positive number: a zero in front where the first bit would make it negative. */
-static int put_mpint(struct buf *b, const uint8_t number[ECDSA_NUMBER_BYTES])
+static int put_mpint(struct buf *b, const uint8_t number[PRIVATE_KEY_P256_BYTES])
 {
 	static const uint8_t zero;
-	struct bytes digits = bytes_of(number, ECDSA_NUMBER_BYTES);
+	struct bytes digits = bytes_of(number, PRIVATE_KEY_P256_BYTES);
 	bool needs_zero;
 	int r;
 
@@ -65,16 +65,16 @@ static int put_mpint(struct buf *b, const uint8_t number[ECDSA_NUMBER_BYTES])
 	return r | buf_append(b, digits);
 }
 
-static int put_authority(struct buf *b, const struct ecdsa_key *ca)
+static int put_authority(struct buf *b, const struct private_key *ca)
 {
-	uint8_t point[ECDSA_POINT_BYTES];
+	uint8_t point[PRIVATE_KEY_POINT_BYTES];
 
-	ecdsa_key_point(ca, point);
+	private_key_point(ca, point);
 	return put_text(b, ECDSA_KIND) | put_text(b, CURVE) |
 	       put_string(b, bytes_of(point, sizeof(point)));
 }
 
-char *ssh_authority_line(const struct ecdsa_key *ca, const char *comment)
+char *ssh_authority_line(const struct private_key *ca, const char *comment)
 {
 	struct buf blob;
 	char *encoded, *line;
@@ -139,7 +139,7 @@ static bool parse_key(const char *line, struct user_key *ret)
 		       ret->point.len == ED25519_BYTES && blob.len == 0;
 	return bytes_eq(kind, BYTES_LIT(ECDSA_KIND)) && take_is(&blob, ECDSA_KIND) &&
 	       take_is(&blob, CURVE) && take_string(&blob, &ret->point) &&
-	       ret->point.len == ECDSA_POINT_BYTES && ret->point.ptr[0] == 4 && blob.len == 0;
+	       ret->point.len == PRIVATE_KEY_POINT_BYTES && ret->point.ptr[0] == 4 && blob.len == 0;
 }
 
 /* --- Certificates ---------------------------------------------------------------------------------- */
@@ -168,7 +168,7 @@ static int put_principals(struct buf *b, const char *principal)
 	return r | put_text(b, principal);
 }
 
-static int put_signed_part(struct buf *b, const struct ecdsa_key *ca, const struct user_key *key,
+static int put_signed_part(struct buf *b, const struct private_key *ca, const struct user_key *key,
 			   const struct ssh_certificate *c)
 {
 	uint8_t nonce[NONCE_BYTES];
@@ -197,17 +197,18 @@ static int put_signed_part(struct buf *b, const struct ecdsa_key *ca, const stru
 	return r < 0 ? E_LIMIT : 0;
 }
 
-static int put_signature(struct buf *b, const struct ecdsa_key *ca, struct err *err)
+static int put_signature(struct buf *b, const struct private_key *ca, struct err *err)
 {
-	uint8_t first[ECDSA_NUMBER_BYTES], second[ECDSA_NUMBER_BYTES];
+	uint8_t both[PRIVATE_KEY_SIGNATURE_BYTES];
 	struct buf numbers, signature;
-	int r = ecdsa_sign(ca, buf_bytes(b), first, second, err);
+	size_t len = 0;
+	int r = private_key_sign(ca, buf_bytes(b), both, &len, err);
 
 	if (r < 0)
 		return r;
 	buf_init(&numbers, BLOB_BYTES_MAX);
 	buf_init(&signature, BLOB_BYTES_MAX);
-	r = put_mpint(&numbers, first) | put_mpint(&numbers, second);
+	r = put_mpint(&numbers, both) | put_mpint(&numbers, both + PRIVATE_KEY_P256_BYTES);
 	r |= put_text(&signature, ECDSA_KIND) | put_string(&signature, buf_bytes(&numbers));
 	r |= put_string(b, buf_bytes(&signature));
 	buf_done(&numbers);
@@ -215,7 +216,7 @@ static int put_signature(struct buf *b, const struct ecdsa_key *ca, struct err *
 	return r < 0 ? E_LIMIT : 0;
 }
 
-char *ssh_certificate_sign(const struct ecdsa_key *ca, const struct ssh_certificate *c,
+char *ssh_certificate_sign(const struct private_key *ca, const struct ssh_certificate *c,
 			   struct err *err)
 {
 	char *encoded, *line = NULL;

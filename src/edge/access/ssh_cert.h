@@ -6,10 +6,10 @@
 #include "base/clock.h"
 #include "base/err.h"
 
-struct ecdsa_key;
+struct private_key;
 
 /* "ecdsa-sha2-nistp256 AAAA… COMMENT", for TrustedUserCAKeys; owned by the caller. */
-char *ssh_authority_line(const struct ecdsa_key *ca, const char *comment);
+char *ssh_authority_line(const struct private_key *ca, const char *comment);
 
 struct ssh_certificate {
 	const char *public_key; /* as in an authorized_keys file: ecdsa-sha2-nistp256 or ssh-ed25519 */
@@ -23,7 +23,7 @@ struct ssh_certificate {
 
 /* One line for a -cert.pub file, without a line break; owned by the caller. NULL: E_PARSE (that is no public key of
  * those kinds), E_INVALID (no principal). */
-char *ssh_certificate_sign(const struct ecdsa_key *ca, const struct ssh_certificate *c,
+char *ssh_certificate_sign(const struct private_key *ca, const struct ssh_certificate *c,
 			   struct err *err);
 /* "joe" of "Joe@example.com": in lower case, with what no Unix user has taken out; owned by the caller, NULL when
  * nothing is left. */

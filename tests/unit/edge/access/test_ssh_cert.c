@@ -10,11 +10,11 @@
 
 #include "base/mem.h"
 #include "edge/access/ssh_cert.h"
-#include "tls/ecdsa.h"
+#include "tls/private_key.h"
 
 #define NOW (1767225600 * USEC_PER_SEC)
 
-static struct ecdsa_key *ca;
+static struct private_key *ca;
 static char dir[64];
 
 static int start(void **state)
@@ -24,7 +24,7 @@ static int start(void **state)
 	(void)state;
 	snprintf(dir, sizeof(dir), "/tmp/adit-test-ssh-XXXXXX");
 	assert_non_null(mkdtemp(dir));
-	ca = ecdsa_key_new(&err);
+	ca = private_key_make(PRIVATE_KEY_P256, "ssh", &err);
 	if (!ca)
 		fail_msg("%s", err.text);
 	return 0;
@@ -44,7 +44,7 @@ static int run(const char *format, ...)
 static int end(void **state)
 {
 	(void)state;
-	ca = ecdsa_key_free(ca);
+	ca = private_key_free(ca);
 	return run("rm -r %s", dir);
 }
 
@@ -182,16 +182,16 @@ static void a_principal_is_a_unix_user(void **state)
 static void an_authority_survives_being_stored(void **state)
 {
 	struct err err = { 0 };
-	char *pem = ecdsa_key_pem(ca), *line = ssh_authority_line(ca, "x"), *again;
-	struct ecdsa_key *same = ecdsa_key_parse(pem, &err);
+	char *pem = private_key_text(ca), *line = ssh_authority_line(ca, "x"), *again;
+	struct private_key *same = private_key_parse(pem, &err);
 
 	(void)state;
 	assert_non_null(same);
 	again = ssh_authority_line(same, "x");
 	assert_string_equal(line, again);
-	assert_null(ecdsa_key_parse("-----BEGIN PRIVATE KEY-----\n", &err));
+	assert_null(private_key_parse("-----BEGIN PRIVATE KEY-----\n", &err));
 	assert_int_equal(err.code, E_PARSE);
-	ecdsa_key_free(same);
+	private_key_free(same);
 	mem_free(again);
 	mem_free(line);
 	mem_free(pem);
