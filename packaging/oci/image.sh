@@ -55,8 +55,7 @@ printf 'root:x:0:\nadit:x:65532:\n' >"$root/etc/group"
 printf 'hosts: files dns\n' >"$root/etc/nsswitch.conf"
 chmod 1777 "$root/tmp"
 if [ "$program" = adit-edge ]; then
-	mkdir -p -m 700 "$root/var/lib/adit-edge"
-	[ "$(id -u)" != 0 ] || chown 65532:65532 "$root/var/lib/adit-edge"
+	mkdir -p "$root/var/lib"
 fi
 # Files are as old as what they were built from.
 find "$root" -exec touch -h -d "@${SOURCE_DATE_EPOCH:-0}" {} +
@@ -70,6 +69,8 @@ tool() {
 context=$(mktemp -d "$out/context.XXXXXX")
 trap 'rm -rf "$context" "$out/.store" "$out/.run"' EXIT
 cp -a "$root" "$context/rootfs"
+mkdir -m 755 "$context/state"
+mkdir -m 700 "$context/state/adit-edge"
 tool bud --isolation chroot --format docker --timestamp "${SOURCE_DATE_EPOCH:-0}" -t "$program" \
 	-f "$here/$program.Containerfile" "$context" >"$out/$program.log" 2>&1 || { tail "$out/$program.log" >&2; exit 1; }
 tool push "$program" "docker-archive:$out/$program.tar:$program:latest" >>"$out/$program.log" 2>&1
