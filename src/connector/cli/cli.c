@@ -103,10 +103,13 @@ static int no_command(const struct cli *cli)
 			"or by its token: @ tunnel run --url http://localhost:8080 --token TOKEN\n");
 		return EXIT_FAILED;
 	}
-	if (cli->line.unknown)
-		(void)fprintf(stderr, "%s%s%s has no command \"%s\".\n\n", cli->program,
-			      *name ? " " : "", name, cli->line.unknown);
-	else if (strcmp(name, "tunnel") == 0)
+	if (cli->line.unknown) {
+		const char *near =
+			command_nearest(cli->line.path[cli->line.depth - 1], cli->line.unknown);
+		(void)fprintf(stderr, "%s%s%s has no command \"%s\"%s%s%s\n\n", cli->program,
+			      *name ? " " : "", name, cli->line.unknown,
+			      near ? "; did you mean \"" : ".", near ? near : "", near ? "\"?" : "");
+	} else if (strcmp(name, "tunnel") == 0)
 		cli_print(
 			cli, stderr,
 			"You did not specify any valid additional argument to the @ tunnel command.\n\n");

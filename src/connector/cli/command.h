@@ -7,6 +7,7 @@
 struct cli;
 
 #define COMMAND_DEPTH 5
+#define COMMAND_CHILDREN_MAX 32 /* that are suggested */
 
 /* In texts '@' stands for the program's name. */
 struct command {
@@ -49,3 +50,5 @@ char *command_name(const struct command_line *line, char *text, size_t size);
 enum flag_id command_flag(const struct command_line *line, struct bytes name);
 /* The command of that name or alias in a group; NULL: none. */
 const struct command *command_child(const struct command *group, const char *name);
+/* The one that somebody may have meant; NULL: none. */
+const char *command_nearest(const struct command *group, const char *word);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/nearest.h"
 
 enum flag_id command_flag(const struct command_line *line, struct bytes name)
 {
@@ -36,6 +37,43 @@ const struct command *command_child(const struct command *group, const char *nam
 	return NULL;
 }
 
+const char *command_nearest(const struct command *group, const char *word)
+{
+	const char *names[COMMAND_CHILDREN_MAX];
+	size_t count = 0;
+
+	for (size_t i = 0; group->children && group->children[i]; i++)
+		if (!group->children[i]->is_hidden && count < ARRAY_LEN(names))
+			names[count++] = group->children[i]->name;
+	return nearest_name(word, names, count);
+}
+
+static const char *nearest_flag(const struct command_line *line, struct bytes name)
+{
+	const char *names[FLAG_COUNT];
+	size_t count = 0;
+
+	for (size_t d = 0; d < line->depth; d++) {
+		const struct command *c = line->path[d];
+		for (size_t i = 0; i < c->flag_count && count < ARRAY_LEN(names); i++)
+			if (!flag_get(c->flags[i])->is_hidden)
+				names[count++] = flag_get(c->flags[i])->name;
+	}
+	char *word = mem_strndup(name);
+	const char *near = nearest_name(word, names, count);
+	mem_free(word);
+	return near;
+}
+
+static int unknown_flag(const struct command_line *line, struct bytes name, struct err *err)
+{
+	const char *near = nearest_flag(line, name);
+
+	return err_set(err, E_INVALID, "flag provided but not defined: -%.*s%s%s%s", (int)name.len,
+		       (const char *)name.ptr, near ? "; did you mean --" : "", near ? near : "",
+		       near ? "?" : "");
+}
+
 /* The stock client takes every option of `tunnel` in front of it, too; its SysV script does that. */
 static enum flag_id early_flag(struct bytes name)
 {
@@ -65,8 +103,7 @@ static int flag_take(struct command_line *line, struct settings *settings, struc
 		return 1;
 	}
 	if (id == FLAG_COUNT)
-		return err_set(err, E_INVALID, "flag provided but not defined: -%.*s",
-			       (int)name.len, (const char *)name.ptr);
+		return unknown_flag(line, name, err);
 	if (equals < word.len) {
 		text = mem_strndup(bytes_from(word, equals + 1));
 	} else if (flag_get(id)->type == FLAG_BOOL) {

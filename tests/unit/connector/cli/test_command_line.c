@@ -184,7 +184,9 @@ static void refuses_what_no_flag_takes(void **state)
 	static const struct {
 		const char *text, *message;
 	} cases[] = {
-		{ "tunnel list --nope", "flag provided but not defined: -nope" },
+		{ "tunnel list --nosuch", "flag provided but not defined: -nosuch" },
+		{ "tunnel list --outptu json",
+		  "flag provided but not defined: -outptu; did you mean --output?" },
 		{ "tunnel list -x=1", "flag provided but not defined: -x" },
 		{ "tunnel list --token t", "flag provided but not defined: -token" },
 		{ "tunnel run --retries", "flag needs an argument: -retries" },
