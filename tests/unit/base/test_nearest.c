@@ -15,6 +15,8 @@ static void a_slip_of_the_finger_is_near(void **state)
 	assert_string_equal(NEAREST("statsu"), "status");
 	assert_string_equal(NEAREST("zone ad"), "zone add");
 	assert_string_equal(NEAREST("rum"), "run");
+	assert_string_equal(NEAREST("rnu"), "run");
+	assert_string_equal(NEAREST("zoen lits"), "zone list");
 }
 
 static void case_counts_nothing(void **state)
@@ -26,6 +28,7 @@ static void case_counts_nothing(void **state)
 static void another_word_is_near_to_nothing(void **state)
 {
 	assert_null(NEAREST("x"));
+	assert_null(NEAREST("rest")); /* two letters of four are another word */
 	assert_null(NEAREST(""));
 	assert_null(NEAREST("completely different"));
 	assert_null(NEAREST("a word that is much longer than any command we have"));
