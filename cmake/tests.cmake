@@ -75,6 +75,12 @@ if(_unit AND NOT ADIT_SANITIZE STREQUAL "fuzzer")
     set_tests_properties(unit/${path} PROPERTIES LABELS unit TIMEOUT 120 ENVIRONMENT
                                                                          "${_test_env}")
   endforeach()
+  # These take longest: they begin first.
+  foreach(path transport/quic_transport transport/quic_udp quic/paths base/log_files edge/access/countries)
+    if(TEST unit/${path})
+      set_tests_properties(unit/${path} PROPERTIES COST 100)
+    endif()
+  endforeach()
 endif()
 
 # ---------------------------------------------------------------------------------------------

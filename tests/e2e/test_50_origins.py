@@ -194,7 +194,7 @@ def test_rules_are_reloaded(own, tmp_path):
     path.write_text("ingress:\n  - hostname: [broken\n")
     connector.wait_log(r"(?i)(ERR|WRN).*config", since=mark)
     assert visitor.get(f"app.{ZONE}", "/who").body == b"second"
-    assert edge.gauge("adit_edge_tunnel_connections") == 4
+    edge.wait_connections(4)
     first.close(), second.close()
 
 

@@ -21,7 +21,7 @@ from testenv.connector import KINDS, Cli, write_config
 from testenv.edge import ZONE
 from testenv.origin import BLOCK, Origin
 from testenv.program import PATIENCE, STOCK, Program, clean_env
-from testenv.wait import wait_settled, wait_until
+from testenv.wait import exactly, wait_settled, wait_until
 
 NAMES = ("hello", "tcp", "ssh", "down", "bastion", "socks", "denied", "fixed")
 OURS = ("proxied", "quiet")
@@ -72,20 +72,6 @@ def echo(sock):
         sock.sendall(data)
 
 
-def exactly(sock, size):
-    data = b""
-    while len(data) < size:
-        more = sock.recv(size - len(data))
-        assert more, f"ended after {data!r}"
-        data += more
-    return data
-
-
-def refused_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
-
-
 class Streams:
     """The services, and one connector of each kind that reaches them."""
 
@@ -93,7 +79,7 @@ class Streams:
         self.stage, self.folder = stage, folder
         self.tcp = Service()
         self.web = Origin()
-        self.down = refused_port()
+        self.down = net.free_port()
         self.sites = {}
 
     def rules(self, host, kind):
@@ -112,7 +98,7 @@ class Streams:
         }
         ours = {
             "proxied": (tcp, {"proxyProtocol": "v1"}),
-            "quiet": (tcp, {"idleTimeout": "1s"}),
+            "quiet": (tcp, {"idleTimeout": "2s"}),
         }
         wanted = {**both, **ours} if kind == "adit" else both
         return [{"hostname": host(name), "service": s, "originRequest": o} for name, (s, o) in wanted.items()]
@@ -471,7 +457,7 @@ def test_idle_timeout(ours, raw, service):
     service.handle = echo
     connection = opened(raw(ours.host("quiet")))
     began = time.monotonic()
-    while time.monotonic() - began < 2.5:
+    while time.monotonic() - began < 3.5:
         say(connection, b"x")
         assert hear(connection, 1) == b"x"
     opcode, data = ws.read_frame(connection.reader)

@@ -23,7 +23,7 @@ from testenv.connector import KINDS, Cli, write_config
 from testenv.edge import ZONE, Edge
 from testenv.origin import Origin, pattern_file, pattern_sha256
 from testenv.program import ADIT, PATIENCE, STOCK, Program, clean_env, run
-from testenv.wait import wait_settled, wait_until
+from testenv.wait import exactly, wait_settled, wait_until
 
 MB = 1 << 20
 BIG = 200 * MB
@@ -127,9 +127,7 @@ class Place:
         self.sshd = sshd.start(folder / "sshd")
         self.connectors = {}
         self.client = Cli("adit", self.edge, folder / "client").log_in()
-        closed = socket.create_server(("127.0.0.1", 0))
-        self.closed_port = closed.getsockname()[1]
-        closed.close()
+        self.closed_port = net.free_port()
         self.postgres = None
 
     def database(self):
@@ -334,7 +332,7 @@ def test_ssh_forwards_ports(access):
         with wait_until(connect, "ssh's forwarded port", 30 * PATIENCE) as sock:
             sock.settimeout(30 * PATIENCE)
             sock.sendall(b"through ssh")
-            assert sock.recv(100) == b"through ssh"
+            assert exactly(sock, 11) == b"through ssh"
     finally:
         process.terminate()
         process.wait(30 * PATIENCE)
@@ -414,10 +412,10 @@ def test_a_bastion(access):
 
 def test_the_service_may_speak_first(access):
     process = access.start("greet")
-    assert process.stdout.read1(100) == b"welcome\n"
+    assert process.stdout.read(8) == b"welcome\n"
     process.stdin.write(b"and back")
     process.stdin.flush()
-    assert process.stdout.read1(100) == b"and back"
+    assert process.stdout.read(8) == b"and back"
     process.stdin.close()
     assert process.stdout.read() == b"" and process.wait(30 * PATIENCE) == 0
     assert process.stderr.read() == b""
@@ -504,7 +502,7 @@ def test_a_slow_reader_stops_the_service_and_costs_no_memory(access):
 
 def test_a_reset_is_told(ours):
     process = ours.start("reset")
-    assert process.stdout.read1(10) == b"part"
+    assert process.stdout.read(4) == b"part"
     process.stdin.write(b"x")
     process.stdin.flush()
     assert process.wait(30 * PATIENCE) == 1
@@ -522,7 +520,7 @@ def test_the_connector_goes_away(place, tmp_path):
     argv = [ADIT, "access", "tcp", "--hostname", host, "--connect-to", f"127.0.0.1:{place.edge.https}"]
     with subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, env=cli.env()) as process:  # fmt: skip
-        assert process.stdout.read1(100) == b"welcome\n"
+        assert process.stdout.read(8) == b"welcome\n"
         connector.kill()
         assert process.wait(60 * PATIENCE) == 1
         assert process.stderr.read().count(b"\n") == 1
@@ -531,7 +529,7 @@ def test_the_connector_goes_away(place, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_stream(ours, number):
     process = ours.start("greet")
-    assert process.stdout.read1(100) == b"welcome\n"
+    assert process.stdout.read(8) == b"welcome\n"
     process.send_signal(number)
     assert process.wait(30 * PATIENCE) == 1
     assert process.stderr.read() == b""
@@ -822,7 +820,7 @@ def test_idle_and_stalled_streams_are_not_taken_for_dead(place):
             a = Access(place, kind)
             stack.callback(a.close)
             idle[kind], stuck[kind] = a.start("greet"), a.start("stalled")
-            assert idle[kind].stdout.read1(100) == b"welcome\n"
+            assert idle[kind].stdout.read(8) == b"welcome\n"
             feed = threading.Thread(target=lambda p=stuck[kind]: (p.stdin.write(data), p.stdin.close()), daemon=True)
             feed.start()
         with pytest.raises(subprocess.TimeoutExpired):
@@ -857,7 +855,7 @@ def test_a_dead_peer_is_noticed(place, tmp_path):
         argv = [ADIT, "access", "tcp", "--hostname", host, "--connect-to", f"127.0.0.1:{edge.https}"]
         with subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, env=cli.env()) as process:  # fmt: skip
-            assert process.stdout.read1(100) == b"welcome\n"
+            assert process.stdout.read(8) == b"welcome\n"
             edge.program.signal(signal.SIGSTOP)
             try:
                 assert process.wait(100 * PATIENCE) == 1

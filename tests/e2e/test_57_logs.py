@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -11,6 +10,7 @@ import urllib.request
 
 import pytest
 
+from testenv import net
 from testenv import websocket as ws
 from testenv.connector import Cli, write_config
 from testenv.edge import ZONE, Edge
@@ -56,9 +56,7 @@ class World:
         idle = self.cli.create("nobody")
         self.cli.route(self.tunnel, self.APP, self.REFUSED)
         self.cli.route(idle, self.IDLE)
-        closed = socket.create_server(("127.0.0.1", 0))
-        self.refused = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        closed.close()
+        self.refused = f"http://127.0.0.1:{net.free_port()}"
         rules = [{"hostname": self.APP, "path": "^/api/", "service": "http_status:418"},
                  {"hostname": self.APP, "service": self.origin.service},
                  {"hostname": self.REFUSED, "service": self.refused}]  # fmt: skip
@@ -500,8 +498,8 @@ def test_a_full_disk(own, origin_of_its_own, tmp_path):
     small = Small(own, origin_of_its_own, tmp_path, "access-log: /dev/full\n", args=["--access-log", "/dev/full"],
                   env={"TUNNEL_LOGFILE": "/dev/full"})  # fmt: skip
     load(small.edge, small.host, 500)
-    for program in (small.edge.program, small.connector):
-        program.wait_log(r'ERR Unable to write log lines to=/dev/full error="No space left on device"')
+    for program, files in ((small.edge.program, 1), (small.connector, 2)):
+        program.wait_log(r'ERR Unable to write log lines to=/dev/full error="No space left on device"', count=files)
     small.get()
     assert small.edge.program.text().count("Unable to write log lines") == 1
     assert small.connector.text().count("Unable to write log lines") == 2  # two files

@@ -13,7 +13,7 @@ from testenv.edge import ZONE
 from testenv.origin import Origin, TcpService
 from testenv.program import PATIENCE
 from testenv.visitor import Raw
-from testenv.wait import wait_until
+from testenv.wait import exactly, wait_until
 
 HOST = f"app.{ZONE}"
 
@@ -106,7 +106,7 @@ def test_ports_on_every_address_of_both_families(six):
         with socket.socket(family) as sock:
             sock.settimeout(30 * PATIENCE)
             sock.connect((ip, port))
-            assert sock.recv(5) == b"hello", ip
+            assert exactly(sock, 5) == b"hello", ip
     wait_until(lambda: six.edge.gauge("adit_edge_port_connections") == 0, "no connection", 30 * PATIENCE)
 
 

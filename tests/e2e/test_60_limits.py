@@ -17,7 +17,7 @@ from testenv.edge import ZONE
 from testenv.origin import Origin, TcpService
 from testenv.program import PATIENCE
 from testenv.visitor import H2, Raw, Visitor, tls_connect
-from testenv.wait import wait_until
+from testenv.wait import exactly, wait_until
 
 HOST = f"app.{ZONE}"
 LIMITED = 'adit_edge_limited_total{limit="%s"}'
@@ -127,7 +127,7 @@ def test_plain_http_counts_too(limited):
         held.append(sock)
         try:
             sock.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
-            return sock.recv(20).startswith(b"HTTP/1.1 301")
+            return exactly(sock, 12) == b"HTTP/1.1 301"
         except ConnectionError:
             return False
 
@@ -490,8 +490,10 @@ def test_websockets_and_grpc_calls_may_be_silent(victims):
 def test_windows_that_stay_closed(tmp_path):
     """The answer waits for a stream's window: nothing else of the connection is slow."""
     place = Place(tmp_path, "timeout-body: 2s\n")
+    asked = threading.Event()
 
     def download(request):
+        asked.set()
         request.head(200, [("Content-Length", str(1 << 20))])
         request.send_pattern(1 << 20)
 
@@ -500,7 +502,7 @@ def test_windows_that_stay_closed(tmp_path):
     authority = f"{HOST}:{place.edge.https}"
     sock.sendall(PREFACE + frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0")
                  + frame(HEADERS, END_HEADERS | 1, 1, head(authority, path)))  # fmt: skip
-    wait_until(lambda: place.edge.gauge("adit_edge_exchanges") >= 1, "a request", 30 * PATIENCE)
+    assert asked.wait(30 * PATIENCE)
     wait_until(lambda: place.edge.gauge("adit_edge_exchanges") == 0, "its end", 60 * PATIENCE)
     sock.close()
     place.close()

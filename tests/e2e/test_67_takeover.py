@@ -22,7 +22,7 @@ from testenv.load import Load
 from testenv.origin import Origin, TcpService
 from testenv.program import ADIT_EDGE, PATIENCE, Program, logs_since, running
 from testenv.visitor import Raw
-from testenv.wait import NeverCame, wait_until
+from testenv.wait import NeverCame, exactly, wait_until
 from testenv.websocket import serve_echo
 from test_50_login import Browser
 
@@ -446,7 +446,7 @@ def test_public_ports_are_handed_over(world):
 
     def talk(sock, text):
         sock.sendall(text)
-        assert sock.recv(100) == text
+        assert exactly(sock, len(text)) == text
 
     def dial():
         sock = socket.create_connection(("127.0.0.1", port), 30 * PATIENCE)

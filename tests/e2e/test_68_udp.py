@@ -300,7 +300,7 @@ def test_a_connector_that_leaves_takes_no_flow_with_it(place, service, way):
     ask(sock, b"first")
     second = place.own.connect(place.cli, tunnel, config, name="second", args=args, protocol="quic")
     answered, lost, is_over = 0, 0, threading.Event()
-    sock.settimeout(2)
+    sock.settimeout(2 * PATIENCE)
 
     def stop():
         leaver.stop()

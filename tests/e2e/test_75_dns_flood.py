@@ -13,7 +13,7 @@ import pytest
 from conftest import Own
 from testenv import net
 from testenv.program import BIN, check
-from testenv.wait import wait_until
+from testenv.wait import exactly, wait_until
 
 # A sanitizer is slower, and keeps for a while what was freed.
 SANITIZED = os.environ.get("ADIT_PRESET", "dev") in ("asan", "tsan")
@@ -44,16 +44,6 @@ def dns(own):
 def answers(message):
     """How many records are in the answer section."""
     return struct.unpack(">H", message[6:8])[0]
-
-
-def exactly(sock, size):
-    got = b""
-    while len(got) < size:
-        part = sock.recv(size - len(got))
-        if not part:
-            raise EOFError
-        got += part
-    return got
 
 
 def read_message(sock):

@@ -18,7 +18,7 @@ from testenv import net
 from testenv import stage as stages
 from testenv.edge import ZONE
 from testenv.program import ADIT_EDGE, Program, run
-from testenv.wait import wait_until
+from testenv.wait import exactly, wait_until
 
 MISSING = stages.have("dig", "kdig", "ldns-verify-zone", "unbound")
 if MISSING:
@@ -393,8 +393,8 @@ def test_it_is_no_amplifier_and_no_victim(names):
         s.sendall(two[:5])
         s.sendall(two[5:])  # one after the other, in one connection
         for _ in range(2):
-            head = s.recv(2, socket.MSG_WAITALL)
-            assert len(s.recv(struct.unpack("!H", head)[0], socket.MSG_WAITALL)) > 12
+            size = struct.unpack("!H", exactly(s, 2))[0]
+            assert size > 12 and exactly(s, size)
 
 
 def test_settings_are_checked(own, tmp_path):

@@ -97,8 +97,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct loop *loop;
 	struct byte_stream *stream, *visitor;
 	struct http_server_options options = { .chain = &chain,
-					     .scheme = BYTES_LIT("http"),
-					     .on_closed = on_closed };
+					       .scheme = BYTES_LIT("http"),
+					       .on_closed = on_closed };
 	struct buf got;
 
 	if (size < 2)

@@ -5,6 +5,8 @@ import contextlib
 import socket
 import threading
 
+from .wait import exactly
+
 
 class Listener:
     """Takes connections; carry(sock) is run for each in a thread. `accepted` counts them."""
@@ -59,16 +61,6 @@ def both_ways(a, b):
     thread.start()
     copy(b, a)
     thread.join()
-
-
-def exactly(sock, size):
-    data = b""
-    while len(data) < size:
-        more = sock.recv(size - len(data))
-        if not more:
-            raise OSError("the other side has gone")
-        data += more
-    return data
 
 
 class ConnectProxy(Listener):

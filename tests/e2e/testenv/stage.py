@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 
-from . import nginx
+from . import net, nginx
 from .certs import OriginCerts
 from .connector import KINDS, Cli, write_config
 from .edge import ZONE, Edge
@@ -77,9 +77,7 @@ class Stage:
                 r["originRequest"] = origin_request
             return r
 
-        closed = socket.create_server(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-        closed.close()
+        port = net.free_port()  # and it stays so: nobody is given one of these twice
         https = self.tls_origin.service
         return [
             rule("app", self.origin.service),

@@ -1,4 +1,4 @@
-"""Waiting for events, each with a deadline."""
+"""Waiting for events, each with a deadline; and for bytes, which come in pieces."""
 
 import time
 
@@ -34,3 +34,14 @@ def wait_settled(number, seconds=20.0, quiet=0.7):
         if now != last:
             last, since = now, time.monotonic()
     return last
+
+
+def exactly(sock, size):
+    """So many bytes of a stream, in however many pieces they come."""
+    data = bytearray()
+    while len(data) < size:
+        more = sock.recv(min(size - len(data), 1 << 20))
+        if not more:
+            raise ConnectionError(f"ended after {len(data)} of {size} bytes: {bytes(data[-100:])!r}")
+        data += more
+    return bytes(data)
