@@ -538,9 +538,10 @@ struct acme *acme_new(const struct acme_options *o, struct err *err)
 		r = err_set(err, E_INVALID, "an ACME directory begins with https://");
 	if (r == 0 && o->binding_id)
 		r = take_binding(a, o->binding_key ? o->binding_key : "", err);
-	if (r == 0)
+	a->key = o->account;
+	if (r == 0 && !a->key)
 		a->key = o->account_key ? signer_parse(o->account_key, err) : signer_new_es256(err);
-	return a->key ? a : acme_free(a);
+	return r == 0 && a->key ? a : acme_free(a);
 }
 
 struct acme *acme_free(struct acme *a)

@@ -14,6 +14,7 @@
 #include "base/err.h"
 
 struct acme;
+struct signer;
 
 struct acme_options {
 	const char *directory; /* URL */
@@ -21,6 +22,7 @@ struct acme_options {
 	const char *contact;                  /* e-mail; NULL: none is given */
 	const char *binding_id, *binding_key; /* EAB: the key as base64url; NULL: none */
 	const char *account_key;              /* of acme_account_key(); NULL: a new one is made */
+	struct signer *account; /* the account's key in place of that: taken over, whatever comes; NULL */
 };
 
 /* Options are copied. E_INVALID says which of them cannot be. */

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "store/files.h"
 #include "tls/authority.h"
+#include "tls/private_key.h"
 #include "tls/key_box.h"
 #include "tls/tls.h"
 
@@ -225,7 +226,10 @@ static int issue(const struct authority *ca, struct bytes name, const char *host
 		names[count] = lines[count];
 		count++;
 	}
-	int r = authority_issue(&ca->pair, names, count, LEAF_DAYS, &leaf, err);
+	char *copy = mem_strndup(name), *place = store_certificate_place(copy);
+	int r = authority_issue_for(&ca->pair, names, count, LEAF_DAYS, place, &leaf, err);
+	mem_free(place);
+	mem_free(copy);
 	for (size_t i = 0; i < count; i++)
 		mem_free(lines[i]);
 	if (r < 0) {
@@ -240,9 +244,9 @@ static int issue(const struct authority *ca, struct bytes name, const char *host
 		.expires_at = authority_expiry(leaf.cert_pem),
 		.cert_pem = mem_strdup(leaf.cert_pem),
 	};
-	secret_set(&ret->key_pem, bytes_str(leaf.key_pem));
+	r = certificate_take_key(ret, leaf.key_pem, err);
 	authority_pair_done(&leaf);
-	return certificate_box(ret, err);
+	return r;
 }
 
 /* --- Their keys --------------------------------------------------------------------------------- */
@@ -257,6 +261,19 @@ struct tls_certificate *certificate_use(const struct store_certificate *c, struc
 		bytes_str(c->cert_pem), bytes_of(c->boxed_key.ptr, c->boxed_key.len), place, err);
 	mem_free(place);
 	return tls;
+}
+
+int certificate_take_key(struct store_certificate *c, const char *text, struct err *err)
+{
+	char *place = store_certificate_place(c->name);
+	int r = 0;
+
+	if (!private_key_sealed(text, place, &c->boxed_key)) {
+		secret_set(&c->key_pem, bytes_str(text));
+		r = certificate_box(c, err);
+	}
+	mem_free(place);
+	return r;
 }
 
 int certificate_box(struct store_certificate *c, struct err *err)

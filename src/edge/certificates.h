@@ -51,6 +51,8 @@ struct tls_certificate;
 /* Of one that store_certificate_get() gave: to serve. With its key in the key process, when that is where it was sealed.
  * NULL: E_TLS, E_DENIED, E_CLOSED. */
 struct tls_certificate *certificate_use(const struct store_certificate *c, struct err *err);
+/* Its key, a text of tls/private_key.h that was made for its place, or PEM; in the latter case as certificate_box(). */
+int certificate_take_key(struct store_certificate *c, const char *text, struct err *err);
 /* Before it is put: its key becomes the key process's, and is wiped here. Without a key process nothing happens. */
 int certificate_box(struct store_certificate *c, struct err *err);
 /* At the start: those whose keys are not yet. How many there were. */

@@ -6,9 +6,40 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "edge/access/keys.h"
+#include "edge/access/ssh_cert.h"
+#include "edge/acme/job.h"
+#include "edge/boxed_signer.h"
 #include "edge/certificates.h"
+#include "edge/dns/roll.h"
 #include "store/store.h"
+#include "tls/authority.h"
 #include "tls/key_box.h"
+
+static int box_pem(const char *text, const char *place, char **ret_text, struct err *err)
+{
+	if (private_key_is_boxed(text))
+		return 0;
+	int r = private_key_box(text, place, ret_text, err);
+	return r < 0 ? r : 1;
+}
+
+static int box_authority(const char *text, char **ret_text, struct err *err)
+{
+	return box_pem(text, AUTHORITY_PLACE, ret_text, err);
+}
+
+static int box_ssh(const char *text, char **ret_text, struct err *err)
+{
+	return box_pem(text, SSH_AUTHORITY_PLACE, ret_text, err);
+}
+
+static int box_account(const char *text, char **ret_text, struct err *err)
+{
+	if (private_key_is_boxed(text))
+		return 0;
+	int r = boxed_signer_move(text, ACME_ACCOUNT_PLACE, ret_text, err);
+	return r < 0 ? r : 1;
+}
 
 /* Settings that hold private keys, by the beginning of their names. `move` gives 1 with the new text, 0: nothing is to be
  * done. */
@@ -16,7 +47,9 @@ static const struct kind {
 	const char *prefix;
 	int (*move)(const char *text, char **ret_text, struct err *err);
 } kinds[] = {
-	{ "access.keys", access_keys_box },
+	{ "access.keys", access_keys_box }, { "access.ssh-ca ", box_ssh },
+	{ "acme.account ", box_account },   { "ca.key", box_authority },
+	{ "dns.key.", dns_keys_box },       { "dns.roll.", dns_keys_box },
 };
 
 static void forget(char *text)

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/secret.h"
 #include "io/address.h"
+#include "tls/private_key_internal.h"
 #include "tls/tls_internal.h"
 
 #define DAY_SECONDS ((time_t)24 * 3600)
@@ -19,22 +20,14 @@
 /* One certificate being made: what must be freed at the end, whatever happens. */
 struct draft {
 	gnutls_x509_crt_t cert;
-	gnutls_x509_privkey_t key;
+	struct private_key *key;
 };
 
 static void draft_done(struct draft *d)
 {
 	if (d->cert)
 		gnutls_x509_crt_deinit(d->cert);
-	if (d->key)
-		gnutls_x509_privkey_deinit(d->key); /* wipes it */
-}
-
-static void free_secret_datum(gnutls_datum_t *d)
-{
-	if (d->data)
-		secret_wipe(d->data, d->size);
-	gnutls_free(d->data);
+	private_key_free(d->key);
 }
 
 void authority_pair_done(struct authority_pair *p)
@@ -47,17 +40,24 @@ void authority_pair_done(struct authority_pair *p)
 
 /* --- What every certificate has -------------------------------------------------------------- */
 
-static int draft_start(struct draft *d)
+static int draft_start(struct draft *d, const char *place, struct err *err)
 {
 	int ret = gnutls_x509_crt_init(&d->cert);
 
-	if (ret == 0)
-		ret = gnutls_x509_privkey_init(&d->key);
-	if (ret == 0)
-		ret = gnutls_x509_privkey_generate(d->key, GNUTLS_PK_ECDSA,
-						   GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1),
-						   0);
-	return ret;
+	if (ret < 0)
+		return tls_error(err, NULL, ret);
+	d->key = private_key_make(PRIVATE_KEY_P256, place, err);
+	return d->key ? 0 : E_TLS;
+}
+
+static int sign(struct draft *d, const struct draft *by)
+{
+	gnutls_privkey_t key = private_key_signer(by->key);
+
+	/* Of the key process, and there is none. */
+	if (!key)
+		return GNUTLS_E_PK_SIGN_FAILED;
+	return gnutls_x509_crt_privkey_sign(d->cert, by->cert, key, GNUTLS_DIG_SHA256, 0);
 }
 
 /* Key, version, serial number, validity and subject key identifier. */
@@ -65,7 +65,7 @@ static int fill_common(struct draft *d, time_t from, time_t until)
 {
 	uint8_t serial[16], key_id[64];
 	size_t key_id_size = sizeof(key_id);
-	int ret = gnutls_x509_crt_set_key(d->cert, d->key);
+	int ret = gnutls_x509_crt_set_pubkey(d->cert, private_key_public(d->key));
 
 	if (ret == 0)
 		ret = gnutls_x509_crt_set_version(d->cert, 3);
@@ -94,18 +94,14 @@ static int set_common_name(struct draft *d, const char *name)
 
 static int export_pair(const struct draft *d, struct authority_pair *ret_pair)
 {
-	gnutls_datum_t cert = { NULL, 0 }, key = { NULL, 0 };
+	gnutls_datum_t cert = { NULL, 0 };
 	int ret = gnutls_x509_crt_export2(d->cert, GNUTLS_X509_FMT_PEM, &cert);
 
-	if (ret == 0)
-		ret = gnutls_x509_privkey_export2_pkcs8(d->key, GNUTLS_X509_FMT_PEM, NULL,
-							GNUTLS_PKCS_PLAIN, &key);
 	if (ret == 0) {
 		ret_pair->cert_pem = mem_strndup(bytes_of(cert.data, cert.size));
-		ret_pair->key_pem = mem_strndup(bytes_of(key.data, key.size));
+		ret_pair->key_pem = private_key_text(d->key);
 	}
 	gnutls_free(cert.data);
-	free_secret_datum(&key);
 	return ret;
 }
 
@@ -119,10 +115,7 @@ static time_t wall_seconds(void)
 static int build_ca(struct draft *d, const char *common_name)
 {
 	time_t from = wall_seconds() - DAY_SECONDS;
-	int ret = draft_start(d);
-
-	if (ret == 0)
-		ret = fill_common(d, from, from + CA_DAYS * DAY_SECONDS);
+	int ret = fill_common(d, from, from + CA_DAYS * DAY_SECONDS);
 	if (ret == 0)
 		ret = set_common_name(d, common_name);
 	/* It issues leaves only, never another CA. */
@@ -132,7 +125,7 @@ static int build_ca(struct draft *d, const char *common_name)
 		ret = gnutls_x509_crt_set_key_usage(d->cert,
 						    GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN);
 	if (ret == 0)
-		ret = gnutls_x509_crt_sign2(d->cert, d->cert, d->key, GNUTLS_DIG_SHA256, 0);
+		ret = sign(d, d);
 	return ret;
 }
 
@@ -145,16 +138,14 @@ int authority_create(const char *common_name, struct authority_pair *ret_pair, s
 		return err_set(err, E_INVALID, "the name of a CA has 1 to %d bytes",
 			       COMMON_NAME_MAX_BYTES);
 
-	int ret = build_ca(&d, common_name);
-	if (ret == 0)
+	int code = draft_start(&d, AUTHORITY_PLACE, err);
+	int ret = code == 0 ? build_ca(&d, common_name) : 0;
+	if (code == 0 && ret == 0)
 		ret = export_pair(&d, ret_pair);
 	draft_done(&d);
-	if (ret < 0) {
-		tls_error(err, NULL, ret);
-		err_wrap(err, "making the CA");
-		return E_TLS;
-	}
-	return 0;
+	if (ret < 0)
+		code = tls_error(err, NULL, ret);
+	return code < 0 ? err_wrap(err, "making the CA") : 0;
 }
 
 /* --- Leaves ---------------------------------------------------------------------------------- */
@@ -235,43 +226,46 @@ static int build_leaf(struct draft *d, const struct draft *ca, int days, const c
 	if (ret == 0)
 		ret = gnutls_x509_crt_set_authority_key_id(d->cert, key_id, key_id_size);
 	if (ret == 0)
-		ret = gnutls_x509_crt_sign2(d->cert, ca->cert, ca->key, GNUTLS_DIG_SHA256, 0);
+		ret = sign(d, ca);
 	return ret;
 }
 
-static int import_ca(struct draft *ca, const struct authority_pair *pair)
+static int import_ca(struct draft *ca, const struct authority_pair *pair, struct err *err)
 {
 	gnutls_datum_t cert = { (void *)pair->cert_pem, (unsigned)strlen(pair->cert_pem) };
-	gnutls_datum_t key = { (void *)pair->key_pem, (unsigned)strlen(pair->key_pem) };
 	int ret = gnutls_x509_crt_init(&ca->cert);
 
 	if (ret == 0)
 		ret = gnutls_x509_crt_import(ca->cert, &cert, GNUTLS_X509_FMT_PEM);
-	if (ret == 0)
-		ret = gnutls_x509_privkey_init(&ca->key);
-	if (ret == 0)
-		ret = gnutls_x509_privkey_import2(ca->key, &key, GNUTLS_X509_FMT_PEM, NULL, 0);
-	return ret;
+	if (ret < 0)
+		return tls_error(err, NULL, ret);
+	ca->key = private_key_parse(pair->key_pem, err);
+	return ca->key ? 0 : E_TLS;
 }
 
-int authority_issue(const struct authority_pair *ca_pair, const char *const *names,
-		    size_t name_count, int days, struct authority_pair *ret_pair, struct err *err)
+int authority_issue(const struct authority_pair *ca, const char *const *names, size_t name_count,
+		    int days, struct authority_pair *ret_pair, struct err *err)
+{
+	return authority_issue_for(ca, names, name_count, days, "certificate", ret_pair, err);
+}
+
+int authority_issue_for(const struct authority_pair *ca_pair, const char *const *names,
+			size_t name_count, int days, const char *place,
+			struct authority_pair *ret_pair, struct err *err)
 {
 	struct draft ca = { 0 }, leaf = { 0 };
-	int code = 0;
+	int code = 0, ret = 0;
 
 	tls_global_init();
 	if (name_count == 0 || days < 1 || days > CA_DAYS)
 		return err_set(err, E_INVALID, "a certificate needs a name and 1 to %d days",
 			       CA_DAYS);
 
-	int ret = import_ca(&ca, ca_pair);
-	if (ret < 0) {
-		code = tls_error(err, NULL, ret);
+	code = import_ca(&ca, ca_pair, err);
+	if (code < 0)
 		err_wrap(err, "reading the CA");
-	}
-	if (code == 0 && (ret = draft_start(&leaf)) < 0)
-		code = tls_error(err, NULL, ret);
+	if (code == 0)
+		code = draft_start(&leaf, place, err);
 	for (size_t i = 0; code == 0 && i < name_count; i++)
 		code = add_name(&leaf, names[i], err);
 	if (code == 0) {

@@ -8,10 +8,12 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "base/secret.h"
+#include "tls/private_key_internal.h"
 #include "tls/tls_internal.h"
 
 #define ACME_IDENTIFIER_OID "1.3.6.1.5.5.7.1.31"
 #define CHALLENGE_SECONDS (7 * 86400)
+#define KEY_ID_BYTES 64
 
 static int make_key(gnutls_x509_privkey_t *key)
 {
@@ -34,10 +36,10 @@ static char *take_text(gnutls_datum_t *d)
 
 /* --- Requests -------------------------------------------------------------------------------- */
 
-static int fill_request(gnutls_x509_crq_t request, gnutls_x509_privkey_t key,
+static int fill_request(gnutls_x509_crq_t request, const struct private_key *key,
 			const char *const *names, size_t count)
 {
-	int ret = gnutls_x509_crq_set_key(request, key);
+	int ret = gnutls_x509_crq_set_pubkey(request, private_key_public(key));
 
 	if (ret == 0)
 		ret = gnutls_x509_crq_set_version(request, 1);
@@ -45,37 +47,34 @@ static int fill_request(gnutls_x509_crq_t request, gnutls_x509_privkey_t key,
 		ret = gnutls_x509_crq_set_subject_alt_name(request, GNUTLS_SAN_DNSNAME, names[i],
 							   (unsigned)strlen(names[i]),
 							   i ? GNUTLS_FSAN_APPEND : GNUTLS_FSAN_SET);
-	return ret < 0 ? ret : gnutls_x509_crq_sign2(request, key, GNUTLS_DIG_SHA256, 0);
+	return ret < 0 ? ret
+		       : gnutls_x509_crq_privkey_sign(request, private_key_signer(key),
+						      GNUTLS_DIG_SHA256, 0);
 }
 
-int tls_request_make(const char *const *names, size_t name_count, struct buf *csr, char **key_pem,
-		     struct err *err)
+int tls_request_make(const char *const *names, size_t name_count, const char *place,
+		     struct buf *csr, char **ret_key, struct err *err)
 {
-	gnutls_x509_privkey_t key = NULL;
+	struct private_key *key = private_key_make(PRIVATE_KEY_P256, place, err);
 	gnutls_x509_crq_t request = NULL;
-	gnutls_datum_t der = { NULL, 0 }, pem = { NULL, 0 };
+	gnutls_datum_t der = { NULL, 0 };
 
-	tls_global_init();
 	BUG_IF(name_count == 0);
-	int ret = make_key(&key);
-	if (ret == 0)
-		ret = gnutls_x509_crq_init(&request);
+	if (!key)
+		return E_TLS;
+	int ret = gnutls_x509_crq_init(&request);
 	if (ret == 0)
 		ret = fill_request(request, key, names, name_count);
 	if (ret == 0)
 		ret = gnutls_x509_crq_export2(request, GNUTLS_X509_FMT_DER, &der);
-	if (ret == 0)
-		ret = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL,
-							GNUTLS_PKCS_PLAIN, &pem);
 	if (ret == 0 && buf_append(csr, bytes_of(der.data, der.size)) == 0)
-		*key_pem = take_text(&pem);
+		*ret_key = private_key_text(key);
 	else if (ret == 0)
 		ret = GNUTLS_E_SHORT_MEMORY_BUFFER;
 	gnutls_free(der.data);
 	if (request)
 		gnutls_x509_crq_deinit(request);
-	if (key)
-		gnutls_x509_privkey_deinit(key);
+	private_key_free(key);
 	return ret < 0 ? tls_error(err, NULL, ret) : 0;
 }
 
@@ -154,14 +153,34 @@ static gnutls_x509_crt_t first_of(const char *chain_pem)
 	return NULL;
 }
 
-static bool is_key_of(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key)
+/* Its id as certificates have them, of a key in PEM (of any kind), or one of the key process. */
+static bool id_of(const char *text, uint8_t id[KEY_ID_BYTES], size_t *size)
 {
-	uint8_t a[64], b[64];
-	size_t a_size = sizeof(a), b_size = sizeof(b);
+	gnutls_datum_t pem = { (void *)(uintptr_t)text, (unsigned)strlen(text) };
+	gnutls_x509_privkey_t plain = NULL;
+	struct private_key *boxed =
+		private_key_is_boxed(text) ? private_key_parse(text, NULL) : NULL;
+	int ret = GNUTLS_E_PARSING_ERROR;
 
-	return gnutls_x509_crt_get_key_id(cert, GNUTLS_KEYID_USE_SHA256, a, &a_size) == 0 &&
-	       gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, b, &b_size) == 0 &&
-	       a_size == b_size && memcmp(a, b, a_size) == 0;
+	if (boxed)
+		ret = gnutls_pubkey_get_key_id(private_key_public(boxed), GNUTLS_KEYID_USE_SHA256,
+					       id, size);
+	else if (gnutls_x509_privkey_init(&plain) == 0 &&
+		 gnutls_x509_privkey_import2(plain, &pem, GNUTLS_X509_FMT_PEM, NULL, 0) == 0)
+		ret = gnutls_x509_privkey_get_key_id(plain, GNUTLS_KEYID_USE_SHA256, id, size);
+	if (plain)
+		gnutls_x509_privkey_deinit(plain);
+	private_key_free(boxed);
+	return ret == 0;
+}
+
+static bool is_key_of(gnutls_x509_crt_t cert, const uint8_t *id, size_t id_size)
+{
+	uint8_t own[KEY_ID_BYTES];
+	size_t size = sizeof(own);
+
+	return gnutls_x509_crt_get_key_id(cert, GNUTLS_KEYID_USE_SHA256, own, &size) == 0 &&
+	       size == id_size && memcmp(own, id, size) == 0;
 }
 
 /* A name of ours is a wildcard, too: it must be there letter for letter. */
@@ -182,10 +201,10 @@ static bool has_name(gnutls_x509_crt_t cert, const char *name)
 	}
 }
 
-static int check_pair(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key, const char *const *names,
-		      size_t count, struct err *err)
+static int check_pair(gnutls_x509_crt_t cert, const uint8_t *id, size_t id_size,
+		      const char *const *names, size_t count, struct err *err)
 {
-	if (!is_key_of(cert, key))
+	if (!is_key_of(cert, id, id_size))
 		return err_set(err, E_INVALID, "the certificate is not for the key");
 	for (size_t i = 0; i < count; i++)
 		if (!has_name(cert, names[i]))
@@ -193,25 +212,22 @@ static int check_pair(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key, const c
 	return 0;
 }
 
-int tls_chain_check(const char *chain_pem, const char *key_pem, const char *const *names,
+int tls_chain_check(const char *chain_pem, const char *key, const char *const *names,
 		    size_t name_count, struct err *err)
 {
 	gnutls_x509_crt_t cert = first_of(chain_pem);
-	gnutls_x509_privkey_t key = NULL;
-	gnutls_datum_t pem = { (void *)(uintptr_t)key_pem, (unsigned)strlen(key_pem) };
+	uint8_t id[KEY_ID_BYTES];
+	size_t id_size = sizeof(id);
 	int r;
 
 	if (!cert)
 		r = err_set(err, E_INVALID, "there is no certificate in the PEM text");
-	else if (gnutls_x509_privkey_init(&key) < 0 ||
-		 gnutls_x509_privkey_import2(key, &pem, GNUTLS_X509_FMT_PEM, NULL, 0) < 0)
+	else if (!id_of(key, id, &id_size))
 		r = err_set(err, E_INVALID, "there is no private key in the PEM text");
 	else
-		r = check_pair(cert, key, names, name_count, err);
+		r = check_pair(cert, id, id_size, names, name_count, err);
 	if (cert)
 		gnutls_x509_crt_deinit(cert);
-	if (key)
-		gnutls_x509_privkey_deinit(key);
 	return r;
 }
 

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import ctypes
+import json
 import os
 import pathlib
 import re
@@ -11,13 +12,15 @@ import subprocess
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from testenv import net
 from testenv.edge import ZONE, Edge
 from testenv.program import ADIT_EDGE, PATIENCE, check
 from testenv.wait import wait_until
 
-BOXED_SETTINGS = ("access.keys",)
+BOXED_SETTINGS = ("access.keys", "access.ssh-ca", "acme.account", "ca.key", "dns.key.")
+ACCOUNT = "acme.account https://acme.test/directory"
 HOST = f"own.{ZONE}"
 VALUE, KEY = 1, 2  # as store/seal.h: which key of the master key's has sealed it
 
@@ -131,7 +134,7 @@ def traces(pem):
 
 @pytest.fixture
 def edge(tmp_path):
-    edge = Edge(tmp_path).start()
+    edge = Edge(tmp_path, settings=f'dns: "127.0.0.1:{net.free_port()}"\n').start()
     yield edge
     if edge.program.is_running():
         edge.stop()
@@ -146,6 +149,12 @@ def bring_rsa_key(edge, tmp_path):
     return key.read_bytes()
 
 
+def new_account():
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = serialization.PrivateFormat.PKCS8
+    return jwk(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+
+
 def make_one_of_each(edge, tmp_path):
     """Everything that has a key, beside certificates."""
     document = tmp_path / "access.yml"
@@ -153,15 +162,67 @@ def make_one_of_each(edge, tmp_path):
                         f"applications:\n  - {{name: Photos, domain: photos.{ZONE}, policies: [All]}}\n")  # fmt: skip
     done = edge.command("access", "apply", document)
     assert done.returncode == 0, done.stderr
+    line = edge.command("access", "ssh-ca", "Photos")
+    assert line.stdout.startswith("ecdsa-sha2-nistp256 "), line.stderr
+
+
+def read_settings(edge):
+    """Those that are sealed."""
+    with contextlib.closing(sqlite3.connect(edge.data / "db/adit.db")) as db:
+        rows = db.execute("SELECT name, sealed FROM settings WHERE sealed IS NOT NULL").fetchall()
+    return {name: unseal(master_of(edge), sealed, f"setting {name}".encode()).decode() for name, sealed in rows}
+
+
+def put_setting(edge, name, text):
+    sealed = seal(master_of(edge), VALUE, text.encode(), f"setting {name}".encode())
+    with contextlib.closing(sqlite3.connect(edge.data / "db/adit.db")) as db, db:
+        db.execute("INSERT OR REPLACE INTO settings (name, sealed) VALUES (?, ?)", (name, sealed))
+
+
+def jwk(pem):
+    key = serialization.load_pem_private_key(pem, None)
+    numbers = key.private_numbers()
+    public = numbers.public_numbers
+
+    def number(value, size=0):
+        raw = value.to_bytes(size or (value.bit_length() + 7) // 8, "big")
+        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+    if isinstance(key, rsa.RSAPrivateKey):
+        return json.dumps({"kty": "RSA", "n": number(public.n), "e": number(public.e), "d": number(numbers.d),
+                           "p": number(numbers.p), "q": number(numbers.q), "dp": number(numbers.dmp1),
+                           "dq": number(numbers.dmq1), "qi": number(numbers.iqmp)})  # fmt: skip
+    return json.dumps({"kty": "EC", "crv": "P-256", "x": number(public.x, 32), "y": number(public.y, 32),
+                       "d": number(numbers.private_value, 32)})  # fmt: skip
+
+
+def as_before(name, pem):
+    """How a key was kept when the edge had it."""
+    if name.startswith("dns."):
+        number = serialization.load_pem_private_key(pem, None).private_numbers().private_value
+        return ("Private-key-format: v1.2\nAlgorithm: 13 (ECDSAP256SHA256)\n"
+                f"PrivateKey: {base64.b64encode(number.to_bytes(32, 'big')).decode()}\n")  # fmt: skip
+    return jwk(pem) if name.startswith(("access.keys", "acme.")) else pem.decode()
+
+
+def put_keys_of_before(edge):
+    """Of settings."""
+    master = master_of(edge)
+    for name, text in read_settings(edge).items():
+        for boxed, place, box in re.findall(r"(boxed (\S+) \S+ ([A-Za-z0-9+/=]+))", text):
+            old = as_before(name, unseal(master, base64.b64decode(box), base64.b64decode(place)))
+            text = text.replace(boxed, json.dumps(old)[1:-1] if text.startswith("{") else old)
+        put_setting(edge, name, text)
+
+
+def public_halves(edge):
+    return {name: re.findall(r"boxed \S+ (\S+)", text) for name, text in read_settings(edge).items() if "boxed" in text}
 
 
 def other_keys(edge):
     """Settings that hold keys: place of each, and what the key process has sealed."""
-    master, found = master_of(edge), {}
-    with contextlib.closing(sqlite3.connect(edge.data / "db/adit.db")) as db:
-        rows = db.execute("SELECT name, sealed FROM settings WHERE sealed IS NOT NULL").fetchall()
-    for name, sealed in rows:
-        text = unseal(master, sealed, f"setting {name}".encode()).decode()
+    found = {}
+    for name, text in read_settings(edge).items():
         if name.startswith(BOXED_SETTINGS):
             assert "PRIVATE" not in text and '"d' not in text.replace("\\", ""), name
             assert "boxed " in text, name
@@ -174,10 +235,14 @@ def test_no_private_key_is_in_the_memory_of_the_edge(edge, tmp_path):
     own = bring_rsa_key(edge, tmp_path)
     make_one_of_each(edge, tmp_path)
     edge.stop()
+    put_setting(edge, ACCOUNT, new_account())
+    for _ in range(2):  # the first start moves the account's
+        edge.start()
+        edge.stop()
     edge.start()
     master, sealed = master_of(edge), sealed_keys(edge)
     others = other_keys(edge)
-    assert {name.split()[0] for name in others} >= set(BOXED_SETTINGS)
+    assert {kind for kind in BOXED_SETTINGS if any(name.startswith(kind) for name in others)} == set(BOXED_SETTINGS)
     assert {s[0] for s in sealed.values()} == {KEY}
     needles = {("master", "bytes"): master, ("master", "text"): master.hex().encode()}
     needles["keys", "what opens them"] = derive(master, KEY)
@@ -232,13 +297,17 @@ def test_the_key_process_ends_with_its_edge(edge):
     assert not pathlib.Path(f"/proc/{pid}").exists()
 
 
-def test_keys_of_before_move_and_serve_on(edge):
-    before = fingerprint(edge, "www." + ZONE)
+def test_keys_of_before_move_and_serve_on(edge, tmp_path):
+    make_one_of_each(edge, tmp_path)
+    before, halves = fingerprint(edge, "www." + ZONE), public_halves(edge)
+    assert len(halves) == len(BOXED_SETTINGS) - 1  # no account
     edge.stop()
     master = master_of(edge)
     for name, sealed in sealed_keys(edge).items():
         place = f"certificate {name}".encode()
         put_sealed(edge, name, seal(master, VALUE, unseal(master, sealed, place), place))
+    put_keys_of_before(edge)
+    assert public_halves(edge) == {}
     # Where the database was before.
     old, new = edge.data / "adit.db", edge.data / "db/adit.db"
     for file in list(new.parent.iterdir()):
@@ -249,6 +318,7 @@ def test_keys_of_before_move_and_serve_on(edge):
     assert new.exists() and not old.exists()
     edge.program.wait_log("private keys are the key process.s from now on")
     assert {s[0] for s in sealed_keys(edge).values()} == {KEY}
+    assert public_halves(edge) == halves
     assert fingerprint(edge, "www." + ZONE) == before
 
 

@@ -180,7 +180,7 @@ static int finish_order(struct job *j)
 
 	buf_init(&csr, CSR_BYTES);
 	if (r == 0)
-		r = tls_request_make(&name, 1, &csr, &j->pair.key_pem, &j->err);
+		r = tls_request_make(&name, 1, "certificate", &csr, &j->pair.key_pem, &j->err);
 	if (r == 0) {
 		j->pair.chain_pem = acme_finish(j->acme, j->acme_order, buf_bytes(&csr), &j->err);
 		r = j->pair.chain_pem

@@ -36,7 +36,7 @@ static struct private_key *load_authority(struct control *c, const struct access
 static struct private_key *make_authority(struct control *c, const struct access_app *app,
 					  struct err *err)
 {
-	struct private_key *ca = private_key_make(PRIVATE_KEY_P256, "authority of SSH", err);
+	struct private_key *ca = private_key_make(PRIVATE_KEY_P256, SSH_AUTHORITY_PLACE, err);
 	char *name, *pem;
 
 	if (!ca)

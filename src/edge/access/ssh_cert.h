@@ -8,6 +8,9 @@
 
 struct private_key;
 
+/* What an authority's key is for, to the key process (tls/private_key.h). */
+#define SSH_AUTHORITY_PLACE "authority of SSH"
+
 /* "ecdsa-sha2-nistp256 AAAA… COMMENT", for TrustedUserCAKeys; owned by the caller. */
 char *ssh_authority_line(const struct private_key *ca, const char *comment);
 

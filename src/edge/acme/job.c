@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "edge/acme/settings.h"
+#include "edge/boxed_signer.h"
+#include "store/store.h"
 #include "tls/request.h"
 
 /* A zone and its wildcard; more than two are never ordered together. */
@@ -80,7 +82,6 @@ void acme_job_account(void *job)
 		.directory = j->config->acme_directory,
 		.ca_file = j->config->acme_ca_file,
 		.contact = j->config->acme_email,
-		.account_key = j->account_key,
 	};
 	struct secret binding_key = { 0 };
 	char *binding_id = NULL, *key_text = NULL;
@@ -94,6 +95,10 @@ void acme_job_account(void *job)
 		options.binding_key = key_text;
 	}
 	if (r == 0)
+		options.account = j->account_key ? boxed_signer_parse(j->account_key, &j->err)
+						 : boxed_signer_make(PRIVATE_KEY_P256,
+								     ACME_ACCOUNT_PLACE, &j->err);
+	if (options.account)
 		j->acme = acme_new(&options, &j->err);
 	if (j->acme && !j->account_key)
 		j->account_key = acme_account_key(j->acme);
@@ -152,9 +157,13 @@ void acme_job_prove(void *job)
 	int r = acme_prove(j->acme, j->order, &j->err);
 
 	buf_init(&csr, CSR_BYTES);
-	if (r == 0)
-		r = tls_request_make((const char *const *)j->hostnames, j->hostname_count, &csr,
-				     &j->key_pem, &j->err);
+	if (r == 0) {
+		char *name = mem_printf("acme %s", j->name), *place = store_certificate_place(name);
+		r = tls_request_make((const char *const *)j->hostnames, j->hostname_count, place,
+				     &csr, &j->key_pem, &j->err);
+		mem_free(place);
+		mem_free(name);
+	}
 	if (r == 0) {
 		j->chain_pem = acme_finish(j->acme, j->order, buf_bytes(&csr), &j->err);
 		r = j->chain_pem ? check(j) : j->err.code;

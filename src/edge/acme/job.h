@@ -6,6 +6,9 @@
 #include "acme/acme.h"
 #include "edge/edge_config.h"
 
+/* What the account's key is for, to the key process. */
+#define ACME_ACCOUNT_PLACE "account of ACME"
+
 enum acme_job_kind {
 	ACME_JOB_ACCOUNT, /* account_key in (NULL: a new one), `acme` out */
 	ACME_JOB_ORDER,   /* a certificate */

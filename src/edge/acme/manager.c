@@ -474,9 +474,8 @@ static void order_done(struct acme_manager *m)
 	char until[40];
 	int r = 0;
 
-	secret_set(&c.key_pem, bytes_str(j->key_pem));
 	if (n)
-		r = certificate_box(&c, &j->err);
+		r = certificate_take_key(&c, j->key_pem, &j->err);
 	if (n && r == 0) {
 		note_issued(m, n);
 		r = store_acme_put(m->store, &n->state, &c, &j->err);

@@ -99,6 +99,20 @@ static int parse_roll(const char *text, struct dns_keys *k, struct err *err)
 	return k->next ? 0 : E_INVALID;
 }
 
+int dns_keys_box(const char *text, char **ret_text, struct err *err)
+{
+	bool is_roll = *text >= '0' && *text <= '9';
+	const char *key = is_roll ? strchr(text, '\n') : text;
+	char *boxed = NULL;
+	int r = key ? dns_key_box(key + is_roll, &boxed, err)
+		    : err_set(err, E_INTERNAL, "the state of a key's roll cannot be read");
+
+	if (r > 0)
+		*ret_text = mem_printf("%.*s%s", (int)(key + is_roll - text), text, boxed);
+	forget(boxed);
+	return r;
+}
+
 static void end_roll(struct dns_keys *k)
 {
 	*k = (struct dns_keys){ .current = k->current, .until = INT64_MAX };

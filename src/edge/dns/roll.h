@@ -51,6 +51,9 @@ struct dns_roll_times {
 	uint32_t margin;   /* until all secondaries have what was published */
 };
 
+/* Of what is in the store under "dns.key." and "dns.roll.": private keys that are not the key process's become so. 1 with
+ * the new text, owned by the caller; 0: all are. */
+int dns_keys_box(const char *text, char **ret_text, struct err *err);
 /* A zone without gets its first one. */
 int dns_keys_load(struct store *store, const struct uuid *zone, struct dns_keys *ret,
 		  struct err *err);

@@ -93,6 +93,9 @@ usec dns_zone_resign_at(const struct dns_zone *z);
 struct dns_key *dns_key_new(struct err *err);
 /* As dns_key_text() gave it. */
 struct dns_key *dns_key_parse(const char *text, struct err *err);
+/* Such a text that is not the key process's (tls/private_key.h) becomes so: 1 with the new text, owned by the caller; 0: it
+ * is. */
+int dns_key_box(const char *text, char **ret_text, struct err *err);
 /* The private key, for the store; owned by the caller, who wipes it. */
 char *dns_key_text(const struct dns_key *k);
 struct dns_key *dns_key_free(struct dns_key *k);
