@@ -14,8 +14,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from testenv import net
+from testenv import h3, net
+from testenv.connector import write_config
 from testenv.edge import ZONE, Edge
+from testenv.origin import Origin
 from testenv.program import ADIT_EDGE, PATIENCE, check
 from testenv.wait import wait_until
 
@@ -261,6 +263,36 @@ def test_no_private_key_is_in_the_memory_of_the_edge(edge, tmp_path):
         # The same search finds them where they are.
         found = find_in_memory(key_process(edge), needles)
         assert ("keys", "what opens them") in found and (f"domain {ZONE}", "d little-endian") in found
+
+
+def signatures(edge):
+    seen = edge.metrics()
+    return sum(seen[f'adit_edge_key_process_calls_total{{kind="{kind}"}}'] for kind in ("sign", "sign_hash"))
+
+
+@pytest.mark.skipif(bool(h3.why_not()), reason=str(h3.why_not()))
+def test_quic_is_served_with_keys_of_the_key_process(own):
+    """Tunnels and visitors alike: whoever comes over QUIC gets a signature of the key process, and each one gets one."""
+    edge, origin = own.edge(), Origin()
+    cli = own.cli(edge)
+    tunnel = cli.create("quic")
+    cli.route(tunnel, f"app.{ZONE}")
+    assert {s[0] for s in sealed_keys(edge).values()} == {KEY}
+    config = write_config(cli.dot / "config.yml", tunnel, [{"hostname": f"app.{ZONE}", "service": origin.service}])
+    before = signatures(edge)
+    connector = cli.connect(tunnel, config, protocol="quic")
+    connections = len(re.findall("protocol=quic", connector.text()))
+    assert connections == 4 and signatures(edge) >= before + connections
+    path = origin.on(lambda r: r.reply(200, body=b"over QUIC"))
+    for _ in range(3):
+        before, visitor = signatures(edge), h3.H3Visitor(edge)
+        response = visitor.get(f"app.{ZONE}", path)
+        assert (response.version, response.status, response.body) == ("HTTP/3", 200, b"over QUIC")
+        assert signatures(edge) == before + 1
+        visitor.close()
+    assert edge.metrics()["adit_edge_key_process_failures_total"] == 0
+    connector.stop()
+    origin.close()
 
 
 def test_the_key_process_is_shut_in(edge):
