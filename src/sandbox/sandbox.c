@@ -1,6 +1,7 @@
 #include "sandbox/sandbox.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -191,6 +192,9 @@ static void add_system(struct sandbox_paths *p)
 	 * could read secrets there. */
 	if (geteuid() != 0)
 		add(p, "/etc", SANDBOX_READ);
+	/* Trusted roots of somebody's choice: TLS reads them for as long as the program runs. */
+	add_beside(p, getenv("SSL_CERT_FILE"), SANDBOX_READ);
+	add(p, getenv("SSL_CERT_DIR"), SANDBOX_READ);
 	add(p, "/dev/null", SANDBOX_WRITE);
 	add(p, "/dev/tty", SANDBOX_WRITE);
 	add(p, "/run/systemd/notify", SANDBOX_WRITE);

@@ -51,7 +51,7 @@ void sandbox_paths_write_beside(struct sandbox_paths *p, const char *file);
 int sandbox_become(const char *user, unsigned long long capabilities, struct err *err);
 
 /* The rest. `capabilities`: those that are kept where they are there. What every program here reads is added to `paths`:
- * libraries, /proc, name resolution, certificates of the system. With SANDBOX_OFF nothing is done. Errors, with
+ * libraries, /proc, name resolution, certificates of the system (those of SSL_CERT_FILE and SSL_CERT_DIR, too). With SANDBOX_OFF nothing is done. Errors, with
  * SANDBOX_REQUIRED alone: E_UNSUPPORTED, E_IO. */
 int sandbox_enter(enum sandbox_mode mode, unsigned long long capabilities,
 		  struct sandbox_paths *paths, struct err *err);

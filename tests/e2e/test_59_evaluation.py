@@ -207,7 +207,7 @@ def test_it_is_asked_again_for_each_token(place):
 
 def test_new_keys_of_the_service(place):
     """Under another name, and under the same one. They are asked for at most every 30 seconds."""
-    fresh = Judge(place.edge.data.parent / "fresh", place.edge)
+    fresh = Judge(place.edge.folder / "fresh", place.edge)
     url = place.app(place.password, place.guard.policy("Fresh", "allow", fresh.rule()))
     assert enter(place, url=url)[1].status == 200
     fresh.key = Key(fresh.key.kid)

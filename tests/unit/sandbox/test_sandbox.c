@@ -201,6 +201,25 @@ static int the_secret_is_named_away(void)
 	return 0;
 }
 
+/* TLS reads them whenever it asks somebody, so a program that is shut in still has to. */
+static int roots_of_choice(void)
+{
+	char file[160], other[160];
+
+	(void)snprintf(file, sizeof(file), "%s/roots.pem", inside);
+	WANT(1, close(open(file, O_CREAT | O_WRONLY, 0600)) == 0);
+	WANT(2, setenv("SSL_CERT_FILE", file, 1) == 0 && setenv("SSL_CERT_DIR", outside, 1) == 0);
+	struct sandbox_paths *p = sandbox_paths_new();
+	WANT(3, sandbox_enter(SANDBOX_REQUIRED, 0, p, &(struct err){ 0 }) == 0);
+	sandbox_paths_free(p);
+	WANT(4, open(file, O_RDONLY) >= 0);
+	WANT(5, open(secret, O_RDONLY) >= 0);
+	WANT(6, denied(open(file, O_WRONLY)));
+	(void)snprintf(other, sizeof(other), "%s/..", inside);
+	WANT(7, denied(open(other, O_RDONLY | O_DIRECTORY)));
+	return 0;
+}
+
 static int only_reading(void)
 {
 	char path[128];
@@ -301,6 +320,12 @@ static void test_what_is_to_be_read_is_not_written(void **state)
 {
 	(void)state;
 	assert_int_equal(in_a_process(false, only_reading), 0);
+}
+
+static void test_trusted_roots_of_choice_can_be_read(void **state)
+{
+	(void)state;
+	assert_int_equal(alone(roots_of_choice), 0);
 }
 
 static void test_one_file_of_a_folder_is_kept_out(void **state)
@@ -412,6 +437,7 @@ int main(void)
 		cmocka_unit_test(test_files_outside_are_out_of_reach),
 		cmocka_unit_test(test_files_inside_can_be_written),
 		cmocka_unit_test(test_what_is_to_be_read_is_not_written),
+		cmocka_unit_test(test_trusted_roots_of_choice_can_be_read),
 		cmocka_unit_test(test_one_file_of_a_folder_is_kept_out),
 		cmocka_unit_test(test_threads_started_later_are_inside),
 		cmocka_unit_test(test_only_sockets_of_the_internet_and_of_unix),
