@@ -34,10 +34,10 @@ set(ADIT_MSAN_NOT
     unit/connector/ingress/ingress unit/connector/origin_bodies unit/connector/origin_h2
     unit/connector/origin_keys unit/connector/origin_tcp unit/edge/access/countries
     unit/edge/access/document unit/edge/access/evaluation unit/edge/access/ssh_cert
-    unit/edge/access/token unit/edge/cli/cli unit/edge/control/api unit/edge/control/api_networks
+    unit/edge/access/token unit/edge/boxed_signer unit/edge/cli/cli unit/edge/control/api unit/edge/control/api_networks
     unit/edge/control/api_ports unit/edge/control/login unit/edge/dns/answer unit/edge/dns/ask
     unit/edge/dns/notify unit/edge/dns/tsig unit/edge/dns/update unit/edge/forward/crossing
-    unit/edge/forward/private_tcp unit/edge/ports/port_tcp unit/edge/snapshot unit/http/fetch
+    unit/edge/forward/private_tcp unit/edge/forward/replicas unit/edge/ports/port_tcp unit/edge/snapshot unit/http/fetch
     unit/http/websocket unit/io/resolve unit/jose/jwt unit/quic/handshake unit/quic/paths
     unit/quic/streams unit/sandbox/sandbox unit/tls/authority unit/tls/key_box unit/tls/pem
     unit/tls/tls unit/tls/tls_foreign unit/transport/h2_transport unit/transport/quic_calls

@@ -5,7 +5,7 @@
 
 #if defined(__has_feature)
 #if __has_feature(memory_sanitizer)
-#include <sanitizer/msan_interface.h>
+void __msan_unpoison(const volatile void *ptr, size_t size); /* of the compiler's runtime */
 #define FILLED(ptr, size) __msan_unpoison(ptr, size)
 #endif
 #endif
