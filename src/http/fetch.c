@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/curl_library.h"
+#include "io/resolve.h"
 
 /* One API call must not hang a command or the control thread for longer; the stock client's number. */
 #define FETCH_TIMEOUT (15 * USEC_PER_SEC)
@@ -295,6 +296,8 @@ static int transfer_error(struct transfer *t, const struct fetch_request *req, C
 		err_set(err, code, "%s: %s", req->unix_path, reason);
 	else
 		err_set(err, code, BYTES_FMT ": %s", BYTES_ARG(origin), reason);
+	if (code == E_NOT_FOUND)
+		resolve_explain(err);
 	if (err && (code == E_REFUSED || code == E_IO))
 		err->sys_errno = (int)sys_errno;
 	return code;

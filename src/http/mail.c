@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "http/curl_library.h"
+#include "io/resolve.h"
 
 #define MAIL_BYTES_MAX (64 * 1024)
 #define ADDRESS_BYTES_MAX 254
@@ -185,8 +186,11 @@ static int perform(CURL *easy, const struct mail_server *server, const struct ma
 	curl_slist_free_all(to);
 	if (rc == CURLE_OK)
 		return 0;
-	return err_set(err, code_of(rc), "the mail server %s: %s", server->url,
-		       reason[0] ? reason : curl_easy_strerror(rc));
+	int code = err_set(err, code_of(rc), "the mail server %s: %s", server->url,
+			   reason[0] ? reason : curl_easy_strerror(rc));
+	if (code == E_NOT_FOUND)
+		resolve_explain(err);
+	return code;
 }
 
 int mail_send(const struct mail_server *server, const struct mail *m, usec timeout, struct err *err)

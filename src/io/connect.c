@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "io/conn.h"
+#include "io/resolve.h"
 
 #define ATTEMPT_MAGIC 0x61747470
 
@@ -33,6 +34,7 @@ struct conn_attempt {
 	struct address from; /* len 0: any */
 	bool is_resolving, is_cancelled;
 	int lookup_result;
+	struct err lookup_err;
 	struct address addresses[CONN_MAX_ADDRESSES];
 	struct try tries[CONN_MAX_ADDRESSES];
 	size_t address_count, started, failed;
@@ -330,6 +332,11 @@ static void look_up(void *arg)
 	struct addrinfo *found = NULL;
 
 	a->lookup_result = getaddrinfo(a->host, NULL, &hints, &found);
+	if (a->lookup_result != 0) {
+		err_set(&a->lookup_err, E_NOT_FOUND, "lookup %s: %s", a->host,
+			gai_strerror(a->lookup_result));
+		resolve_explain(&a->lookup_err);
+	}
 	if (a->lookup_result == 0 && !a->is_serial)
 		take_addresses_in_turn(a, found);
 	for (const struct addrinfo *it = found;
@@ -353,8 +360,10 @@ static void on_looked_up(void *arg)
 	if (!timer_is_set(&a->deadline))
 		return; /* timed out in this very turn: finish() is under way */
 	if (a->lookup_result != 0 || a->address_count == 0) {
-		err_set(&a->err, E_NOT_FOUND, "lookup %s: %s", a->host,
-			a->lookup_result ? gai_strerror(a->lookup_result) : "no address");
+		if (a->lookup_result == 0)
+			err_set(&a->err, E_NOT_FOUND, "lookup %s: no address", a->host);
+		else
+			a->err = a->lookup_err;
 		finish(a);
 		return;
 	}

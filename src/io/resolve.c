@@ -1,9 +1,12 @@
 #include "io/resolve.h"
 
 #include <arpa/nameser.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <resolv.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/random.h"
@@ -26,6 +29,23 @@ static int no_such_family(const char *host, int family, struct err *err)
 		       family == AF_INET ? "IPv4" : "IPv6");
 }
 
+void resolve_explain(struct err *err)
+{
+	static const char *const files[] = { "/etc/resolv.conf", "/etc/hosts" };
+	char text[sizeof(err->text)];
+
+	for (size_t i = 0; err && i < ARRAY_LEN(files); i++) {
+		int fd = open(files[i], O_RDONLY | O_CLOEXEC);
+		if (fd >= 0) {
+			close(fd); /* allowed: a plain file */
+		} else if (errno == EACCES) {
+			(void)snprintf(text, sizeof(text), "%s", err->text);
+			(void)err_set_errno(err, err->code, EACCES, "%s; %s", text, files[i]);
+			return;
+		}
+	}
+}
+
 static int ask_system(const char *host, uint16_t port, int family, struct address *ret, size_t max,
 		      struct err *err)
 {
@@ -34,8 +54,11 @@ static int ask_system(const char *host, uint16_t port, int family, struct addres
 	int count = 0;
 	int r = getaddrinfo(host, NULL, &hints, &found);
 
-	if (r != 0)
-		return err_set(err, E_NOT_FOUND, "looking up %s: %s", host, gai_strerror(r));
+	if (r != 0) {
+		err_set(err, E_NOT_FOUND, "looking up %s: %s", host, gai_strerror(r));
+		resolve_explain(err);
+		return E_NOT_FOUND;
+	}
 	for (const struct addrinfo *it = found; it && (size_t)count < max; it = it->ai_next) {
 		if (it->ai_family != AF_INET && it->ai_family != AF_INET6)
 			continue;

@@ -21,6 +21,11 @@
 int resolve_host(const char *host, uint16_t port, int family, struct address *ret, size_t max,
 		 struct err *err) MUST_USE;
 
+/* Adds to what a failed look-up is told of when this process may not read what the system's resolver reads: files that were
+ * replaced since it shut itself in (sandbox/sandbox.h), whose resolver then asks a name server on this machine. NULL is
+ * fine. */
+void resolve_explain(struct err *err);
+
 /* The first name server of the system. E_NOT_FOUND. Does not block. */
 int resolve_server(struct address *ret, struct err *err) MUST_USE;
 

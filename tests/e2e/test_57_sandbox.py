@@ -15,8 +15,9 @@ import pytest
 
 from testenv.connector import write_config
 from testenv.edge import ZONE
+from testenv.machine import Machine
 from testenv.origin import Origin
-from testenv.program import ADIT_EDGE, PRESET, run
+from testenv.program import ADIT, ADIT_EDGE, PRESET, Program, run
 from testenv.visitor import Visitor
 from testenv.wait import wait_until
 
@@ -208,6 +209,35 @@ def test_a_file_out_of_reach_is_refused_when_it_is_named(own, elsewhere):
     settings.write_text(re.sub("sandbox-read: .*", f"sandbox-read: {elsewhere}", settings.read_text()))
     edge.start()
     assert apply(ca).stdout == "~ identity provider Ours: changed\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others may read all of /etc")
+@pytest.mark.parametrize("allowed", [False, True])
+def test_root_is_told_when_names_cannot_be_looked_up_any_more(world, tmp_path, allowed):
+    """A resolver's file that is replaced is another file, and root may read all of /etc only when somebody says so."""
+    machine = Machine(tmp_path, "adit")
+    try:
+        def hosts():
+            machine.run("sh", "-c", "echo 127.0.0.1 origin.test >/etc/hosts.new && mv /etc/hosts.new /etc/hosts")
+
+        hosts()
+        service = f"http://origin.test:{world.origin.port}"
+        write_config(world.config, world.tunnel, [{"hostname": APP, "service": service}])
+        read = ["--sandbox-read", "/etc"] if allowed else []
+        command = ["nsenter", "-t", machine.holder.pid, "-m", ADIT, "--config", world.config, "tunnel", *read, "run"]
+        world.connector.stop()
+        world.connector = Program("of-root", command, tmp_path, env=world.cli.env())
+        world.connector.wait_log("Registered tunnel connection", seconds=60)
+        hosts()
+        path = world.origin.on(lambda r: r.reply(200, body=b"found"))
+        status = Visitor(world.edge, "http1.1").get(APP, path).status
+        if allowed:
+            assert status == 200
+        else:
+            assert status == 502
+            world.connector.wait_log(r"origin\.test: .*/etc/hosts: Permission denied.*sandbox-read")
+    finally:
+        machine.close()
 
 
 def test_it_can_be_left_out(own, tmp_path):
