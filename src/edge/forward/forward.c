@@ -168,11 +168,35 @@ bool forward_on(struct worker *w, struct exchange *x, struct tunnel_session *ts,
 	return true;
 }
 
+/* The replica has left while the request crossed: another one that is here may take it. Sent back it would have to be short,
+ * for of a long body a part has crossed, too. */
+static struct tunnel_session *another_one(struct worker *w, struct exchange *x,
+					  struct forward_how *how)
+{
+	struct registry_choice choice;
+	const struct registry_ask ask = {
+		.tunnel = &how->tunnel,
+		.policy = BALANCE_LEAST,
+		.host = x->host,
+		.host_key = how->host_key,
+		.only_here = true,
+		.tries = { { .connector = how->connector, .is_final = true } },
+		.try_count = 1,
+	};
+
+	if (!registry_choose(w, &ask, &choice))
+		return NULL;
+	how->is_probe = choice.is_probe;
+	return choice.session;
+}
+
 enum handled forward_here(struct worker *w, struct exchange *x, const struct forward_how *how)
 {
 	struct tunnel_session *ts = registry_session_of(w, &how->tunnel, &how->connector);
 	struct forward_how mine = *how;
 
+	if (!ts)
+		ts = another_one(w, x, &mine);
 	mine.dispatch = NULL;
 	mine.replay = arena_alloc(&x->arena, sizeof(*mine.replay));
 	replay_init(mine.replay, x, 0);

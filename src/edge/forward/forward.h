@@ -29,7 +29,8 @@ struct forward_how {
  * no more. `how` is copied, what it points at is in the exchange's arena. */
 bool forward_on(struct worker *w, struct exchange *x, struct tunnel_session *ts,
 		const struct forward_how *how);
-/* The far side of a crossing: the replica's session here that is least busy. Fills x->failure and returns
+/* The far side of a crossing: the replica's session here that is least busy, or another replica's when this one has
+ * left meanwhile. Fills x->failure and returns
  * HANDLED_FAILED when there is none. how->replay and how->dispatch are not looked at. */
 enum handled forward_here(struct worker *w, struct exchange *x, const struct forward_how *how);
 /* 530 with code 1033. */

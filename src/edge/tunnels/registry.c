@@ -428,6 +428,8 @@ static void add_candidate(struct choosing *c, struct member *m, const struct reg
 
 	size_t remote = ask->needs == REGISTRY_STREAM ? m->remote_total : m->remote_udp_total;
 
+	if (ask->only_here)
+		remote = 0;
 	if ((!ts && remote == 0) || i == ARRAY_LEN(c->list))
 		return;
 	c->list[i] = (struct balance_candidate){

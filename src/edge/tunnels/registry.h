@@ -76,6 +76,7 @@ struct registry_ask {
 	struct bytes client; /* the visitor's address as text */
 	struct bytes cookie; /* a replica's tag; BALANCE_COOKIE */
 	enum registry_needs needs;
+	bool only_here; /* by a session of this worker */
 	struct registry_try tries[REGISTRY_TRIES];
 	size_t try_count;
 };

@@ -226,6 +226,34 @@ static void what_is_lost_over_there_is_not(void **state)
 	assert_int_equal(call_count, 1);
 }
 
+/* Of a long body too much is under way for a second try from the first worker. */
+static void an_upload_whose_replica_leaves_on_the_way_goes_to_another_one(void **state)
+{
+	uint8_t *data = pattern(LARGE);
+	struct registry_choice choice;
+
+	line_up(&lines[0], &workers[1], 1, 0);
+	line_up(&lines[1], &workers[1], 2, 0);
+	route.balance.policy = BALANCE_ROUND_ROBIN;
+	visit_post(&visit, bytes_of(data, LARGE));
+	visit_post(&second, bytes_of(data, LARGE));
+	assert_int_equal(call_count, 0);
+	do
+		assert_true(choose_on(&workers[1], &tunnel.id, &choice));
+	while (choice.replica->connector.b[0] != 1);
+	registry_leave(choice.session);
+	for (int i = 0; i < 2; i++) {
+		struct call *c = next_call();
+		assert_ptr_equal(c->line, &lines[1]);
+		WAIT_FOR(c->has_fin);
+		assert_int_equal(c->body.len, LARGE);
+		answer_whole(c, 200, "ok");
+	}
+	assert_got(&visit, 200, "ok");
+	assert_got(&second, 200, "ok");
+	mem_free(data);
+}
+
 /* --- Leaving --------------------------------------------------------------------------------- */
 
 static void a_visitor_who_leaves_resets_the_stream_across(void **state)
@@ -756,6 +784,7 @@ int main(void)
 		ON_LINES(a_response_that_breaks_off_breaks_off_across),
 		ON_LINES(what_is_refused_over_there_is_sent_again),
 		ON_LINES(what_is_lost_over_there_is_not),
+		ON_LINES(an_upload_whose_replica_leaves_on_the_way_goes_to_another_one),
 		ON_LINES(a_visitor_who_leaves_resets_the_stream_across),
 		ON_LINES(visitor_and_session_may_leave_together),
 		ON_THREADS(many_visits_cross_two_threads),
