@@ -4,7 +4,7 @@
  * hands them over, gets a handle, and asks for signatures; no message of the list brings a private key back. The key
  * process is a child without an executable of its own (the same code, forked before there are threads). It
  * has no file and no socket but its ends of the conversation, cannot open any, and cannot be looked into by its own
- * user (PR_SET_DUMPABLE). It ends when this process does, which the kernel sees to (PR_SET_PDEATHSIG); when it ends before, nothing is signed any more,
+ * user (PR_SET_DUMPABLE). It ends when this process does; when it ends before, nothing is signed any more,
  * key_box_life() says so, and the program has to end as well.
  *
  * Keys can be made there, too (tls/private_key.h), and then never are in this process.

@@ -361,6 +361,18 @@ static void *converse(void *arg)
 	return NULL;
 }
 
+/* Ends the process with the other one, even when all conversations are at something that does not end. */
+static void *wait_for_end(void *arg)
+{
+	uint8_t byte;
+	ssize_t n;
+
+	do
+		n = recv((int)(intptr_t)arg, &byte, 1, 0); /* allowed: has no loop */
+	while (n > 0 || (n < 0 && errno == EINTR));
+	_exit(0);
+}
+
 static int begin(const struct key_box_options *o, pid_t parent, struct err *err)
 {
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE };
@@ -370,7 +382,8 @@ static int begin(const struct key_box_options *o, pid_t parent, struct err *err)
 	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
 		signal(ignored[i], SIG_IGN);
 	(void)prctl(PR_SET_NAME, "edge-keys");
-	/* Whatever it is at then, also in a library. The parent may have gone before this was said. */
+	/* Until there are threads that would see it, whatever it is at then, also in a library. Later the kernel would ask
+	 * whether the parent may signal anybody, and a sandbox with landlock says no. The parent may have gone before. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return err_set_errno(err, E_IO, errno, "PR_SET_PDEATHSIG");
 	if (getppid() != parent)
@@ -391,7 +404,7 @@ static int begin(const struct key_box_options *o, pid_t parent, struct err *err)
 	return r;
 }
 
-static int start_threads(const int *ends, size_t end_count, struct err *err)
+static int start_threads(int life, const int *ends, size_t end_count, struct err *err)
 {
 	pthread_attr_t attributes;
 	pthread_t thread;
@@ -399,6 +412,8 @@ static int start_threads(const int *ends, size_t end_count, struct err *err)
 
 	if (code == 0)
 		code = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+	if (code == 0)
+		code = pthread_create(&thread, &attributes, wait_for_end, (void *)(intptr_t)life);
 	for (size_t i = 1; i < end_count && code == 0; i++)
 		code = pthread_create(&thread, &attributes, converse, (void *)(intptr_t)ends[i]);
 	return code ? err_set_errno(err, E_IO, code, "starting a thread") : 0;
@@ -411,7 +426,7 @@ void key_process_run(const struct key_box_options *options, pid_t parent, int li
 	int r = begin(options, parent, &err);
 
 	if (r == 0)
-		r = start_threads(ends, end_count, &err);
+		r = start_threads(life, ends, end_count, &err);
 	err.code = r;
 	(void)!send(life, &err, sizeof(err), MSG_NOSIGNAL); /* allowed: has no loop */
 	if (r < 0)
