@@ -128,7 +128,11 @@ if(ADIT_HARDENED)
     -ftrivial-auto-var-init=zero
     -fzero-call-used-regs=used-gpr)
   adit_probe_link(adit_flags -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code
-                  -Wl,--as-needed -Wl,--gc-sections -Wl,-z,pack-relative-relocs)
+                  -Wl,--as-needed -Wl,--gc-sections)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|i.86)$")
+    # For other machines the linkers of Debian 12 take the option and warn that they do nothing.
+    adit_probe_link(adit_flags -Wl,-z,pack-relative-relocs)
+  endif()
   adit_probe_compile(adit_flags -ffunction-sections -fdata-sections)
 
   include(CheckIPOSupported)

@@ -51,6 +51,8 @@ def test_a_tunnel(own, tmp_path, protocol):
     status = pathlib.Path(f"/proc/{connector.process.pid}/status").read_text()
     resident = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
     print(f"resident: {resident} KiB over {protocol}")
-    assert resident < 32 * 1024
+    assert resident < 8 * 1024
+    for step in ("files", "system calls"):
+        assert re.search(rf"INF {step} .*is=on", connector.text()), connector.text()
     connector.stop()
     origin.close()
