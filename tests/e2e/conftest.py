@@ -32,7 +32,15 @@ def pytest_configure(config):
         sys.stderr.write(f"e2e: no network of our own: {e}\n")
 
 
+# Files are shared out whole and in this order: what waits longest begins first, and the rest is done meanwhile.
+LONGEST = ("test_62_dialling", "test_63_replicas", "test_50_twins", "test_66_protocols", "test_58_access", "test_51_access_check",
+           "test_65_paths_that_change", "test_65_outages", "test_70_chaos", "test_69_ports", "test_56_local_api",
+           "test_71_killed_edge")  # fmt: skip
+
+
 def pytest_collection_modifyitems(items):
+    order = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     if os.environ.get("ADIT_LONG"):
         return
     for item in items:

@@ -20,11 +20,14 @@ from testenv.net import free_port
 from testenv.program import ADIT, ADIT_EDGE, BIN, PRESET, clean_env, run
 
 SHIM = BIN.parent / "libfailing_malloc.so"
-pytestmark = pytest.mark.skipif(
-    not SHIM.exists(), reason=f"the {PRESET} build has no failing malloc: sanitizers have an allocator of their own"
-)
-
 LONG = bool(os.environ.get("ADIT_LONG"))
+pytestmark = [
+    pytest.mark.timeout(1800 if LONG else 120),
+    pytest.mark.skipif(
+        not SHIM.exists(), reason=f"the {PRESET} build has no failing malloc: sanitizers have an allocator of their own"
+    ),
+]
+
 # They dereference what they could not allocate (Debian 12's versions). Nothing we could mend here.
 CRASH_THEMSELVES = ("libfyaml.so", "libnghttp2.so", "libtasn1.so")
 # They end the process by themselves, with words of their own or none.
@@ -135,7 +138,7 @@ def test_edge_serves(tmp_path, made):
             return 98, "hangs: " + log.read_text()[-500:]
         return edge.returncode, log.read_text()
 
-    sweep(tmp_path, once, 1500 if LONG else 15)
+    sweep(tmp_path, once, 300 if LONG else 15)
     done = run([ADIT_EDGE, "check", "--data", made, *settings])
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -169,5 +172,5 @@ def test_connector_serves(tmp_path, own):
             return 98, "hangs: " + log.read_text()[-500:]
         return connector.returncode, log.read_text()
 
-    sweep(tmp_path, once, 1500 if LONG else 15)
+    sweep(tmp_path, once, 300 if LONG else 15)
     assert edge.ask("/ready").status == 200

@@ -453,7 +453,7 @@ static void many_threads_lose_and_tear_no_line_and_keep_their_order(void **state
 struct reader {
 	int fd;
 	char *text; /* owned */
-	size_t len;
+	size_t len, room;
 };
 
 static void *read_all(void *arg)
@@ -462,7 +462,10 @@ static void *read_all(void *arg)
 	ssize_t n;
 
 	do {
-		r->text = mem_resize(r->text, r->len + 65537);
+		if (r->room - r->len < 65537) {
+			r->room = r->room ? 2 * r->room : 1 << 20;
+			r->text = mem_resize(r->text, r->room);
+		}
 		n = read(r->fd, r->text + r->len, 65536);
 		r->len += n > 0 ? (size_t)n : 0;
 	} while (n > 0);
