@@ -77,6 +77,8 @@ static json_t *ask_list(struct oauth *o, const char *token, const char *path)
 		page = ask(o, token, with_page);
 		mem_free(with_page);
 		if (!json_is_array(page)) {
+			if (page)
+				err_set(&o->err, E_PROTOCOL, "GitHub answered no list to %s", path);
 			json_decref(page);
 			json_decref(all);
 			return NULL;
