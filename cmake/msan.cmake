@@ -28,7 +28,7 @@ set(ADIT_MSAN_WHOLE
     unit/io/network unit/io/udp unit/io/watchdog unit/quic/frames)
 
 set(ADIT_MSAN_NOT
-    fuzz/access_rule fuzz/countries fuzz/dns_query fuzz/dns_reply fuzz/dns_tsig
+    fuzz/access_document fuzz/access_rule fuzz/api_request fuzz/countries fuzz/dns_query fuzz/dns_reply fuzz/dns_tsig
     fuzz/h2_tunnel_connector fuzz/h3_server_session fuzz/import fuzz/jwt fuzz/oauth fuzz/ocsp
     fuzz/pem fuzz/quic_peer fuzz/srv fuzz/ssh_key unit/acme/reply unit/connector/cli/diag
     unit/connector/ingress/ingress unit/connector/origin_bodies unit/connector/origin_h2
