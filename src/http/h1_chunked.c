@@ -66,7 +66,7 @@ static int eat_size(struct h1_chunked *c, uint8_t byte, struct err *err)
 			c->left = c->left << 4 | (uint64_t)digit;
 			return 0;
 		}
-		/* fall through */
+		__attribute__((fallthrough));
 	case PADDING:
 		if (byte == ';')
 			c->state = EXTENSION;

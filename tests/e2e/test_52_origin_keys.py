@@ -280,10 +280,13 @@ def keepalive_of(port):
     return found
 
 
-def timer_of(port):
+def timer_of(sock):
+    """Of the other end of an accepted connection; None: the table does not show it just now. Others may have the
+    same port, towards somebody else."""
+    ends = (f":{sock.getpeername()[1]:04X}", f":{sock.getsockname()[1]:04X}")
     with open("/proc/net/tcp", encoding="ascii") as table:
-        [fields] = [f for f in map(str.split, table) if f[1].endswith(f":{port:04X}")]
-    return fields[5].split(":")[0]
+        found = [f for f in map(str.split, table) if f[1].endswith(ends[0]) and f[2].endswith(ends[1])]
+    return found[0][5].split(":")[0] if found else None
 
 
 def test_tcp_keep_alive(site, visitor, origin):
@@ -303,9 +306,7 @@ def test_tcp_keep_alive_off(ours, visitor, origin):
     timers = []
 
     def handler(r):
-        port = r.sock.getpeername()[1]
-        wait_until(lambda: timer_of(port) != "01", "acknowledgements")
-        timers.append(timer_of(port))
+        timers.append(wait_until(lambda: (t := timer_of(r.sock)) != "01" and t, "acknowledgements"))
         r.reply(200, body=b"x")
 
     visitor.get(ours.host("probesoff"), origin.on(handler))

@@ -91,6 +91,7 @@ struct ingress *ingress_none(void)
 /* ------------------------------------------------------------------------------------------
  * What people are told. */
 
+PRINTF_LIKE(2, 0)
 static const char *vtext(struct ingress *in, const char *fmt, va_list args)
 {
 	char text[512];
