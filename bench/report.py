@@ -564,7 +564,7 @@ def write(kept, page, claims):
         blocks.append("## Could not be measured\n\n" + "".join(f"- {text}\n" for text in missing))
     blocks.append(
         "## Again\n\n"
-        "```sh\n"
+        "```sh no-run: takes an hour\n"
         "./dev bench                                  # everything\n"
         "CLOUDFLARED=/path/to/cloudflared ./dev bench # with it as a rival\n"
         "./dev bench --only bulk                      # one claim: " + " ".join(claims) + "\n"
